@@ -1,0 +1,69 @@
+# Builds the extension with PGXS, and calls the scripts that test, lint, measure and show it.
+#
+#   make && make install        for the server that pg_config (or PG_CONFIG=...) belongs to
+#   make demo | demo-stop       a running store from nothing, with real history in it
+#   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
+#   make lint | format          what keeps the code as it is; format mends the layout
+#   make bench                  what an append and a read cost
+#
+# Each script installs what it needs from the distribution's packages when run as root (test/packages).
+
+EXTENSION = eventstore
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" eventstore.control)
+MODULE_big = eventstore
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+DATA = $(wildcard sql/eventstore--*--*.sql)
+DATA_built = eventstore--$(EXTVERSION).sql
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log
+
+# -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(if $(CI),-Werror)
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+# installcheck leaves the TAP tests out unless TAP_TESTS=1 is given, because they refuse to run as root; `make test` runs them.
+PROVE_TESTS = test/t/*.pl
+
+PG_CONFIG ?= pg_config
+export PG_CONFIG
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifneq ($(wildcard $(PGXS)),)
+# The server may have been built with a clang that this machine lacks; without bitcode only JIT inlining is lost.
+PG_MAKEFILE := $(dir $(PGXS))../Makefile.global
+ifeq ($(shell command -v "$$(sed -n 's/^CLANG *= *//p' $(PG_MAKEFILE))"),)
+override with_llvm = no
+endif
+ifeq ($(wildcard $(shell sed -n "s/^LLVM_BINPATH *= *//p" $(PG_MAKEFILE))/llvm-lto),)
+override with_llvm = no
+endif
+include $(PGXS)
+else
+all install installcheck clean:
+	@echo "No PostgreSQL development files: '$(PG_CONFIG) --pgxs' leads nowhere. 'test/packages build' installs them." >&2; exit 1
+endif
+
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+# The install script is its parts in the order of their numbers; psql must not run it by itself.
+$(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
+	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
+
+.PHONY: demo demo-stop test test-majors lint format bench
+demo:
+	@examples/demo
+demo-stop:
+	@examples/demo stop
+test:
+	@test/run
+test-majors:
+	@test/majors
+lint:
+	@test/lint
+format:
+	@test/packages lint
+	clang-format -i src/*.c src/*.h
+bench:
+	@bench/run

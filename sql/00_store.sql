@@ -1,0 +1,86 @@
+-- The store: one row an event, one row a stream, one sequence for positions.
+--
+-- All names are qualified; the functions go into the schema that CREATE EXTENSION is given, everything else into eventstore.
+
+CREATE SCHEMA eventstore;
+COMMENT ON SCHEMA eventstore IS 'The relations of the event store; its functions, es_..., stand in the schema that CREATE EXTENSION was given.';
+REVOKE ALL ON SCHEMA eventstore FROM PUBLIC;
+
+CREATE TYPE eventstore.event AS
+(
+	position    bigint,
+	stream      text COLLATE "C",
+	category    text COLLATE "C",
+	version     bigint,
+	id          uuid,
+	type        text COLLATE "C",
+	data        jsonb,
+	metadata    jsonb,
+	tags        text[] COLLATE "C",
+	recorded_at timestamptz
+);
+COMMENT ON TYPE eventstore.event IS 'An event as every reading function returns it; the columns of eventstore.events.';
+
+-- One row a stream. Its row lock is what appends to the stream queue on, so it must stay small, and nothing that an append changes
+-- may be indexed: the update has to be HOT. The free space is for the row versions that wait to be pruned.
+CREATE TABLE eventstore.streams
+(
+	stream      text COLLATE "C" NOT NULL CONSTRAINT streams_pkey PRIMARY KEY,
+	version     bigint           NOT NULL,
+	recorded_at timestamptz      NOT NULL,
+	tombstoned  boolean          NOT NULL DEFAULT false
+)
+WITH (fillfactor = 80);
+COMMENT ON TABLE eventstore.streams IS 'One row a stream: where it is. Written by es_append and its kin only.';
+COMMENT ON COLUMN eventstore.streams.stream IS 'Name of the stream, 1 to 512 bytes, compared byte by byte.';
+COMMENT ON COLUMN eventstore.streams.version IS 'Version of the last event; 0 = no event yet (the row then comes from es_assert_version).';
+COMMENT ON COLUMN eventstore.streams.recorded_at IS 'When the last event was appended; the next one is not recorded before it.';
+COMMENT ON COLUMN eventstore.streams.tombstoned IS 'Whether the stream is deleted for good: appends raise SE003.';
+REVOKE ALL ON TABLE eventstore.streams FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.streams', '');
+
+CREATE SEQUENCE eventstore.positions AS bigint;
+COMMENT ON SEQUENCE eventstore.positions IS 'Gives out positions. Never cached: within a stream they must rise with the versions.';
+REVOKE ALL ON SEQUENCE eventstore.positions FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.positions', '');
+
+CREATE TABLE eventstore.events
+(
+	position    bigint           NOT NULL CONSTRAINT events_pkey PRIMARY KEY,
+	stream      text COLLATE "C" NOT NULL,
+	category    text COLLATE "C" NOT NULL,
+	version     bigint           NOT NULL,
+	id          uuid             NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	data        jsonb            NOT NULL,
+	metadata    jsonb,
+	tags        text[] COLLATE "C",
+	recorded_at timestamptz      NOT NULL,
+	CONSTRAINT events_stream_version_key UNIQUE (stream, version),
+	CONSTRAINT events_id_key UNIQUE (id)
+);
+CREATE INDEX events_category_position_idx ON eventstore.events (category, position);
+COMMENT ON TABLE eventstore.events IS 'Every event of the store. Rows are never changed: UPDATE, DELETE and TRUNCATE raise SE007.';
+COMMENT ON COLUMN eventstore.events.position IS 'Place in the store-wide order: unique, rising along every stream, with gaps, never reused.';
+COMMENT ON COLUMN eventstore.events.stream IS 'Name of the stream, 1 to 512 bytes.';
+COMMENT ON COLUMN eventstore.events.category IS 'What stands before the first "-" of the stream''s name; the whole name where there is none.';
+COMMENT ON COLUMN eventstore.events.version IS 'Place in the stream: 1, 2, 3 ... without gaps.';
+COMMENT ON COLUMN eventstore.events.id IS 'Identity of the event, unique for ever; given by the caller or made as UUIDv7.';
+COMMENT ON COLUMN eventstore.events.type IS 'Type of the event, 1 to 256 bytes.';
+COMMENT ON COLUMN eventstore.events.data IS 'What happened: any JSON.';
+COMMENT ON COLUMN eventstore.events.metadata IS 'What is known about the event (correlation_id, causation_id, user ...): an object, or null.';
+COMMENT ON COLUMN eventstore.events.tags IS 'Tags of the event, or null.';
+COMMENT ON COLUMN eventstore.events.recorded_at IS 'Wall clock at append, never decreasing along a stream.';
+REVOKE ALL ON TABLE eventstore.events FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.events', '');
+
+CREATE FUNCTION eventstore.refuse_change() RETURNS trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_refuse_change';
+COMMENT ON FUNCTION eventstore.refuse_change() IS 'Raises SE007: stored events are immutable.';
+REVOKE ALL ON FUNCTION eventstore.refuse_change() FROM PUBLIC;
+
+CREATE TRIGGER events_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore.events
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.refuse_change();
+-- ALWAYS: session_replication_role = replica must not switch it off.
+ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER events_are_immutable;
+COMMENT ON TRIGGER events_are_immutable ON eventstore.events IS 'Refuses UPDATE, DELETE and TRUNCATE for everyone.';

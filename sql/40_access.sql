@@ -1,0 +1,154 @@
+-- Access: who may do what. PUBLIC may nothing; es_grant gives a role one of three levels.
+--
+-- A level is a set of rights (eventstore.rights_of_level). That a role has been given a level is recorded as its right to execute the
+-- level's function eventstore.may_...: so dumps carry it, renaming and dropping a role keep it true, and there is no table to disagree.
+
+CREATE FUNCTION eventstore.may_read() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_read() IS 'Whoever may execute this has been granted the level "read".';
+REVOKE ALL ON FUNCTION eventstore.may_read() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_append() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_append() IS 'Whoever may execute this has been granted the level "append".';
+REVOKE ALL ON FUNCTION eventstore.may_append() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_administer() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_administer() IS 'Whoever may execute this has been granted the level "admin".';
+REVOKE ALL ON FUNCTION eventstore.may_administer() FROM PUBLIC;
+
+CREATE VIEW eventstore.grants AS
+	SELECT pg_catalog.pg_get_userbyid(acl.grantee)::pg_catalog.text AS role,
+		   CASE f.proname WHEN 'may_read' THEN 'read' WHEN 'may_append' THEN 'append' ELSE 'admin' END AS level,
+		   NULL::pg_catalog.text AS category
+	FROM pg_catalog.pg_proc f, pg_catalog.aclexplode(f.proacl) acl
+	WHERE f.oid IN ('eventstore.may_read()'::pg_catalog.regprocedure,
+					'eventstore.may_append()'::pg_catalog.regprocedure,
+					'eventstore.may_administer()'::pg_catalog.regprocedure)
+	  AND acl.grantee <> f.proowner;
+COMMENT ON VIEW eventstore.grants IS 'Which role has been granted which level; see es_grant. category: null = the whole store.';
+COMMENT ON COLUMN eventstore.grants.role IS 'Name of the role.';
+COMMENT ON COLUMN eventstore.grants.level IS 'read, append or admin.';
+COMMENT ON COLUMN eventstore.grants.category IS 'The category that the grant is bound to; null = the whole store.';
+REVOKE ALL ON TABLE eventstore.grants FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	PERFORM eventstore.check_grant(role, level, category);
+	EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', eventstore.marker_of_level(level), role);
+	PERFORM eventstore.apply_grants(role);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text) IS
+	'Lets a role read (all events, and the table), append (and read, by functions) or admin (all of it, and grant).';
+REVOKE ALL ON FUNCTION @extschema@.es_grant(regrole, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_revoke(role regrole, level text, category text DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	PERFORM eventstore.check_grant(role, level, category);
+	EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', eventstore.marker_of_level(level), role);
+	PERFORM eventstore.apply_grants(role);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text) IS
+	'Takes a level from a role; what its other levels give stays.';
+REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text) RETURNS void
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF role IS NULL OR level IS NULL THEN
+		RAISE EXCEPTION '% must not be null', CASE WHEN role IS NULL THEN 'role' ELSE 'level' END
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF role = 0::oid THEN
+		RAISE EXCEPTION 'invalid role' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'Grant to a role; what PUBLIC may is for DBAs to say with GRANT.';
+	END IF;
+	IF level NOT IN ('read', 'append', 'admin') THEN
+		RAISE EXCEPTION 'unknown level "%"', level USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'The levels are read, append and admin.';
+	END IF;
+	IF category IS NOT NULL THEN
+		RAISE EXCEPTION 'grants for one category are not supported' USING ERRCODE = 'feature_not_supported';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text) IS 'Raises unless the arguments of es_grant and es_revoke are right.';
+REVOKE ALL ON FUNCTION eventstore.check_grant(regrole, text, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.marker_of_level(level text) RETURNS regprocedure
+	LANGUAGE sql STABLE PARALLEL SAFE
+	RETURN CASE level
+		WHEN 'read' THEN 'eventstore.may_read()'::regprocedure
+		WHEN 'append' THEN 'eventstore.may_append()'::regprocedure
+		WHEN 'admin' THEN 'eventstore.may_administer()'::regprocedure
+	END;
+COMMENT ON FUNCTION eventstore.marker_of_level(text) IS 'The function whose EXECUTE right records that a role has a level.';
+REVOKE ALL ON FUNCTION eventstore.marker_of_level(text) FROM PUBLIC;
+
+-- A new function of the store is added here, under the lowest level that may call it.
+CREATE FUNCTION eventstore.rights_of_level(level text, OUT privilege text, OUT object text) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT r.privilege, r.object
+	FROM (VALUES
+		('read append admin', 'USAGE',   'SCHEMA eventstore'),
+		('read append admin', 'USAGE',   'SCHEMA @extschema@'),
+		('read admin',        'SELECT',  'TABLE eventstore.events'),
+		('admin',             'SELECT',  'TABLE eventstore.streams'),
+		('admin',             'SELECT',  'TABLE eventstore.grants'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_read(text, bigint, bigint, boolean)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_read_all(bigint, bigint, text[], boolean)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_read_category(text, bigint, bigint, text[], boolean)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_version(text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last_event(text, text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, timestamptz)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, jsonb)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text, jsonb, jsonb, uuid, text[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text[], jsonb[], jsonb[], uuid[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text, text, text, text, text[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append_streams(jsonb)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_assert_version(text, bigint)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_last_position()'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text)')
+	) AS r (levels, privilege, object)
+	WHERE level = ANY (string_to_array(r.levels, ' '))
+$$;
+COMMENT ON FUNCTION eventstore.rights_of_level(text) IS 'What a level of es_grant lets a role do.';
+REVOKE ALL ON FUNCTION eventstore.rights_of_level(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.apply_grants(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	levels text[] := ARRAY(SELECT l FROM unnest(ARRAY['read', 'append', 'admin']) l
+						   WHERE EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) acl
+										 WHERE f.oid = eventstore.marker_of_level(l) AND acl.grantee = role));
+	right_to record;
+BEGIN
+	-- Rights on the functions' schema are taken back only with the last level: the role may have its own reason to be there.
+	FOR right_to IN SELECT DISTINCT privilege, object FROM eventstore.rights_of_level('admin')
+					WHERE object <> 'SCHEMA @extschema@' OR levels = '{}'
+	LOOP
+		EXECUTE format('REVOKE %s ON %s FROM %s', right_to.privilege, right_to.object, role);
+	END LOOP;
+	FOR right_to IN SELECT DISTINCT r.privilege, r.object FROM unnest(levels) l, eventstore.rights_of_level(l) r
+					WHERE r.object <> 'SCHEMA @extschema@' OR NOT has_schema_privilege(role::oid, '@extschema@', 'USAGE')
+	LOOP
+		EXECUTE format('GRANT %s ON %s TO %s', right_to.privilege, right_to.object, role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.apply_grants(regrole) IS 'Gives a role exactly the rights of the levels that it has.';
+REVOKE ALL ON FUNCTION eventstore.apply_grants(regrole) FROM PUBLIC;

@@ -1,0 +1,107 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *		The relations of the store: the one file that knows their names.
+ *
+ * OIDs are looked up once a backend and forgotten whenever one of the
+ * relations is invalidated, so DROP and CREATE EXTENSION, REINDEX
+ * CONCURRENTLY and the like are seen by every session.  Open a table before
+ * its indexes: the lock on the table is what keeps an index from being
+ * replaced in between.
+ *
+ * Memory: a static array.  Locks: es_catalog_open takes the one it is asked
+ * for and leaves it to the end of the transaction.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+#include "catalog.h"
+
+static const char *const catalog_names[ES_RELATION_COUNT] = {
+	[ES_STREAMS] = "streams",
+	[ES_STREAMS_PKEY] = "streams_pkey",
+	[ES_EVENTS] = "events",
+	[ES_EVENTS_PKEY] = "events_pkey",
+	[ES_EVENTS_STREAM_VERSION] = "events_stream_version_key",
+	[ES_EVENTS_ID] = ES_EVENTS_ID_KEY,
+	[ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
+	[ES_POSITIONS] = "positions"
+};
+
+static Oid	catalog_oids[ES_RELATION_COUNT];
+
+/* Relcache callback: relid is InvalidOid where everything is invalidated. */
+static void
+catalog_forget(Datum arg, Oid relid)
+{
+	int			i;
+
+	for (i = 0; i < ES_RELATION_COUNT; i++)
+	{
+		if (relid == InvalidOid || catalog_oids[i] == relid)
+		{
+			memset(catalog_oids, 0, sizeof(catalog_oids));
+			return;
+		}
+	}
+}
+
+/* Called once, when the library is loaded. */
+void
+es_catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
+}
+
+/*
+ * The OID of one of the store's relations.  Raises 42P01 if it is not there.
+ */
+Oid
+es_catalog_oid(EsRelation which)
+{
+	Oid			oid = catalog_oids[which];
+
+	if (OidIsValid(oid))
+		return oid;
+
+	oid = get_relname_relid(catalog_names[which],
+							get_namespace_oid(ES_SCHEMA, true));
+	if (!OidIsValid(oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", ES_SCHEMA, catalog_names[which]),
+				 errhint("The extension \"eventstore\" is not installed in this database, or damaged.")));
+	catalog_oids[which] = oid;
+	return oid;
+}
+
+/*
+ * Open one of the store's relations and lock it until the end of the
+ * transaction.  Close it with relation_close(rel, NoLock).
+ */
+Relation
+es_catalog_open(EsRelation which, LOCKMODE lockmode)
+{
+	for (;;)
+	{
+		Oid			oid = es_catalog_oid(which);
+		Relation	rel = try_relation_open(oid, lockmode);
+
+		/*
+		 * Waiting for the lock, we may have learned that the relation was
+		 * dropped, or dropped and made again: then look again.
+		 */
+		if (rel != NULL && es_catalog_oid(which) == oid)
+			return rel;
+		if (rel != NULL)
+			relation_close(rel, NoLock);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,59 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		Differences between the supported PostgreSQL majors, 15 to 18.
+ *
+ * The only place where PG_VERSION_NUM is asked.  Each entry names the
+ * major that changed it; the rest of the source is written for the newest.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_COMPAT_H
+#define ES_COMPAT_H
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "eventstore supports PostgreSQL 15 to 18"
+#endif
+
+/* 16 moved the varlena macros out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * 16 lets an update be HOT although a summarizing index (BRIN) changes, so
+ * "which indexes need an entry" is no longer a yes or no.
+ */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes EsUpdateIndexes;
+#define es_compat_needs_entries(which)	((which) != TU_None)
+#define es_compat_only_summarizing(which) ((which) == TU_Summarizing)
+#else
+typedef bool EsUpdateIndexes;
+#define es_compat_needs_entries(which)	(which)
+#define es_compat_only_summarizing(which) false
+#endif
+
+/* 16 added the last argument of ExecInsertIndexTuples. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_insert_index_tuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing)
+#else
+#define es_compat_insert_index_tuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, no_error, conflict, arbiters)
+#endif
+
+/* 18 added instrumentation to index_beginscan. */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define es_compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+#endif							/* ES_COMPAT_H */

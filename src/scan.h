@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.h
+ *		Scans of one index of the store, without planner and executor.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SCAN_H
+#define ES_SCAN_H
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "utils/snapshot.h"
+
+#include "catalog.h"
+
+/* No index of the store has more key columns. */
+#define ES_SCAN_MAX_KEYS	2
+
+typedef struct EsScan
+{
+	/* Set by es_scan_open. */
+	Relation	heap;			/* the caller's */
+	Relation	index;
+	TupleTableSlot *slot;		/* the row found last */
+
+	/* Set by es_scan_add_key. */
+	ScanKeyData keys[ES_SCAN_MAX_KEYS];
+	int			key_count;
+
+	IndexScanDesc desc;			/* NULL until es_scan_begin */
+} EsScan;
+
+extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
+extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
+							RegProcedure comparison, Datum value);
+extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
+extern bool es_scan_next(EsScan *scan, ScanDirection direction);
+extern void es_scan_stop(EsScan *scan);
+extern void es_scan_close(EsScan *scan);
+
+extern Snapshot es_scan_snapshot(SnapshotData *copy);
+
+#endif							/* ES_SCAN_H */

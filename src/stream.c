@@ -1,0 +1,356 @@
+/*-------------------------------------------------------------------------
+ *
+ * stream.c
+ *		The row of a stream: find it, lock it, move it on.
+ *
+ * The row is what appends to one stream queue on, and nothing else is.  It is
+ * treated as UPDATE treats a row:
+ *
+ * - es_stream_find reads the version that the statement's snapshot sees.
+ * - es_stream_advance updates that version at once, without locking it first.
+ *	 If it was still the newest, the update has locked it, and what was read
+ *	 is proven to have been true.
+ * - Otherwise, at READ COMMITTED, the newest version is locked and read, and
+ *	 the caller decides anew; above that, the stream has moved since the
+ *	 transaction's snapshot, which raises 40001.
+ *
+ * The first event of a stream makes the row by a speculative insertion, as
+ * INSERT ... ON CONFLICT does: of many at once one succeeds, and the others
+ * find a row to lock.
+ *
+ * Memory: the current context.  Locks: the row lock, and while a row is made
+ * the speculative insertion lock; the caller holds RowExclusive on the table.
+ * Calls: catalog, scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "event.h"
+#include "stream.h"
+
+/* Take over what the scan's slot holds. */
+static void
+stream_read_row(EsStream *stream)
+{
+	TupleTableSlot *slot = stream->scan.slot;
+
+	slot_getallattrs(slot);
+	stream->exists = true;
+	stream->tid = slot->tts_tid;
+	stream->version = DatumGetInt64(slot->tts_values[Anum_streams_version - 1]);
+	stream->recorded_at = DatumGetTimestampTz(slot->tts_values[Anum_streams_recorded_at - 1]);
+	stream->is_tombstoned = DatumGetBool(slot->tts_values[Anum_streams_tombstoned - 1]);
+}
+
+static void
+stream_forget_row(EsStream *stream)
+{
+	stream->exists = false;
+	stream->version = 0;
+	stream->recorded_at = DT_NOBEGIN;
+	stream->is_tombstoned = false;
+}
+
+/* Above READ COMMITTED nothing newer than the snapshot may be acted upon. */
+static void
+stream_has_moved(const EsStream *stream)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to stream \"%s\" due to concurrent append",
+						text_to_cstring(stream->name)),
+				 errhint("Retry the transaction.")));
+}
+
+/*
+ * Find a stream as a snapshot sees it.
+ *
+ * stream: receives what is found; end with es_stream_close.
+ * streams: the open relation, locked as the caller's purpose needs.
+ */
+void
+es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot snapshot)
+{
+	stream->name = name;
+	stream->rel = streams;
+	stream->is_locked = false;
+	es_scan_open(&stream->scan, streams, ES_STREAMS_PKEY);
+	es_scan_add_key(&stream->scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
+
+	es_scan_begin(&stream->scan, snapshot);
+	if (es_scan_next(&stream->scan, ForwardScanDirection))
+		stream_read_row(stream);
+	else
+		stream_forget_row(stream);
+	es_scan_stop(&stream->scan);
+}
+
+void
+es_stream_close(EsStream *stream)
+{
+	es_scan_close(&stream->scan);
+}
+
+/*
+ * Lock the row at stream->tid, or at READ COMMITTED the newest version of it.
+ * Returns false if it was deleted.
+ */
+static bool
+stream_lock_row(EsStream *stream, LockTupleMode mode)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+
+	result = table_tuple_lock(stream->rel, &stream->tid, GetActiveSnapshot(), stream->scan.slot,
+							  GetCurrentCommandId(true), mode, LockWaitBlock, flags, &failure);
+	switch (result)
+	{
+		case TM_Ok:
+			stream_read_row(stream);
+			return true;
+		case TM_Updated:
+		case TM_Deleted:
+			stream_has_moved(stream);
+			return false;
+		default:
+			elog(ERROR, "unexpected result %d of locking a stream", result);
+	}
+	return false;
+}
+
+/*
+ * Find the row whoever made it, visible or not; wait for one that is being
+ * made.  Returns whether there is one; its place is then in stream->tid.
+ */
+static bool
+stream_find_any(EsStream *stream)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	for (;;)
+	{
+		bool		is_found;
+
+		es_scan_begin(&stream->scan, &dirty);
+		is_found = es_scan_next(&stream->scan, ForwardScanDirection);
+		if (is_found)
+			stream->tid = stream->scan.slot->tts_tid;
+		es_scan_stop(&stream->scan);
+		ExecClearTuple(stream->scan.slot);
+
+		if (!is_found || !TransactionIdIsValid(dirty.xmin))
+			return is_found;
+
+		CHECK_FOR_INTERRUPTS();
+		if (dirty.speculativeToken != 0)
+			SpeculativeInsertionWait(dirty.xmin, dirty.speculativeToken);
+		else
+			XactLockTableWait(dirty.xmin, stream->rel, &stream->tid, XLTW_InsertIndex);
+	}
+}
+
+/*
+ * Lock the stream and read it again, newest version.  A stream without a row
+ * can't be locked, but what is being made is waited for.
+ *
+ * mode: LockTupleNoKeyExclusive to write, LockTupleShare to keep others from
+ * writing.
+ *
+ * Raises 40001 above READ COMMITTED where the stream has moved since the
+ * transaction's snapshot.
+ */
+void
+es_stream_lock(EsStream *stream, LockTupleMode mode)
+{
+	bool		is_known = stream->exists;
+
+	for (;;)
+	{
+		if (!is_known)
+		{
+			stream_forget_row(stream);
+			if (!stream_find_any(stream))
+				break;
+			stream_has_moved(stream);
+		}
+		if (stream_lock_row(stream, mode))
+			break;
+		is_known = false;
+	}
+	stream->is_locked = true;
+}
+
+/*
+ * Give a new row version its index entries: rarely needed, as updates are
+ * HOT.  Returns false if it is the row of a new stream and there is one of
+ * the same name.
+ */
+static bool
+stream_add_entries(EsStream *stream, TupleTableSlot *row, bool is_update, bool only_summarizing)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+	List	   *arbiters = list_make1_oid(RelationGetRelid(stream->scan.index));
+	bool		has_conflict = false;
+
+	InitResultRelInfo(info, stream->rel, 0, NULL, 0);
+	ExecOpenIndices(info, false);
+	(void) es_compat_insert_index_tuples(info, row, estate, is_update, !is_update,
+										 is_update ? NULL : &has_conflict,
+										 is_update ? NIL : arbiters, only_summarizing);
+	ExecCloseIndices(info);
+	FreeExecutorState(estate);
+	return !has_conflict;
+}
+
+/* Returns false if somebody else was quicker. */
+static bool
+stream_insert(EsStream *stream, TupleTableSlot *row)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	uint32		token = SpeculativeInsertionLockAcquire(xid);
+	bool		is_made;
+
+	table_tuple_insert_speculative(stream->rel, row, GetCurrentCommandId(true), 0, NULL, token);
+	is_made = stream_add_entries(stream, row, false, false);
+	table_tuple_complete_speculative(stream->rel, row, token, is_made);
+	SpeculativeInsertionLockRelease(xid);
+	return is_made;
+}
+
+/* Returns false if the row at stream->tid is not the newest version. */
+static bool
+stream_update(EsStream *stream, TupleTableSlot *row)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	LockTupleMode mode;
+	EsUpdateIndexes which;
+
+	result = table_tuple_update(stream->rel, &stream->tid, row, GetCurrentCommandId(true),
+								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &which);
+	switch (result)
+	{
+		case TM_Ok:
+			if (es_compat_needs_entries(which))
+				(void) stream_add_entries(stream, row, true, es_compat_only_summarizing(which));
+			return true;
+		case TM_Updated:
+		case TM_Deleted:
+			stream_has_moved(stream);
+			return false;
+		default:
+			elog(ERROR, "unexpected result %d of updating a stream", result);
+	}
+	return false;
+}
+
+/* The row as it will be; drop it after use. */
+static TupleTableSlot *
+stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
+{
+	TupleDesc	desc = RelationGetDescr(stream->rel);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+
+	if (stream->exists)
+	{
+		memcpy(row->tts_values, stream->scan.slot->tts_values, desc->natts * sizeof(Datum));
+		memcpy(row->tts_isnull, stream->scan.slot->tts_isnull, desc->natts * sizeof(bool));
+	}
+	else
+	{
+		memset(row->tts_isnull, true, desc->natts * sizeof(bool));
+		row->tts_values[Anum_streams_stream - 1] = PointerGetDatum(stream->name);
+		row->tts_values[Anum_streams_tombstoned - 1] = BoolGetDatum(false);
+		row->tts_isnull[Anum_streams_stream - 1] = false;
+		row->tts_isnull[Anum_streams_version - 1] = false;
+		row->tts_isnull[Anum_streams_recorded_at - 1] = false;
+		row->tts_isnull[Anum_streams_tombstoned - 1] = false;
+	}
+	row->tts_values[Anum_streams_version - 1] = Int64GetDatum(version);
+	row->tts_values[Anum_streams_recorded_at - 1] = TimestampTzGetDatum(recorded_at);
+	return ExecStoreVirtualTuple(row);
+}
+
+/*
+ * Move the stream on to a version, making its row if it has none.
+ *
+ * Returns true if what stands in *stream was true until now: the row is
+ * written, and this transaction holds it until its end.  Otherwise *stream is
+ * read again, locked, and nothing is written.  Raises 40001 like
+ * es_stream_lock.
+ */
+bool
+es_stream_advance(EsStream *stream, int64 version, TimestampTz recorded_at)
+{
+	TupleTableSlot *row = stream_make_row(stream, version, recorded_at);
+	bool		is_done = stream->exists ? stream_update(stream, row) : stream_insert(stream, row);
+
+	ExecDropSingleTupleTableSlot(row);
+	if (!is_done)
+		es_stream_lock(stream, LockTupleNoKeyExclusive);
+	return is_done;
+}
+
+/*
+ * Whether a stream at a version is where the caller of an append expects it.
+ *
+ * version: the stream's, moved on by earlier entries of the same call.
+ */
+bool
+es_stream_version_fits(const EsStream *stream, int64 expected_version, int64 version)
+{
+	if (stream->is_tombstoned)
+		return false;
+	switch (expected_version)
+	{
+		case ES_EXPECT_ANY:
+			return true;
+		case ES_EXPECT_EXISTS:
+			return version > 0;
+		default:
+			return version == expected_version;
+	}
+}
+
+/*
+ * Raise SE003 or SE001 unless es_stream_version_fits.
+ */
+void
+es_stream_check_version(const EsStream *stream, int64 expected_version, int64 version)
+{
+	char	   *name;
+
+	if (es_stream_version_fits(stream, expected_version, version))
+		return;
+
+	name = text_to_cstring(stream->name);
+	if (stream->is_tombstoned)
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_STREAM_DELETED),
+				 errmsg("stream \"%s\" is deleted", name),
+				 errhint("A tombstoned stream takes no event any more; use another name.")));
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_WRONG_EXPECTED_VERSION),
+			 errmsg("wrong expected version for stream \"%s\"", name),
+			 errdetail("Stream \"%s\" is at version %lld, expected %lld.",
+					   name, (long long) version, (long long) expected_version),
+			 expected_version == ES_EXPECT_EXISTS ?
+			 errhint("-2 expects at least one event.") :
+			 errhint("Read the stream again, decide anew, and append with its version.")));
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * stream.h
+ *		The row of a stream: find it, lock it, move it on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_STREAM_H
+#define ES_STREAM_H
+
+#include "nodes/lockoptions.h"
+#include "storage/itemptr.h"
+#include "utils/timestamp.h"
+
+#include "scan.h"
+
+typedef struct EsStream
+{
+	const text *name;
+	bool		exists;			/* has a row */
+	bool		is_locked;		/* what stands below can not change any more */
+	int64		version;		/* of its last event; 0 = no event yet */
+	TimestampTz recorded_at;	/* of its last event */
+	bool		is_tombstoned;
+
+	Relation	rel;			/* the caller's, eventstore.streams */
+	EsScan		scan;			/* its slot holds the row */
+	ItemPointerData tid;		/* of the row */
+} EsStream;
+
+extern void es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot snapshot);
+extern void es_stream_close(EsStream *stream);
+extern void es_stream_lock(EsStream *stream, LockTupleMode mode);
+extern bool es_stream_advance(EsStream *stream, int64 version, TimestampTz recorded_at);
+extern void es_stream_check_version(const EsStream *stream, int64 expected_version, int64 version);
+extern bool es_stream_version_fits(const EsStream *stream, int64 expected_version, int64 version);
+
+#endif							/* ES_STREAM_H */
