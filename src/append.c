@@ -22,6 +22,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
