@@ -19,7 +19,7 @@ COMMENT ON FUNCTION eventstore.may_administer() IS 'Whoever may execute this has
 REVOKE ALL ON FUNCTION eventstore.may_administer() FROM PUBLIC;
 
 CREATE VIEW eventstore.grants AS
-	SELECT pg_catalog.pg_get_userbyid(acl.grantee)::pg_catalog.text AS role,
+	SELECT CASE acl.grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(acl.grantee)::pg_catalog.text END AS role,
 		   CASE f.proname WHEN 'may_read' THEN 'read' WHEN 'may_append' THEN 'append' ELSE 'admin' END AS level,
 		   NULL::pg_catalog.text AS category
 	FROM pg_catalog.pg_proc f, pg_catalog.aclexplode(f.proacl) acl
@@ -38,8 +38,10 @@ CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEF
 $$
 BEGIN
 	PERFORM eventstore.check_grant(role, level, category);
-	EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', eventstore.marker_of_level(level), role);
-	PERFORM eventstore.apply_grants(role);
+	IF role <> eventstore.owner() THEN
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', eventstore.marker_of_level(level), role);
+		PERFORM eventstore.apply_grants(role);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text) IS
@@ -51,8 +53,10 @@ CREATE FUNCTION @extschema@.es_revoke(role regrole, level text, category text DE
 $$
 BEGIN
 	PERFORM eventstore.check_grant(role, level, category);
-	EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', eventstore.marker_of_level(level), role);
-	PERFORM eventstore.apply_grants(role);
+	IF level = ANY (eventstore.levels_of_role(role)) THEN
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', eventstore.marker_of_level(level), role);
+		PERFORM eventstore.apply_grants(role);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text) IS
@@ -60,7 +64,7 @@ COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text) IS
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text) RETURNS void
-	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
 	IF role IS NULL OR level IS NULL THEN
@@ -71,6 +75,9 @@ BEGIN
 		RAISE EXCEPTION 'invalid role' USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'Grant to a role; what PUBLIC may is for DBAs to say with GRANT.';
 	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+		RAISE EXCEPTION 'role with OID % does not exist', role USING ERRCODE = 'undefined_object';
+	END IF;
 	IF level NOT IN ('read', 'append', 'admin') THEN
 		RAISE EXCEPTION 'unknown level "%"', level USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'The levels are read, append and admin.';
@@ -78,9 +85,12 @@ BEGIN
 	IF category IS NOT NULL THEN
 		RAISE EXCEPTION 'grants for one category are not supported' USING ERRCODE = 'feature_not_supported';
 	END IF;
+	-- Two at once would update the same rows of the catalogue.
+	PERFORM pg_advisory_xact_lock('pg_namespace'::regclass::oid::int, 'eventstore'::regnamespace::oid::int);
 END
 $$;
-COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text) IS 'Raises unless the arguments of es_grant and es_revoke are right.';
+COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text) IS
+	'Raises unless the arguments of es_grant and es_revoke are right; lets one of them go at a time.';
 REVOKE ALL ON FUNCTION eventstore.check_grant(regrole, text, text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.marker_of_level(level text) RETURNS regprocedure
@@ -92,6 +102,25 @@ CREATE FUNCTION eventstore.marker_of_level(level text) RETURNS regprocedure
 	END;
 COMMENT ON FUNCTION eventstore.marker_of_level(text) IS 'The function whose EXECUTE right records that a role has a level.';
 REVOKE ALL ON FUNCTION eventstore.marker_of_level(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.owner() RETURNS regrole
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'eventstore'
+$$;
+COMMENT ON FUNCTION eventstore.owner() IS 'Who owns the store, and may do everything without a grant.';
+REVOKE ALL ON FUNCTION eventstore.owner() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.levels_of_role(role regrole) RETURNS text[]
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT coalesce(array_agg(l), '{}')
+	FROM unnest(ARRAY['read', 'append', 'admin']) l
+	WHERE EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) acl
+				  WHERE f.oid = eventstore.marker_of_level(l) AND acl.grantee = role AND acl.grantee <> f.proowner)
+$$;
+COMMENT ON FUNCTION eventstore.levels_of_role(regrole) IS 'The levels that a role has been granted.';
+REVOKE ALL ON FUNCTION eventstore.levels_of_role(regrole) FROM PUBLIC;
 
 -- A new function of the store is added here, under the lowest level that may call it.
 CREATE FUNCTION eventstore.rights_of_level(level text, OUT privilege text, OUT object text) RETURNS SETOF record
@@ -132,19 +161,18 @@ CREATE FUNCTION eventstore.apply_grants(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
-	levels text[] := ARRAY(SELECT l FROM unnest(ARRAY['read', 'append', 'admin']) l
-						   WHERE EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) acl
-										 WHERE f.oid = eventstore.marker_of_level(l) AND acl.grantee = role));
 	right_to record;
 BEGIN
-	-- Rights on the functions' schema are taken back only with the last level: the role may have its own reason to be there.
+	-- The role may have USAGE on the functions' schema for reasons of its own: it is given where needed, and never taken.
 	FOR right_to IN SELECT DISTINCT privilege, object FROM eventstore.rights_of_level('admin')
-					WHERE object <> 'SCHEMA @extschema@' OR levels = '{}'
+					WHERE object <> 'SCHEMA @extschema@'
 	LOOP
 		EXECUTE format('REVOKE %s ON %s FROM %s', right_to.privilege, right_to.object, role);
 	END LOOP;
-	FOR right_to IN SELECT DISTINCT r.privilege, r.object FROM unnest(levels) l, eventstore.rights_of_level(l) r
-					WHERE r.object <> 'SCHEMA @extschema@' OR NOT has_schema_privilege(role::oid, '@extschema@', 'USAGE')
+	FOR right_to IN SELECT DISTINCT r.privilege, r.object
+					FROM unnest(eventstore.levels_of_role(role)) l, eventstore.rights_of_level(l) r
+					WHERE r.object <> 'SCHEMA @extschema@'
+					   OR NOT has_schema_privilege(role::oid, '@extschema@'::regnamespace::oid, 'USAGE')
 	LOOP
 		EXECUTE format('GRANT %s ON %s TO %s', right_to.privilege, right_to.object, role);
 	END LOOP;

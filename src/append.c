@@ -13,8 +13,8 @@
  * 3. The events are inserted, as one statement.
  *
  * Memory: the function call's context.  Locks: RowExclusive on both tables,
- * the streams' rows; all until the end of the transaction.  Calls: event,
- * ids, stream, position, recorder.
+ * the streams' rows; all until the end of the transaction.  Calls: catalog,
+ * event, ids, names, position, recorder, scan, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +35,7 @@
 #include "errors.h"
 #include "event.h"
 #include "ids.h"
+#include "names.h"
 #include "position.h"
 #include "recorder.h"
 #include "stream.h"
@@ -55,9 +56,9 @@ PG_FUNCTION_INFO_V1(es_last_position);
 /* Appends to one stream: a run of the sorted array. */
 typedef struct AppendGroup
 {
-	EsAppend  **appends;
-	int			count;
-	bool		has_given_ids;
+	EsAppend **appends;
+	int count;
+	bool has_given_ids;
 } AppendGroup;
 
 /* By stream; within a stream in the caller's order. */
@@ -66,10 +67,10 @@ append_compare(const void *a, const void *b)
 {
 	const EsAppend *left = *(EsAppend *const *) a;
 	const EsAppend *right = *(EsAppend *const *) b;
-	int			left_size = VARSIZE_ANY_EXHDR(left->stream);
-	int			right_size = VARSIZE_ANY_EXHDR(right->stream);
-	int			result = memcmp(VARDATA_ANY(left->stream), VARDATA_ANY(right->stream),
-								Min(left_size, right_size));
+	int left_size = VARSIZE_ANY_EXHDR(left->stream);
+	int right_size = VARSIZE_ANY_EXHDR(right->stream);
+	int result = memcmp(VARDATA_ANY(left->stream), VARDATA_ANY(right->stream),
+						Min(left_size, right_size));
 
 	if (result == 0)
 		result = left_size - right_size;
@@ -78,71 +79,30 @@ append_compare(const void *a, const void *b)
 	return result;
 }
 
-static bool
-append_is_same_stream(const EsAppend *a, const EsAppend *b)
-{
-	return VARSIZE_ANY_EXHDR(a->stream) == VARSIZE_ANY_EXHDR(b->stream) &&
-		memcmp(VARDATA_ANY(a->stream), VARDATA_ANY(b->stream), VARSIZE_ANY_EXHDR(a->stream)) == 0;
-}
-
-/* Whether all appends of a group are stored already; see ids.c. */
-static bool
-append_group_is_retry(const AppendGroup *group, Relation events)
-{
-	const EsAppend *stored = NULL;
-	int			retries = 0;
-	int			i;
-
-	if (!group->has_given_ids)
-		return false;
-	for (i = 0; i < group->count; i++)
-	{
-		if (!es_ids_find_retry(events, group->appends[i]))
-			continue;
-		stored = group->appends[i];
-		retries++;
-	}
-	if (retries > 0 && retries < group->count)
-		es_ids_raise_partial_retry(stored);
-	return retries > 0;
-}
-
-/* Versions that a group would reach from the stream's; raises 54000. */
-static int64
-append_group_version(const AppendGroup *group, const EsStream *stream)
-{
-	int64		version = stream->version;
-	int			i;
-
-	for (i = 0; i < group->count; i++)
-	{
-		if (pg_add_s64_overflow(version, group->appends[i]->event_count, &version))
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("stream \"%s\" has no version left", text_to_cstring(stream->name))));
-	}
-	return version;
-}
-
 /*
  * Whether the stream is where every append of the group expects it.  Where it
  * is not and that is final, as the stream is locked, this raises.
+ *
+ * version: receives where the stream will be.  Raises 54000 if it can't.
  */
 static bool
-append_group_fits(const AppendGroup *group, const EsStream *stream)
+append_group_fits(const AppendGroup *group, const EsStream *stream, int64 *version)
 {
-	int64		version = stream->version;
-	int			i;
+	int i;
 
+	*version = stream->version;
 	for (i = 0; i < group->count; i++)
 	{
 		const EsAppend *append = group->appends[i];
 
 		if (stream->is_locked)
-			es_stream_check_version(stream, append->expected_version, version);
-		else if (!es_stream_version_fits(stream, append->expected_version, version))
+			es_stream_check_version(stream, append->expected_version, *version);
+		else if (!es_stream_version_fits(stream, append->expected_version, *version))
 			return false;
-		version += append->event_count;
+		if (pg_add_s64_overflow(*version, append->event_count, version))
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("stream \"%s\" has no version left", text_to_cstring(stream->name))));
 	}
 	return true;
 }
@@ -151,13 +111,13 @@ append_group_fits(const AppendGroup *group, const EsStream *stream)
 static void
 append_group_assign(AppendGroup *group, const EsStream *stream, TimestampTz now)
 {
-	int64		version = stream->version;
-	int			i;
-	int			j;
+	int64 version = stream->version;
+	int i;
+	int j;
 
 	for (i = 0; i < group->count; i++)
 	{
-		EsAppend   *append = group->appends[i];
+		EsAppend *append = group->appends[i];
 
 		append->recorded_at = now;
 		for (j = 0; j < append->event_count; j++)
@@ -177,26 +137,27 @@ append_group_assign(AppendGroup *group, const EsStream *stream, TimestampTz now)
 static bool
 append_group_advance(AppendGroup *group, Relation streams, Relation events)
 {
-	EsStream	stream;
+	EsStream stream;
 	SnapshotData snapshot;
 
 	es_stream_find(&stream, streams, group->appends[0]->stream, es_scan_snapshot(&snapshot));
 	for (;;)
 	{
 		TimestampTz now;
+		int64 version;
 
-		if (append_group_is_retry(group, events))
+		if (group->has_given_ids && es_ids_find_retry(events, group->appends, group->count))
 		{
 			es_stream_close(&stream);
 			return false;
 		}
-		if (!append_group_fits(group, &stream))
+		if (!append_group_fits(group, &stream, &version))
 		{
 			es_stream_lock(&stream, LockTupleNoKeyExclusive);
 			continue;
 		}
 		now = Max(GetCurrentTimestamp(), stream.recorded_at);
-		if (es_stream_advance(&stream, append_group_version(group, &stream), now))
+		if (es_stream_advance(&stream, version, now))
 		{
 			append_group_assign(group, &stream, now);
 			break;
@@ -217,14 +178,15 @@ append_advance_streams(EsAppend **sorted, int append_count, Relation streams, Re
 					   bool has_given_ids)
 {
 	const EsAppend *stored = NULL;
-	int			advanced = 0;
-	int			first = 0;
+	int advanced = 0;
+	int first = 0;
 
 	while (first < append_count)
 	{
 		AppendGroup group = {sorted + first, 0, has_given_ids};
 
-		while (first < append_count && append_is_same_stream(group.appends[0], sorted[first]))
+		while (first < append_count &&
+			   es_names_equal(group.appends[0]->stream, sorted[first]->stream))
 		{
 			group.count++;
 			first++;
@@ -243,8 +205,8 @@ append_advance_streams(EsAppend **sorted, int append_count, Relation streams, Re
 static void
 append_assign_positions(EsAppend *appends, int append_count)
 {
-	int			i;
-	int			j;
+	int i;
+	int j;
 
 	for (i = 0; i < append_count; i++)
 	{
@@ -270,26 +232,28 @@ append_insert(Relation events, EsAppend **appends, int append_count, bool has_gi
 	}
 	PG_CATCH();
 	{
-		es_ids_rethrow_duplicate(context);
+		es_ids_rethrow_duplicate(events, appends, append_count, context);
 	}
 	PG_END_TRY();
 }
 
 /*
  * Store all appends or none; set their results.
+ *
+ * verb: how messages call the function.
  */
 static void
-append_execute(EsAppend *appends, int append_count)
+append_execute(EsAppend *appends, int append_count, const char *verb)
 {
-	EsAppend  **in_order = palloc(sizeof(EsAppend *) * append_count);
-	EsAppend  **sorted = palloc(sizeof(EsAppend *) * append_count);
-	Relation	streams;
-	Relation	events;
-	bool		has_given_ids = false;
-	int			i;
+	EsAppend **in_order = palloc(sizeof(EsAppend *) * append_count);
+	EsAppend **sorted = palloc(sizeof(EsAppend *) * append_count);
+	Relation streams;
+	Relation events;
+	bool has_given_ids = false;
+	int i;
 
-	PreventCommandIfReadOnly("es_append()");
-	PreventCommandIfParallelMode("es_append()");
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
 
 	for (i = 0; i < append_count; i++)
 	{
@@ -352,12 +316,12 @@ append_get_target(FunctionCallInfo fcinfo, EsAppend *append)
 Datum
 es_append(PG_FUNCTION_ARGS)
 {
-	EsAppend	append;
+	EsAppend append;
 
 	append_get_target(fcinfo, &append);
 	append_check_not_null(fcinfo, 2, "events");
 	es_event_from_jsonb(&append, PG_GETARG_JSONB_P(2));
-	append_execute(&append, 1);
+	append_execute(&append, 1, "es_append()");
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -368,7 +332,7 @@ append_one(EsAppend *append, EsEvent *event)
 	es_event_check(event);
 	append->events = event;
 	append->event_count = 1;
-	append_execute(append, 1);
+	append_execute(append, 1, "es_append()");
 	return Int64GetDatum(append->last_version);
 }
 
@@ -379,8 +343,8 @@ append_one(EsAppend *append, EsEvent *event)
 Datum
 es_append_event(PG_FUNCTION_ARGS)
 {
-	EsAppend	append;
-	EsEvent		event = {0};
+	EsAppend append;
+	EsEvent event = {0};
 
 	append_get_target(fcinfo, &append);
 	append_check_not_null(fcinfo, 2, "type");
@@ -413,8 +377,8 @@ append_read_literal(FunctionCallInfo fcinfo, int argument, PGFunction input)
 Datum
 es_append_literals(PG_FUNCTION_ARGS)
 {
-	EsAppend	append;
-	EsEvent		event = {0};
+	EsAppend append;
+	EsEvent event = {0};
 
 	append_get_target(fcinfo, &append);
 	append_check_not_null(fcinfo, 2, "type");
@@ -438,7 +402,7 @@ es_append_literals(PG_FUNCTION_ARGS)
 Datum
 es_append_arrays(PG_FUNCTION_ARGS)
 {
-	EsAppend	append;
+	EsAppend append;
 
 	append_get_target(fcinfo, &append);
 	append_check_not_null(fcinfo, 2, "types");
@@ -446,7 +410,7 @@ es_append_arrays(PG_FUNCTION_ARGS)
 	es_event_from_arrays(&append, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
 						 PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4),
 						 PG_ARGISNULL(5) ? NULL : PG_GETARG_ARRAYTYPE_P(5));
-	append_execute(&append, 1);
+	append_execute(&append, 1, "es_append()");
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -457,19 +421,19 @@ Datum
 es_append_streams(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	EsAppend   *appends;
-	int			append_count;
-	int			i;
+	EsAppend *appends;
+	int append_count;
+	int i;
 
 	append_check_not_null(fcinfo, 0, "batch");
 	appends = es_event_batch_from_jsonb(PG_GETARG_JSONB_P(0), &append_count);
-	append_execute(appends, append_count);
+	append_execute(appends, append_count, "es_append_streams()");
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (i = 0; i < append_count; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false, false, false};
+		Datum values[3];
+		bool nulls[3] = {false, false, false};
 
 		values[0] = PointerGetDatum(appends[i].stream);
 		values[1] = Int64GetDatum(appends[i].last_version);
@@ -488,10 +452,10 @@ es_append_streams(PG_FUNCTION_ARGS)
 Datum
 es_assert_version(PG_FUNCTION_ARGS)
 {
-	EsAppend	target;
-	EsStream	stream;
+	EsAppend target;
+	EsStream stream;
 	SnapshotData snapshot;
-	Relation	streams;
+	Relation streams;
 
 	append_get_target(fcinfo, &target);
 	PreventCommandIfReadOnly("es_assert_version()");
@@ -516,7 +480,7 @@ es_assert_version(PG_FUNCTION_ARGS)
 Datum
 es_last_position(PG_FUNCTION_ARGS)
 {
-	int64		position;
+	int64 position;
 
 	if (!es_position_last(&position))
 		PG_RETURN_NULL();

@@ -6,8 +6,8 @@
  * OIDs are looked up once a backend and forgotten whenever one of the
  * relations is invalidated, so DROP and CREATE EXTENSION, REINDEX
  * CONCURRENTLY and the like are seen by every session.  Open a table before
- * its indexes: the lock on the table is what keeps an index from being
- * replaced in between.
+ * its indexes: the lock on the table keeps an index that has been looked up
+ * from being dropped, as REINDEX CONCURRENTLY waits for who holds it.
  *
  * Memory: a static array.  Locks: es_catalog_open takes the one it is asked
  * for and leaves it to the end of the transaction.  Calls: nothing of ours.
@@ -24,24 +24,23 @@
 
 #include "catalog.h"
 
-static const char *const catalog_names[ES_RELATION_COUNT] = {
-	[ES_STREAMS] = "streams",
-	[ES_STREAMS_PKEY] = "streams_pkey",
-	[ES_EVENTS] = "events",
-	[ES_EVENTS_PKEY] = "events_pkey",
-	[ES_EVENTS_STREAM_VERSION] = "events_stream_version_key",
-	[ES_EVENTS_ID] = ES_EVENTS_ID_KEY,
-	[ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
-	[ES_POSITIONS] = "positions"
-};
+static const char *const catalog_names[ES_RELATION_COUNT] =
+	{[ES_STREAMS] = "streams",
+	 [ES_STREAMS_PKEY] = "streams_pkey",
+	 [ES_EVENTS] = "events",
+	 [ES_EVENTS_PKEY] = "events_pkey",
+	 [ES_EVENTS_STREAM_VERSION] = "events_stream_version_key",
+	 [ES_EVENTS_ID] = ES_EVENTS_ID_KEY,
+	 [ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
+	 [ES_POSITIONS] = "positions"};
 
-static Oid	catalog_oids[ES_RELATION_COUNT];
+static Oid catalog_oids[ES_RELATION_COUNT];
 
 /* Relcache callback: relid is InvalidOid where everything is invalidated. */
 static void
 catalog_forget(Datum arg, Oid relid)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < ES_RELATION_COUNT; i++)
 	{
@@ -66,13 +65,12 @@ es_catalog_init(void)
 Oid
 es_catalog_oid(EsRelation which)
 {
-	Oid			oid = catalog_oids[which];
+	Oid oid = catalog_oids[which];
 
 	if (OidIsValid(oid))
 		return oid;
 
-	oid = get_relname_relid(catalog_names[which],
-							get_namespace_oid(ES_SCHEMA, true));
+	oid = get_relname_relid(catalog_names[which], get_namespace_oid(ES_SCHEMA, true));
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -91,8 +89,8 @@ es_catalog_open(EsRelation which, LOCKMODE lockmode)
 {
 	for (;;)
 	{
-		Oid			oid = es_catalog_oid(which);
-		Relation	rel = try_relation_open(oid, lockmode);
+		Oid oid = es_catalog_oid(which);
+		Relation rel = try_relation_open(oid, lockmode);
 
 		/*
 		 * Waiting for the lock, we may have learned that the relation was

@@ -30,21 +30,33 @@
  */
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes EsUpdateIndexes;
-#define es_compat_needs_entries(which)	((which) != TU_None)
+#define es_compat_needs_entries(which)    ((which) != TU_None)
 #define es_compat_only_summarizing(which) ((which) == TU_Summarizing)
 #else
 typedef bool EsUpdateIndexes;
-#define es_compat_needs_entries(which)	(which)
+#define es_compat_needs_entries(which)    (which)
 #define es_compat_only_summarizing(which) false
 #endif
 
-/* 16 added the last argument of ExecInsertIndexTuples. */
+/*
+ * Index entries for a row that was inserted, inserted speculatively (conflict
+ * receives whether there is another of the same key, in any unique index), or
+ * updated (summarizing: see above).  16 added the last argument.
+ */
 #if PG_VERSION_NUM >= 160000
-#define es_compat_insert_index_tuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing) \
-	ExecInsertIndexTuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing)
+#define es_compat_add_entries(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false)
+#define es_compat_add_entries_speculative(info, slot, estate, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL, false)
+#define es_compat_add_entries_update(info, slot, estate, summarizing) \
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL, summarizing)
 #else
-#define es_compat_insert_index_tuples(info, slot, estate, is_update, no_error, conflict, arbiters, summarizing) \
-	ExecInsertIndexTuples(info, slot, estate, is_update, no_error, conflict, arbiters)
+#define es_compat_add_entries(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL)
+#define es_compat_add_entries_speculative(info, slot, estate, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, NIL)
+#define es_compat_add_entries_update(info, slot, estate, summarizing) \
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL)
 #endif
 
 /* 18 added instrumentation to index_beginscan. */
@@ -56,4 +68,4 @@ typedef bool EsUpdateIndexes;
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
-#endif							/* ES_COMPAT_H */
+#endif /* ES_COMPAT_H */

@@ -15,15 +15,15 @@
 #include "utils/elog.h"
 
 /* The stream is not where the caller expects it. */
-#define ES_ERRCODE_WRONG_EXPECTED_VERSION	MAKE_SQLSTATE('S', 'E', '0', '0', '1')
+#define ES_ERRCODE_WRONG_EXPECTED_VERSION MAKE_SQLSTATE('S', 'E', '0', '0', '1')
 
 /* An event id is stored already, and the call is not an exact retry. */
-#define ES_ERRCODE_DUPLICATE_EVENT_ID		MAKE_SQLSTATE('S', 'E', '0', '0', '2')
+#define ES_ERRCODE_DUPLICATE_EVENT_ID MAKE_SQLSTATE('S', 'E', '0', '0', '2')
 
 /* Append to a tombstoned stream. */
-#define ES_ERRCODE_STREAM_DELETED			MAKE_SQLSTATE('S', 'E', '0', '0', '3')
+#define ES_ERRCODE_STREAM_DELETED MAKE_SQLSTATE('S', 'E', '0', '0', '3')
 
 /* UPDATE, DELETE or TRUNCATE of stored events. */
-#define ES_ERRCODE_EVENTS_IMMUTABLE			MAKE_SQLSTATE('S', 'E', '0', '0', '7')
+#define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 
-#endif							/* ES_ERRORS_H */
+#endif /* ES_ERRORS_H */

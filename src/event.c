@@ -27,13 +27,33 @@
 #define event_malformed(...) \
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg(__VA_ARGS__)))
 
+/* The JSON object {}: a varlena header, and a container of no pairs. */
 static Jsonb *
 event_empty_object(void)
 {
-	JsonbParseState *state = NULL;
+	Jsonb *object = palloc(sizeof(Jsonb));
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	SET_VARSIZE(object, sizeof(Jsonb));
+	object->root.header = JB_FOBJECT;
+	return object;
+}
+
+/*
+ * A value of a JSON document, as a document of its own.  For scalars,
+ * JsonbValueToJsonb leaves them in a buffer of a kilobyte.
+ */
+static Jsonb *
+event_jsonb(JsonbValue *value)
+{
+	Jsonb *document = JsonbValueToJsonb(value);
+	Jsonb *copy;
+
+	if (value->type == jbvBinary)
+		return document;
+	copy = palloc(VARSIZE(document));
+	memcpy(copy, document, VARSIZE(document));
+	pfree(document);
+	return copy;
 }
 
 /*
@@ -92,7 +112,7 @@ event_text(const JsonbValue *value, const char *what)
 static pg_uuid_t
 event_uuid(const JsonbValue *value)
 {
-	char	   *string = text_to_cstring(event_text(value, "event id"));
+	char *string = text_to_cstring(event_text(value, "event id"));
 
 	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(string)));
 }
@@ -103,9 +123,9 @@ event_tags(const JsonbValue *value)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	element;
-	Datum	   *tags;
-	int			count = 0;
+	JsonbValue element;
+	Datum *tags;
+	int count = 0;
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
 		event_malformed("tags must be an array of strings");
@@ -123,14 +143,14 @@ event_tags(const JsonbValue *value)
 static void
 event_set_from_json(EsEvent *event, const JsonbValue *key, JsonbValue *value)
 {
-	bool		is_null = (value->type == jbvNull);
+	bool is_null = (value->type == jbvNull);
 
 	if (event_key_is(key, "type"))
 		event->type = event_text(value, "event type");
 	else if (event_key_is(key, "data"))
-		event->data = JsonbValueToJsonb(value);
+		event->data = event_jsonb(value);
 	else if (event_key_is(key, "metadata"))
-		event->metadata = is_null ? NULL : JsonbValueToJsonb(value);
+		event->metadata = is_null ? NULL : event_jsonb(value);
 	else if (event_key_is(key, "tags"))
 		event->tags = is_null ? NULL : event_tags(value);
 	else if (event_key_is(key, "id"))
@@ -152,8 +172,8 @@ event_from_object(EsEvent *event, JsonbContainer *object)
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue key;
+	JsonbValue value;
 
 	memset(event, 0, sizeof(EsEvent));
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
@@ -177,7 +197,7 @@ event_from_container(EsAppend *append, JsonbContainer *container)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	element;
+	JsonbValue element;
 
 	if (JsonContainerIsObject(container))
 	{
@@ -218,7 +238,7 @@ es_event_from_jsonb(EsAppend *append, Jsonb *events)
 static int64
 event_expected_version(const JsonbValue *value)
 {
-	Datum		number;
+	Datum number;
 
 	if (value == NULL || value->type == jbvNull)
 		ereport(ERROR,
@@ -229,8 +249,9 @@ event_expected_version(const JsonbValue *value)
 		event_malformed("expected_version must be a whole number");
 
 	number = NumericGetDatum(value->val.numeric);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
-										  DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
+	if (!DatumGetBool(
+			DirectFunctionCall2(numeric_eq, number,
+								DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
 		event_malformed("expected_version must be a whole number");
 	if (DatumGetBool(DirectFunctionCall2(numeric_gt, number,
 										 NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))) ||
@@ -245,10 +266,10 @@ event_append_from_object(EsAppend *append, JsonbContainer *object)
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
-	JsonbValue	stream = {.type = jbvNull};
-	JsonbValue	expected = {.type = jbvNull};
+	JsonbValue key;
+	JsonbValue value;
+	JsonbValue stream = {.type = jbvNull};
+	JsonbValue expected = {.type = jbvNull};
 	JsonbContainer *events = NULL;
 
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
@@ -290,8 +311,8 @@ es_event_batch_from_jsonb(Jsonb *batch, int *append_count)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	element;
-	EsAppend   *appends;
+	JsonbValue element;
+	EsAppend *appends;
 
 	if (!JB_ROOT_IS_ARRAY(batch) || JB_ROOT_IS_SCALAR(batch))
 		event_malformed("batch must be an array of objects");
@@ -299,8 +320,7 @@ es_event_batch_from_jsonb(Jsonb *batch, int *append_count)
 		event_malformed("batch must not be empty");
 
 	*append_count = 0;
-	appends = MemoryContextAllocHuge(CurrentMemoryContext,
-									 sizeof(EsAppend) * JB_ROOT_COUNT(batch));
+	appends = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(EsAppend) * JB_ROOT_COUNT(batch));
 	it = JsonbIteratorInit(&batch->root);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
@@ -322,9 +342,9 @@ es_event_batch_from_jsonb(Jsonb *batch, int *append_count)
 /* An array argument of one dimension, taken apart; name: the argument's. */
 typedef struct EventColumn
 {
-	Datum	   *values;
-	bool	   *nulls;
-	int			count;
+	Datum *values;
+	bool *nulls;
+	int count;
 } EventColumn;
 
 static EventColumn
@@ -334,8 +354,8 @@ event_column(ArrayType *array, const char *name, Oid type, int length, char alig
 
 	if (ARR_NDIM(array) > 1)
 		event_malformed("%s must be a one-dimensional array", name);
-	deconstruct_array(array, type, length, false, align,
-					  &column.values, &column.nulls, &column.count);
+	deconstruct_array(array, type, length, false, align, &column.values, &column.nulls,
+					  &column.count);
 	return column;
 }
 
@@ -367,14 +387,14 @@ event_column_value(const EventColumn *column, int i, const char *name)
  * metadata, ids: jsonb[] and uuid[], or NULL; a null element means none.
  */
 void
-es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *data,
-					 ArrayType *metadata, ArrayType *ids)
+es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *data, ArrayType *metadata,
+					 ArrayType *ids)
 {
 	EventColumn type = event_column(types, "types", TEXTOID, -1, TYPALIGN_INT);
 	EventColumn datum = event_column(data, "data", JSONBOID, -1, TYPALIGN_INT);
 	EventColumn meta = {NULL, NULL, 0};
 	EventColumn id = {NULL, NULL, 0};
-	int			i;
+	int i;
 
 	if (type.count == 0)
 		event_malformed("types must not be empty");
@@ -391,12 +411,11 @@ es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *data,
 	}
 
 	append->event_count = type.count;
-	append->events = MemoryContextAllocExtended(CurrentMemoryContext,
-												sizeof(EsEvent) * type.count,
+	append->events = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(EsEvent) * type.count,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (i = 0; i < type.count; i++)
 	{
-		EsEvent    *event = &append->events[i];
+		EsEvent *event = &append->events[i];
 
 		event->type = DatumGetTextPP(event_column_value(&type, i, "types"));
 		event->data = DatumGetJsonbP(event_column_value(&datum, i, "data"));

@@ -14,38 +14,38 @@
 #include "utils/uuid.h"
 
 /* Values of expected_version that are no version. */
-#define ES_EXPECT_NO_STREAM	INT64CONST(0)
-#define ES_EXPECT_ANY		INT64CONST(-1)
-#define ES_EXPECT_EXISTS	INT64CONST(-2)
+#define ES_EXPECT_NO_STREAM INT64CONST(0)
+#define ES_EXPECT_ANY       INT64CONST(-1)
+#define ES_EXPECT_EXISTS    INT64CONST(-2)
 
 typedef struct EsEvent
 {
 	/* As given by the caller; NULL where there is none. */
-	text	   *type;
-	Jsonb	   *data;
-	Jsonb	   *metadata;
-	ArrayType  *tags;
-	pg_uuid_t	id;
-	bool		has_given_id;	/* else the store makes one */
+	text *type;
+	Jsonb *data;
+	Jsonb *metadata;
+	ArrayType *tags;
+	pg_uuid_t id;
+	bool has_given_id; /* else the store makes one */
 
 	/* Assigned by the append. */
-	int64		version;
-	int64		position;
+	int64 version;
+	int64 position;
 } EsEvent;
 
 /* The events of one entry of a call: they go to one stream. */
 typedef struct EsAppend
 {
-	text	   *stream;
-	text	   *category;
-	int64		expected_version;
-	int			event_count;	/* > 0 */
-	EsEvent    *events;
-	TimestampTz recorded_at;	/* assigned by the append */
+	text *stream;
+	text *category;
+	int64 expected_version;
+	int event_count; /* > 0 */
+	EsEvent *events;
+	TimestampTz recorded_at; /* assigned by the append */
 
 	/* Result: version and position of the last event. */
-	int64		last_version;
-	int64		last_position;
+	int64 last_version;
+	int64 last_position;
 } EsAppend;
 
 extern void es_event_check(const EsEvent *event);
@@ -55,4 +55,4 @@ extern void es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *
 								 ArrayType *metadata, ArrayType *ids);
 extern EsAppend *es_event_batch_from_jsonb(Jsonb *batch, int *append_count);
 
-#endif							/* ES_EVENT_H */
+#endif /* ES_EVENT_H */

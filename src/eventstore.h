@@ -32,8 +32,8 @@
  *	 append				one call's events for one stream
  *	 exact retry		a call whose every event is stored already
  *
- * Locks, in the order in which they are taken.  All are held to the end of
- * the transaction, and the deadlock detector knows them all:
+ * Locks, in the order in which they are taken.  Unless said, they are held to
+ * the end of the transaction; the deadlock detector knows them all:
  *
  *	 object						mode				taken by
  *	 eventstore.streams			RowExclusive		append, es_assert_version
@@ -43,8 +43,10 @@
  *	 their indexes				AccessShare or RowExclusive
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
  *	   order of the names		FOR SHARE			es_assert_version
- *	 speculative insertion		(short)				the first event of a stream
- *	 another transaction		Share (wait only)	who stores the same event id
+ *	 speculative insertion		short				the first event of a stream
+ *	 another transaction		Share, wait only	who makes the same stream, or
+ *													stores the same event id
+ *	 eventstore.positions		RowExclusive		append
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row; nothing outlives it but static variables
@@ -59,4 +61,4 @@
 
 extern PGDLLEXPORT void _PG_init(void);
 
-#endif							/* EVENTSTORE_H */
+#endif /* EVENTSTORE_H */

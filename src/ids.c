@@ -14,7 +14,7 @@
  *
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.
- * Calls: scan.
+ * Calls: catalog, names, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,14 +30,15 @@
 #include "compat.h"
 #include "errors.h"
 #include "ids.h"
+#include "names.h"
 #include "scan.h"
 
 /* Where a stored id is; stream points into the scan's slot. */
 typedef struct IdsPlace
 {
-	text	   *stream;
-	int64		version;
-	int64		position;
+	text *stream;
+	int64 version;
+	int64 position;
 } IdsPlace;
 
 static char *
@@ -50,7 +51,7 @@ ids_to_cstring(const pg_uuid_t *id)
 bool
 es_ids_are_given(const EsAppend *append)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < append->event_count; i++)
 		if (append->events[i].has_given_id)
@@ -71,11 +72,11 @@ void
 es_ids_check_distinct(EsAppend *const *appends, int append_count)
 {
 	const pg_uuid_t **ids;
-	Size		total = 0;
-	Size		count = 0;
-	Size		n;
-	int			i;
-	int			j;
+	Size total = 0;
+	Size count = 0;
+	Size n;
+	int i;
+	int j;
 
 	for (i = 0; i < append_count; i++)
 		total += appends[i]->event_count;
@@ -112,7 +113,7 @@ ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 	for (;;)
 	{
 		TupleTableSlot *slot = scan->slot;
-		bool		is_found;
+		bool is_found;
 
 		es_scan_begin(scan, &dirty);
 		is_found = es_scan_next(scan, ForwardScanDirection);
@@ -137,13 +138,6 @@ ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 	}
 }
 
-static bool
-ids_is_same_stream(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* Raise SE002 and tell where the id is. */
 static void
 ids_raise_stored(const pg_uuid_t *id, const IdsPlace *place)
@@ -157,59 +151,109 @@ ids_raise_stored(const pg_uuid_t *id, const IdsPlace *place)
 			 errhint("Only the very same call, with the same ids in the same order, is a retry.")));
 }
 
-/*
- * Look up the given ids of an append.
- *
- * Returns false if none is stored.  Returns true if the append is an exact
- * retry; its result is then set.  Raises SE002 otherwise.
- */
-bool
-es_ids_find_retry(Relation events, EsAppend *append)
+/* What a look at the ids of appends to one stream has found. */
+typedef struct IdsFound
 {
-	EsScan		scan;
-	IdsPlace	first = {NULL, 0, 0};
-	const pg_uuid_t *first_id = NULL;
-	int			in_order = 0;
-	int			i;
+	int event_count;
+	int found;                 /* of these are stored */
+	int in_order;              /* of these where a retry would have them */
+	const pg_uuid_t *first_id; /* found first, and its place */
+	IdsPlace first;
+} IdsFound;
 
-	es_scan_open(&scan, events, ES_EVENTS_ID);
-	for (i = 0; i < append->event_count; i++)
+static void
+ids_note(IdsFound *found, const EsEvent *event, const IdsPlace *place, const text *stream)
+{
+	if (found->found++ == 0)
 	{
-		EsEvent    *event = &append->events[i];
-		IdsPlace	place;
-
-		if (!event->has_given_id || !ids_find(&scan, &event->id, &place))
-			continue;
-
-		if (first_id == NULL)
-		{
-			first_id = &event->id;
-			first = place;
-			first.stream = (text *) pg_detoast_datum_copy((struct varlena *) place.stream);
-		}
-		if (place.version == first.version + i && ids_is_same_stream(place.stream, append->stream))
-			in_order++;
-		append->last_version = place.version;
-		append->last_position = place.position;
+		found->first_id = &event->id;
+		found->first = *place;
+		found->first.stream = (text *) pg_detoast_datum_copy((struct varlena *) place->stream);
 	}
-	es_scan_close(&scan);
+	if (es_names_equal(place->stream, stream) &&
+		place->version == found->first.version + found->event_count)
+		found->in_order++;
+}
 
-	if (first_id != NULL && in_order < append->event_count)
-		ids_raise_stored(first_id, &first);
-	return first_id != NULL;
+/* Look up all ids once; sets the appends' results. */
+static IdsFound
+ids_look(EsScan *scan, EsAppend *const *appends, int append_count)
+{
+	IdsFound found = {0};
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			const EsEvent *event = &appends[i]->events[j];
+			IdsPlace place;
+
+			/* At its own position: it is the event itself, just inserted. */
+			if (event->has_given_id && ids_find(scan, &event->id, &place) &&
+				place.position != event->position)
+			{
+				ids_note(&found, event, &place, appends[i]->stream);
+				appends[i]->last_version = place.version;
+				appends[i]->last_position = place.position;
+			}
+			found.event_count++;
+		}
+	}
+	return found;
 }
 
 /*
- * Raise SE002: one append of a call is an exact retry, others are not.
+ * Look up the given ids of all appends to one stream, in the caller's order.
  *
- * stored: the one that is, as es_ids_find_retry left it.
+ * Returns false if none is stored.  Returns true if the appends are an exact
+ * retry; their results are then set.  Raises SE002 otherwise.
+ *
+ * Ids are looked up one after the other, and the first attempt may be
+ * committed in between: only what a second look finds as well is final.
+ */
+bool
+es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
+{
+	EsScan scan;
+	IdsFound found = {0};
+	int found_before;
+
+	es_scan_open(&scan, events, ES_EVENTS_ID);
+	do
+	{
+		found_before = found.found;
+		found = ids_look(&scan, appends, append_count);
+	} while (found.found != found_before && found.found < found.event_count);
+	es_scan_close(&scan);
+
+	if (found.found > 0 && found.in_order < found.event_count)
+		ids_raise_stored(found.first_id, &found.first);
+	return found.found > 0;
+}
+
+/*
+ * Raise SE002: some streams of a call have it stored already, others have not.
+ *
+ * stored: an append that is, as es_ids_find_retry left it.
  */
 void
 es_ids_raise_partial_retry(const EsAppend *stored)
 {
-	IdsPlace	place = {stored->stream, stored->last_version, stored->last_position};
+	IdsPlace place = {stored->stream, stored->last_version, stored->last_position};
 
 	ids_raise_stored(&stored->events[stored->event_count - 1].id, &place);
+}
+
+/* Whether an error says that the index on ids has an id already. */
+static bool
+ids_is_duplicate(const ErrorData *error)
+{
+	/* While REINDEX CONCURRENTLY runs, the index has a twin: name_ccnew. */
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
+		strcmp(error->schema_name, ES_SCHEMA) == 0 && error->constraint_name != NULL &&
+		strncmp(error->constraint_name, ES_EVENTS_ID_KEY, strlen(ES_EVENTS_ID_KEY)) == 0;
 }
 
 /*
@@ -217,24 +261,31 @@ es_ids_raise_partial_retry(const EsAppend *stored)
  * raise SE002 if the error is that another transaction has stored one of them
  * meanwhile, else the error as it is.
  *
+ * The index raises that error with no page locked, so it is safe to look up
+ * whose id it was.
+ *
  * context: where the error is examined.
  */
 void
-es_ids_rethrow_duplicate(MemoryContext context)
+es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_count,
+						 MemoryContext context)
 {
-	ErrorData  *error;
+	ErrorData *error;
+	EsScan scan;
+	IdsFound found;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
-		error->schema_name == NULL || strcmp(error->schema_name, ES_SCHEMA) != 0 ||
-		error->constraint_name == NULL || strcmp(error->constraint_name, ES_EVENTS_ID_KEY) != 0)
+	if (!ids_is_duplicate(error))
 		PG_RE_THROW();
 
 	FlushErrorState();
+	es_scan_open(&scan, events, ES_EVENTS_ID);
+	found = ids_look(&scan, appends, append_count);
+	if (found.found > 0)
+		ids_raise_stored(found.first_id, &found.first);
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
-			 errdetail("Another transaction has just stored one of the event ids."),
-			 errhint("Repeat the call: it tells which id, or finds that it is a retry.")));
+			 errdetail("Another transaction was storing one of the event ids.")));
 }

@@ -20,7 +20,7 @@
 static void
 names_check_length(const text *name, Size limit, const char *what)
 {
-	Size		length = VARSIZE_ANY_EXHDR(name);
+	Size length = VARSIZE_ANY_EXHDR(name);
 
 	if (length == 0)
 		ereport(ERROR,
@@ -55,8 +55,8 @@ void
 es_names_check_tags(ArrayType *tags)
 {
 	ArrayIterator iterator;
-	Datum		tag;
-	bool		is_null;
+	Datum tag;
+	bool is_null;
 
 	if (ARR_NDIM(tags) > 1)
 		ereport(ERROR,
@@ -75,6 +75,14 @@ es_names_check_tags(ArrayType *tags)
 	array_free_iterator(iterator);
 }
 
+/* Whether two names are the same, byte by byte. */
+bool
+es_names_equal(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
 /*
  * The category of a stream: what stands before its first '-', or the whole
  * name where there is none.  Every server encoding keeps '-' a single byte
@@ -87,8 +95,8 @@ es_names_category(const text *stream)
 {
 	const char *name = VARDATA_ANY(stream);
 	const char *dash = memchr(name, '-', VARSIZE_ANY_EXHDR(stream));
-	text	   *category;
-	Size		length;
+	text *category;
+	Size length;
 
 	if (dash == NULL)
 		return (text *) stream;

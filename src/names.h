@@ -11,13 +11,14 @@
 #include "utils/array.h"
 
 /* Limits in bytes of the server encoding. */
-#define ES_MAX_STREAM_BYTES	512
-#define ES_MAX_TYPE_BYTES	256
-#define ES_MAX_TAG_BYTES	512
+#define ES_MAX_STREAM_BYTES 512
+#define ES_MAX_TYPE_BYTES   256
+#define ES_MAX_TAG_BYTES    512
 
 extern void es_names_check_stream(const text *stream);
 extern void es_names_check_type(const text *type);
 extern void es_names_check_tags(ArrayType *tags);
+extern bool es_names_equal(const text *a, const text *b);
 extern text *es_names_category(const text *stream);
 
-#endif							/* ES_NAMES_H */
+#endif /* ES_NAMES_H */

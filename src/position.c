@@ -20,7 +20,7 @@
 
 /* What es_last_position() tells, and of which store (its sequence's OID). */
 static int64 position_last = 0;
-static Oid	position_last_store = InvalidOid;
+static Oid position_last_store = InvalidOid;
 
 /* The next position.  Hold the row lock of the stream that it is for. */
 int64

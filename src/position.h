@@ -12,4 +12,4 @@ extern int64 es_position_next(void);
 extern void es_position_remember(int64 position);
 extern bool es_position_last(int64 *position);
 
-#endif							/* ES_POSITION_H */
+#endif /* ES_POSITION_H */

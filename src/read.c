@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(es_last_event);
 PG_FUNCTION_INFO_V1(es_stream_as_of);
 
 /* max_count where there is no limit. */
-#define READ_ALL	PG_INT64_MAX
+#define READ_ALL PG_INT64_MAX
 
 /* ----------------------------------------------------------------------
  * Arguments
@@ -72,7 +72,7 @@ read_check_not_negative(int64 value, const char *name)
 static text *
 read_get_stream(FunctionCallInfo fcinfo, int argument)
 {
-	text	   *stream;
+	text *stream;
 
 	read_check_not_null(fcinfo, argument, "stream");
 	stream = PG_GETARG_TEXT_PP(argument);
@@ -102,17 +102,17 @@ read_get_direction(FunctionCallInfo fcinfo, int argument)
 
 typedef struct ReadFilter
 {
-	bool		is_on;
-	Datum	   *types;
-	int			count;
+	bool is_on;
+	Datum *types; /* of text, not toasted */
+	int count;
 } ReadFilter;
 
 static ReadFilter
 read_get_filter(FunctionCallInfo fcinfo, int argument)
 {
-	ReadFilter	filter = {false, NULL, 0};
-	bool	   *nulls;
-	int			i;
+	ReadFilter filter = {false, NULL, 0};
+	bool *nulls;
+	int i;
 
 	if (PG_ARGISNULL(argument))
 		return filter;
@@ -121,31 +121,29 @@ read_get_filter(FunctionCallInfo fcinfo, int argument)
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), TEXTOID, -1, false, TYPALIGN_INT,
 					  &filter.types, &nulls, &filter.count);
 	for (i = 0; i < filter.count; i++)
+	{
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("types must not contain nulls")));
+		filter.types[i] = PointerGetDatum(DatumGetTextPP(filter.types[i]));
+	}
 	return filter;
 }
 
 static bool
 read_passes(const ReadFilter *filter, TupleTableSlot *slot)
 {
-	bool		is_null;
-	text	   *type;
-	int			i;
+	bool is_null;
+	text *type;
+	int i;
 
 	if (!filter->is_on)
 		return true;
 	type = DatumGetTextPP(slot_getattr(slot, Anum_events_type, &is_null));
 	for (i = 0; i < filter->count; i++)
-	{
-		text	   *wanted = DatumGetTextPP(filter->types[i]);
-
-		if (VARSIZE_ANY_EXHDR(type) == VARSIZE_ANY_EXHDR(wanted) &&
-			memcmp(VARDATA_ANY(type), VARDATA_ANY(wanted), VARSIZE_ANY_EXHDR(type)) == 0)
+		if (es_names_equal(type, (const text *) DatumGetPointer(filter->types[i])))
 			return true;
-	}
 	return false;
 }
 
@@ -154,16 +152,16 @@ read_passes(const ReadFilter *filter, TupleTableSlot *slot)
  * ----------------------------------------------------------------------
  */
 
-typedef struct Reader
+typedef struct ReadState
 {
-	Relation	events;
-	EsScan		scan;
+	Relation events;
+	EsScan scan;
 	ReturnSetInfo *result;
-	bool		has_foreign_columns;	/* after the store's own */
-} Reader;
+	bool has_foreign_columns; /* after the store's own */
+} ReadState;
 
 static void
-reader_begin(Reader *reader, FunctionCallInfo fcinfo, EsRelation index)
+read_begin(ReadState *reader, FunctionCallInfo fcinfo, EsRelation index)
 {
 	InitMaterializedSRF(fcinfo, 0);
 	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -173,7 +171,7 @@ reader_begin(Reader *reader, FunctionCallInfo fcinfo, EsRelation index)
 }
 
 static Datum
-reader_end(Reader *reader)
+read_end(ReadState *reader)
 {
 	es_scan_close(&reader->scan);
 	relation_close(reader->events, NoLock);
@@ -182,7 +180,7 @@ reader_end(Reader *reader)
 
 /* Hand the row in the scan's slot to the caller. */
 static void
-reader_put(Reader *reader)
+read_put(ReadState *reader)
 {
 	TupleTableSlot *slot = reader->scan.slot;
 
@@ -192,16 +190,16 @@ reader_put(Reader *reader)
 		return;
 	}
 	slot_getsomeattrs(slot, Natts_event);
-	tuplestore_putvalues(reader->result->setResult, reader->result->setDesc,
-						 slot->tts_values, slot->tts_isnull);
+	tuplestore_putvalues(reader->result->setResult, reader->result->setDesc, slot->tts_values,
+						 slot->tts_isnull);
 }
 
 /* Read up to max_count rows that pass the filter. */
 static void
-reader_run(Reader *reader, Snapshot snapshot, ScanDirection direction, int64 max_count,
-		   const ReadFilter *filter)
+read_run(ReadState *reader, Snapshot snapshot, ScanDirection direction, int64 max_count,
+		 const ReadFilter *filter)
 {
-	int64		count = 0;
+	int64 count = 0;
 
 	if (max_count == 0)
 		return;
@@ -211,7 +209,7 @@ reader_run(Reader *reader, Snapshot snapshot, ScanDirection direction, int64 max
 		CHECK_FOR_INTERRUPTS();
 		if (!read_passes(filter, reader->scan.slot))
 			continue;
-		reader_put(reader);
+		read_put(reader);
 		if (++count == max_count)
 			break;
 	}
@@ -232,25 +230,27 @@ static const ReadFilter read_everything = {false, NULL, 0};
 Datum
 es_read(PG_FUNCTION_ARGS)
 {
-	text	   *stream = read_get_stream(fcinfo, 0);
-	int64		max_count = read_get_max_count(fcinfo, 2);
+	text *stream = read_get_stream(fcinfo, 0);
+	int64 max_count = read_get_max_count(fcinfo, 2);
 	ScanDirection direction = read_get_direction(fcinfo, 3);
-	Reader		reader;
+	ReadState reader;
 
 	if (!PG_ARGISNULL(1))
 		read_check_not_negative(PG_GETARG_INT64(1), "from_version");
 
-	reader_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
+	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	if (!PG_ARGISNULL(1))
 	{
 		if (ScanDirectionIsForward(direction))
-			es_scan_add_key(&reader.scan, 2, BTGreaterEqualStrategyNumber, F_INT8GE, PG_GETARG_DATUM(1));
+			es_scan_add_key(&reader.scan, 2, BTGreaterEqualStrategyNumber, F_INT8GE,
+							PG_GETARG_DATUM(1));
 		else
-			es_scan_add_key(&reader.scan, 2, BTLessEqualStrategyNumber, F_INT8LE, PG_GETARG_DATUM(1));
+			es_scan_add_key(&reader.scan, 2, BTLessEqualStrategyNumber, F_INT8LE,
+							PG_GETARG_DATUM(1));
 	}
-	reader_run(&reader, GetActiveSnapshot(), direction, max_count, &read_everything);
-	return reader_end(&reader);
+	read_run(&reader, GetActiveSnapshot(), direction, max_count, &read_everything);
+	return read_end(&reader);
 }
 
 /*
@@ -259,18 +259,18 @@ es_read(PG_FUNCTION_ARGS)
 Datum
 es_last_event(PG_FUNCTION_ARGS)
 {
-	text	   *stream = read_get_stream(fcinfo, 0);
-	Datum		type;
-	ReadFilter	filter = {!PG_ARGISNULL(1), &type, 1};
-	Reader		reader;
+	text *stream = read_get_stream(fcinfo, 0);
+	Datum type;
+	ReadFilter filter = {!PG_ARGISNULL(1), &type, 1};
+	ReadState reader;
 
 	if (filter.is_on)
-		type = PG_GETARG_DATUM(1);
+		type = PointerGetDatum(PG_GETARG_TEXT_PP(1));
 
-	reader_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
+	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
-	reader_run(&reader, GetActiveSnapshot(), BackwardScanDirection, 1, &filter);
-	return reader_end(&reader);
+	read_run(&reader, GetActiveSnapshot(), BackwardScanDirection, 1, &filter);
+	return read_end(&reader);
 }
 
 /*
@@ -282,27 +282,27 @@ es_last_event(PG_FUNCTION_ARGS)
 Datum
 es_stream_as_of(PG_FUNCTION_ARGS)
 {
-	text	   *stream = read_get_stream(fcinfo, 0);
-	Reader		reader;
+	text *stream = read_get_stream(fcinfo, 0);
+	ReadState reader;
 	TimestampTz at;
 
 	read_check_not_null(fcinfo, 1, "at");
 	at = PG_GETARG_TIMESTAMPTZ(1);
 
-	reader_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
+	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_begin(&reader.scan, GetActiveSnapshot());
 	while (es_scan_next(&reader.scan, ForwardScanDirection))
 	{
-		bool		is_null;
-		Datum		recorded_at = slot_getattr(reader.scan.slot, Anum_events_recorded_at, &is_null);
+		bool is_null;
+		Datum recorded_at = slot_getattr(reader.scan.slot, Anum_events_recorded_at, &is_null);
 
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetTimestampTz(recorded_at) > at)
 			break;
-		reader_put(&reader);
+		read_put(&reader);
 	}
-	return reader_end(&reader);
+	return read_end(&reader);
 }
 
 /*
@@ -311,9 +311,9 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 Datum
 es_stream_version(PG_FUNCTION_ARGS)
 {
-	text	   *name = read_get_stream(fcinfo, 0);
-	Relation	streams = es_catalog_open(ES_STREAMS, AccessShareLock);
-	EsStream	stream;
+	text *name = read_get_stream(fcinfo, 0);
+	Relation streams = es_catalog_open(ES_STREAMS, AccessShareLock);
+	EsStream stream;
 
 	es_stream_find(&stream, streams, name, GetActiveSnapshot());
 	es_stream_close(&stream);
@@ -335,26 +335,27 @@ es_stream_version(PG_FUNCTION_ARGS)
 static Datum
 read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category, int argument)
 {
-	int64		after;
-	int64		max_count = read_get_max_count(fcinfo, argument + 1);
-	ReadFilter	filter = read_get_filter(fcinfo, argument + 2);
+	int64 after;
+	int64 max_count = read_get_max_count(fcinfo, argument + 1);
+	ReadFilter filter = read_get_filter(fcinfo, argument + 2);
 	ScanDirection direction = read_get_direction(fcinfo, argument + 3);
-	AttrNumber	column = 1;
-	Reader		reader;
+	AttrNumber column = 1;
+	ReadState reader;
 
 	read_check_not_null(fcinfo, argument, "after_position");
 	after = read_check_not_negative(PG_GETARG_INT64(argument), "after_position");
 
-	reader_begin(&reader, fcinfo, index);
+	read_begin(&reader, fcinfo, index);
 	if (category != NULL)
 		es_scan_add_key(&reader.scan, column++, BTEqualStrategyNumber, F_TEXTEQ,
 						PointerGetDatum(category));
 	if (ScanDirectionIsForward(direction))
-		es_scan_add_key(&reader.scan, column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+		es_scan_add_key(&reader.scan, column, BTGreaterStrategyNumber, F_INT8GT,
+						Int64GetDatum(after));
 	else if (after > 0)
 		es_scan_add_key(&reader.scan, column, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(after));
-	reader_run(&reader, GetActiveSnapshot(), direction, max_count, &filter);
-	return reader_end(&reader);
+	read_run(&reader, GetActiveSnapshot(), direction, max_count, &filter);
+	return read_end(&reader);
 }
 
 /*

@@ -15,7 +15,7 @@
  *
  * Memory: the executor state's own contexts, gone at the end.  Locks: the
  * caller holds RowExclusive on the table; RowExclusive on the indexes until
- * the end of the transaction.  Calls: catalog, compat, event, uuid.  User
+ * the end of the transaction.  Calls: catalog, names, uuid.  User
  * code runs in triggers, under row locks only.
  *
  *-------------------------------------------------------------------------
@@ -35,27 +35,28 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "names.h"
 #include "recorder.h"
 #include "uuid.h"
 
 /* Events that go to the table in one call. */
-#define RECORDER_BATCH	256
+#define RECORDER_BATCH 256
 
 typedef struct Recorder
 {
-	Relation	events;
-	EState	   *estate;
+	Relation events;
+	EState *estate;
 	ResultRelInfo *info;
-	TransitionCaptureState *capture;	/* NULL: no trigger wants it */
-	bool		has_before_row;
-	bool		has_generated;
+	TransitionCaptureState *capture; /* NULL: no trigger wants it */
+	bool has_before_row;
+	bool has_generated;
 
 	/* Defaults of columns after the store's own; NULL where there is none. */
 	ExprState **defaults;
 
-	int			slot_limit;
+	int slot_limit;
 	TupleTableSlot **slots;
-	int			slot_count;		/* filled, not yet in the table */
+	int slot_count; /* filled, not yet in the table */
 } Recorder;
 
 /* ----------------------------------------------------------------------
@@ -82,8 +83,8 @@ static void
 recorder_set_defaults(Recorder *recorder, TupleTableSlot *slot)
 {
 	ExprContext *context = GetPerTupleExprContext(recorder->estate);
-	int			natts = slot->tts_tupleDescriptor->natts;
-	int			i;
+	int natts = slot->tts_tupleDescriptor->natts;
+	int i;
 
 	for (i = Natts_event; i < natts; i++)
 	{
@@ -113,8 +114,6 @@ recorder_fill(Recorder *recorder, TupleTableSlot *slot, const EsAppend *append, 
 	ExecStoreVirtualTuple(slot);
 
 	slot->tts_tableOid = RelationGetRelid(recorder->events);
-	if (recorder->has_generated)
-		ExecComputeStoredGenerated(recorder->info, recorder->estate, slot, CMD_INSERT);
 }
 
 /* ----------------------------------------------------------------------
@@ -122,28 +121,29 @@ recorder_fill(Recorder *recorder, TupleTableSlot *slot, const EsAppend *append, 
  * ----------------------------------------------------------------------
  */
 
+/* The columns that a trigger must leave as they are. */
+static const AttrNumber recorder_fixed_columns[] = {Anum_events_position, Anum_events_stream,
+													Anum_events_category, Anum_events_version,
+													Anum_events_id,       Anum_events_recorded_at};
+
+#define RECORDER_VALUE(slot, column) ((slot)->tts_values[(column) -1])
+
 static bool
 recorder_is_unmoved(TupleTableSlot *slot, const EsAppend *append, const EsEvent *event)
 {
-	const text *stream;
-	const text *category;
-	bool		is_null[5];
-	int64		position = DatumGetInt64(slot_getattr(slot, Anum_events_position, &is_null[0]));
-	Datum		stream_datum = slot_getattr(slot, Anum_events_stream, &is_null[1]);
-	Datum		category_datum = slot_getattr(slot, Anum_events_category, &is_null[2]);
-	int64		version = DatumGetInt64(slot_getattr(slot, Anum_events_version, &is_null[3]));
-	Datum		id = slot_getattr(slot, Anum_events_id, &is_null[4]);
+	int i;
 
-	if (is_null[0] || is_null[1] || is_null[2] || is_null[3] || is_null[4])
-		return false;
-	stream = DatumGetTextPP(stream_datum);
-	category = DatumGetTextPP(category_datum);
-	return position == event->position && version == event->version &&
-		memcmp(DatumGetUUIDP(id), &event->id, UUID_LEN) == 0 &&
-		VARSIZE_ANY_EXHDR(stream) == VARSIZE_ANY_EXHDR(append->stream) &&
-		memcmp(VARDATA_ANY(stream), VARDATA_ANY(append->stream), VARSIZE_ANY_EXHDR(stream)) == 0 &&
-		VARSIZE_ANY_EXHDR(category) == VARSIZE_ANY_EXHDR(append->category) &&
-		memcmp(VARDATA_ANY(category), VARDATA_ANY(append->category), VARSIZE_ANY_EXHDR(category)) == 0;
+	slot_getsomeattrs(slot, Natts_event);
+	for (i = 0; i < lengthof(recorder_fixed_columns); i++)
+		if (slot->tts_isnull[recorder_fixed_columns[i] - 1])
+			return false;
+	return DatumGetInt64(RECORDER_VALUE(slot, Anum_events_position)) == event->position &&
+		es_names_equal(DatumGetTextPP(RECORDER_VALUE(slot, Anum_events_stream)), append->stream) &&
+		es_names_equal(DatumGetTextPP(RECORDER_VALUE(slot, Anum_events_category)),
+					   append->category) &&
+		DatumGetInt64(RECORDER_VALUE(slot, Anum_events_version)) == event->version &&
+		memcmp(DatumGetUUIDP(RECORDER_VALUE(slot, Anum_events_id)), &event->id, UUID_LEN) == 0 &&
+		DatumGetTimestampTz(RECORDER_VALUE(slot, Anum_events_recorded_at)) == append->recorded_at;
 }
 
 static void
@@ -161,9 +161,7 @@ recorder_fire_before_row(Recorder *recorder, TupleTableSlot *slot, const EsAppen
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("a BEFORE trigger on \"%s.%s\" changed an event's place",
 						ES_SCHEMA, RelationGetRelationName(recorder->events)),
-				 errdetail("Position, stream, category, version and id must stay as they are.")));
-	if (recorder->has_generated)
-		ExecComputeStoredGenerated(recorder->info, recorder->estate, slot, CMD_INSERT);
+				 errdetail("Position, stream, category, version, id and recorded_at must stay as they are.")));
 }
 
 /* ----------------------------------------------------------------------
@@ -175,10 +173,10 @@ recorder_fire_before_row(Recorder *recorder, TupleTableSlot *slot, const EsAppen
 static void
 recorder_flush(Recorder *recorder)
 {
-	EState	   *estate = recorder->estate;
-	CommandId	cid = GetCurrentCommandId(true);
+	EState *estate = recorder->estate;
+	CommandId cid = GetCurrentCommandId(true);
 	MemoryContext caller;
-	int			i;
+	int i;
 
 	if (recorder->slot_count == 0)
 		return;
@@ -194,11 +192,10 @@ recorder_flush(Recorder *recorder)
 	for (i = 0; i < recorder->slot_count; i++)
 	{
 		TupleTableSlot *slot = recorder->slots[i];
-		List	   *recheck = NIL;
+		List *recheck = NIL;
 
 		if (recorder->info->ri_NumIndices > 0)
-			recheck = es_compat_insert_index_tuples(recorder->info, slot, estate, false, false,
-													NULL, NIL, false);
+			recheck = es_compat_add_entries(recorder->info, slot, estate);
 		ExecARInsertTriggers(estate, recorder->info, slot, recheck, recorder->capture);
 		list_free(recheck);
 		ExecClearTuple(slot);
@@ -217,6 +214,8 @@ recorder_add(Recorder *recorder, const EsAppend *append, EsEvent *event)
 	recorder_fill(recorder, *slot, append, event);
 	if (recorder->has_before_row)
 		recorder_fire_before_row(recorder, *slot, append, event);
+	if (recorder->has_generated)
+		ExecComputeStoredGenerated(recorder->info, recorder->estate, *slot, CMD_INSERT);
 	if (recorder->events->rd_att->constr != NULL)
 		ExecConstraints(recorder->info, *slot, recorder->estate);
 
@@ -232,9 +231,9 @@ recorder_add(Recorder *recorder, const EsAppend *append, EsEvent *event)
 static ExprState **
 recorder_find_defaults(Relation events, EState *estate)
 {
-	TupleDesc	desc = RelationGetDescr(events);
+	TupleDesc desc = RelationGetDescr(events);
 	ExprState **defaults;
-	int			i;
+	int i;
 
 	if (desc->natts == Natts_event)
 		return NULL;
@@ -243,7 +242,7 @@ recorder_find_defaults(Relation events, EState *estate)
 	for (i = Natts_event; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Node	   *expression;
+		Node *expression;
 
 		if (column->attisdropped || column->attgenerated)
 			continue;
@@ -257,17 +256,22 @@ recorder_find_defaults(Relation events, EState *estate)
 static void
 recorder_begin(Recorder *recorder, Relation events, int event_count)
 {
-	TriggerDesc *triggers = events->trigdesc;
-	TupleConstr *constraints = events->rd_att->constr;
+	MemoryContext caller;
+	TriggerDesc *triggers;
+	TupleConstr *constraints;
 
 	recorder->events = events;
 	recorder->estate = CreateExecutorState();
+	caller = MemoryContextSwitchTo(recorder->estate->es_query_cxt);
 	recorder->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(recorder->info, events, 0, NULL, 0);
 	ExecOpenIndices(recorder->info, false);
 	/* So that triggers find it, rather than open the table once more. */
-	recorder->estate->es_opened_result_relations =
-		lappend(recorder->estate->es_opened_result_relations, recorder->info);
+	recorder->estate->es_opened_result_relations = list_make1(recorder->info);
+
+	/* The copy: locking the indexes may have rebuilt the relcache entry. */
+	triggers = recorder->info->ri_TrigDesc;
+	constraints = events->rd_att->constr;
 
 	recorder->has_before_row = triggers != NULL && triggers->trig_insert_before_row;
 	recorder->has_generated = constraints != NULL && constraints->has_generated_stored;
@@ -279,12 +283,13 @@ recorder_begin(Recorder *recorder, Relation events, int event_count)
 	AfterTriggerBeginQuery();
 	recorder->capture = MakeTransitionCaptureState(triggers, RelationGetRelid(events), CMD_INSERT);
 	ExecBSInsertTriggers(recorder->estate, recorder->info);
+	MemoryContextSwitchTo(caller);
 }
 
 static void
 recorder_end(Recorder *recorder)
 {
-	EState	   *estate = recorder->estate;
+	EState *estate = recorder->estate;
 
 	ExecASInsertTriggers(estate, recorder->info, recorder->capture);
 	AfterTriggerEndQuery(estate);
@@ -302,10 +307,11 @@ recorder_end(Recorder *recorder)
 void
 es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 {
-	Recorder	recorder;
-	int			event_count = 0;
-	int			i;
-	int			j;
+	Recorder recorder;
+	TimestampTz now = GetCurrentTimestamp();
+	int event_count = 0;
+	int i;
+	int j;
 
 	for (i = 0; i < append_count; i++)
 		event_count += appends[i]->event_count;
@@ -315,11 +321,11 @@ es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 	{
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
-			EsEvent    *event = &appends[i]->events[j];
+			EsEvent *event = &appends[i]->events[j];
 
 			CHECK_FOR_INTERRUPTS();
 			if (!event->has_given_id)
-				es_uuid_make(appends[i]->recorded_at, &event->id);
+				es_uuid_make(now, &event->id);
 			recorder_add(&recorder, appends[i], event);
 		}
 	}

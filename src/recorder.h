@@ -14,4 +14,4 @@
 
 extern void es_recorder_insert(Relation events, EsAppend *const *appends, int append_count);
 
-#endif							/* ES_RECORDER_H */
+#endif /* ES_RECORDER_H */

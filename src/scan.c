@@ -44,10 +44,10 @@ es_scan_open(EsScan *scan, Relation heap, EsRelation index)
  * so with value.
  */
 void
-es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
-				RegProcedure comparison, Datum value)
+es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure comparison,
+				Datum value)
 {
-	ScanKey		key = &scan->keys[scan->key_count++];
+	ScanKey key = &scan->keys[scan->key_count++];
 
 	Assert(scan->key_count <= ES_SCAN_MAX_KEYS);
 	ScanKeyInit(key, column, strategy, comparison, value);

@@ -16,20 +16,20 @@
 #include "catalog.h"
 
 /* No index of the store has more key columns. */
-#define ES_SCAN_MAX_KEYS	2
+#define ES_SCAN_MAX_KEYS 2
 
 typedef struct EsScan
 {
 	/* Set by es_scan_open. */
-	Relation	heap;			/* the caller's */
-	Relation	index;
-	TupleTableSlot *slot;		/* the row found last */
+	Relation heap; /* the caller's */
+	Relation index;
+	TupleTableSlot *slot; /* the row found last */
 
 	/* Set by es_scan_add_key. */
 	ScanKeyData keys[ES_SCAN_MAX_KEYS];
-	int			key_count;
+	int key_count;
 
-	IndexScanDesc desc;			/* NULL until es_scan_begin */
+	IndexScanDesc desc; /* NULL until es_scan_begin */
 } EsScan;
 
 extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
@@ -42,4 +42,4 @@ extern void es_scan_close(EsScan *scan);
 
 extern Snapshot es_scan_snapshot(SnapshotData *copy);
 
-#endif							/* ES_SCAN_H */
+#endif /* ES_SCAN_H */

@@ -112,8 +112,8 @@ static bool
 stream_lock_row(EsStream *stream, LockTupleMode mode)
 {
 	TM_FailureData failure;
-	TM_Result	result;
-	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	TM_Result result;
+	uint8 flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
 	result = table_tuple_lock(stream->rel, &stream->tid, GetActiveSnapshot(), stream->scan.slot,
 							  GetCurrentCommandId(true), mode, LockWaitBlock, flags, &failure);
@@ -132,6 +132,32 @@ stream_lock_row(EsStream *stream, LockTupleMode mode)
 	return false;
 }
 
+/* Look the row up once.  If there is one, its place is in stream->tid. */
+static bool
+stream_look(EsStream *stream, Snapshot snapshot)
+{
+	bool is_found;
+
+	es_scan_begin(&stream->scan, snapshot);
+	is_found = es_scan_next(&stream->scan, ForwardScanDirection);
+	if (is_found)
+		stream->tid = stream->scan.slot->tts_tid;
+	es_scan_stop(&stream->scan);
+	ExecClearTuple(stream->scan.slot);
+	return is_found;
+}
+
+/* Look among committed rows: what a dirty scan misses if the row moves. */
+static bool
+stream_look_committed(EsStream *stream)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool is_found = stream_look(stream, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return is_found;
+}
+
 /*
  * Find the row whoever made it, visible or not; wait for one that is being
  * made.  Returns whether there is one; its place is then in stream->tid.
@@ -144,17 +170,10 @@ stream_find_any(EsStream *stream)
 	InitDirtySnapshot(dirty);
 	for (;;)
 	{
-		bool		is_found;
-
-		es_scan_begin(&stream->scan, &dirty);
-		is_found = es_scan_next(&stream->scan, ForwardScanDirection);
-		if (is_found)
-			stream->tid = stream->scan.slot->tts_tid;
-		es_scan_stop(&stream->scan);
-		ExecClearTuple(stream->scan.slot);
-
-		if (!is_found || !TransactionIdIsValid(dirty.xmin))
-			return is_found;
+		if (!stream_look(stream, &dirty))
+			return stream_look_committed(stream);
+		if (!TransactionIdIsValid(dirty.xmin))
+			return true;
 
 		CHECK_FOR_INTERRUPTS();
 		if (dirty.speculativeToken != 0)
@@ -177,7 +196,7 @@ stream_find_any(EsStream *stream)
 void
 es_stream_lock(EsStream *stream, LockTupleMode mode)
 {
-	bool		is_known = stream->exists;
+	bool is_known = stream->exists;
 
 	for (;;)
 	{
@@ -195,42 +214,49 @@ es_stream_lock(EsStream *stream, LockTupleMode mode)
 	stream->is_locked = true;
 }
 
-/*
- * Give a new row version its index entries: rarely needed, as updates are
- * HOT.  Returns false if it is the row of a new stream and there is one of
- * the same name.
- */
-static bool
-stream_add_entries(EsStream *stream, TupleTableSlot *row, bool is_update, bool only_summarizing)
+/* The executor's view of the table, to insert into its indexes with. */
+static ResultRelInfo *
+stream_open_indexes(EsStream *stream, EState *estate)
 {
-	EState	   *estate = CreateExecutorState();
+	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
 	ResultRelInfo *info = makeNode(ResultRelInfo);
-	List	   *arbiters = list_make1_oid(RelationGetRelid(stream->scan.index));
-	bool		has_conflict = false;
 
 	InitResultRelInfo(info, stream->rel, 0, NULL, 0);
 	ExecOpenIndices(info, false);
-	(void) es_compat_insert_index_tuples(info, row, estate, is_update, !is_update,
-										 is_update ? NULL : &has_conflict,
-										 is_update ? NIL : arbiters, only_summarizing);
+	MemoryContextSwitchTo(caller);
+	return info;
+}
+
+/* Rarely needed, as updates are HOT. */
+static void
+stream_add_update_entries(EsStream *stream, TupleTableSlot *row, EsUpdateIndexes which)
+{
+	EState *estate = CreateExecutorState();
+	ResultRelInfo *info = stream_open_indexes(stream, estate);
+
+	(void) es_compat_add_entries_update(info, row, estate, es_compat_only_summarizing(which));
 	ExecCloseIndices(info);
 	FreeExecutorState(estate);
-	return !has_conflict;
 }
 
 /* Returns false if somebody else was quicker. */
 static bool
 stream_insert(EsStream *stream, TupleTableSlot *row)
 {
+	EState *estate = CreateExecutorState();
+	ResultRelInfo *info = stream_open_indexes(stream, estate);
 	TransactionId xid = GetCurrentTransactionId();
-	uint32		token = SpeculativeInsertionLockAcquire(xid);
-	bool		is_made;
+	uint32 token = SpeculativeInsertionLockAcquire(xid);
+	bool has_conflict = false;
 
 	table_tuple_insert_speculative(stream->rel, row, GetCurrentCommandId(true), 0, NULL, token);
-	is_made = stream_add_entries(stream, row, false, false);
-	table_tuple_complete_speculative(stream->rel, row, token, is_made);
+	(void) es_compat_add_entries_speculative(info, row, estate, &has_conflict);
+	table_tuple_complete_speculative(stream->rel, row, token, !has_conflict);
 	SpeculativeInsertionLockRelease(xid);
-	return is_made;
+
+	ExecCloseIndices(info);
+	FreeExecutorState(estate);
+	return !has_conflict;
 }
 
 /* Returns false if the row at stream->tid is not the newest version. */
@@ -238,17 +264,18 @@ static bool
 stream_update(EsStream *stream, TupleTableSlot *row)
 {
 	TM_FailureData failure;
-	TM_Result	result;
+	TM_Result result;
 	LockTupleMode mode;
 	EsUpdateIndexes which;
 
 	result = table_tuple_update(stream->rel, &stream->tid, row, GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &which);
+								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode,
+								&which);
 	switch (result)
 	{
 		case TM_Ok:
 			if (es_compat_needs_entries(which))
-				(void) stream_add_entries(stream, row, true, es_compat_only_summarizing(which));
+				stream_add_update_entries(stream, row, which);
 			return true;
 		case TM_Updated:
 		case TM_Deleted:
@@ -264,7 +291,7 @@ stream_update(EsStream *stream, TupleTableSlot *row)
 static TupleTableSlot *
 stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 {
-	TupleDesc	desc = RelationGetDescr(stream->rel);
+	TupleDesc desc = RelationGetDescr(stream->rel);
 	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 
 	if (stream->exists)
@@ -299,7 +326,7 @@ bool
 es_stream_advance(EsStream *stream, int64 version, TimestampTz recorded_at)
 {
 	TupleTableSlot *row = stream_make_row(stream, version, recorded_at);
-	bool		is_done = stream->exists ? stream_update(stream, row) : stream_insert(stream, row);
+	bool is_done = stream->exists ? stream_update(stream, row) : stream_insert(stream, row);
 
 	ExecDropSingleTupleTableSlot(row);
 	if (!is_done)
@@ -334,7 +361,7 @@ es_stream_version_fits(const EsStream *stream, int64 expected_version, int64 ver
 void
 es_stream_check_version(const EsStream *stream, int64 expected_version, int64 version)
 {
-	char	   *name;
+	char *name;
 
 	if (es_stream_version_fits(stream, expected_version, version))
 		return;

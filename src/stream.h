@@ -17,15 +17,16 @@
 typedef struct EsStream
 {
 	const text *name;
-	bool		exists;			/* has a row */
-	bool		is_locked;		/* what stands below can not change any more */
-	int64		version;		/* of its last event; 0 = no event yet */
-	TimestampTz recorded_at;	/* of its last event */
-	bool		is_tombstoned;
+	bool exists;             /* has a row */
+	bool is_locked;          /* the row is locked and read; or there was none,
+								 * nor one being made, at the last look */
+	int64 version;           /* of its last event; 0 = no event yet */
+	TimestampTz recorded_at; /* of its last event */
+	bool is_tombstoned;
 
-	Relation	rel;			/* the caller's, eventstore.streams */
-	EsScan		scan;			/* its slot holds the row */
-	ItemPointerData tid;		/* of the row */
+	Relation rel;        /* the caller's, eventstore.streams */
+	EsScan scan;         /* its slot holds the row */
+	ItemPointerData tid; /* of the row */
 } EsStream;
 
 extern void es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot snapshot);
@@ -35,4 +36,4 @@ extern bool es_stream_advance(EsStream *stream, int64 version, TimestampTz recor
 extern void es_stream_check_version(const EsStream *stream, int64 expected_version, int64 version);
 extern bool es_stream_version_fits(const EsStream *stream, int64 expected_version, int64 version);
 
-#endif							/* ES_STREAM_H */
+#endif /* ES_STREAM_H */

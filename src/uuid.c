@@ -21,17 +21,16 @@
 
 #include "uuid.h"
 
-#define UUID_RANDOM_BYTES	8	/* of each id */
-#define UUID_POOL_SIZE		(64 * UUID_RANDOM_BYTES)
+#define UUID_RANDOM_BYTES 8 /* of each id */
+#define UUID_POOL_SIZE    (64 * UUID_RANDOM_BYTES)
 
 /* The time part is counted in these. */
-#define UUID_TICKS_PER_MS	4096
+#define UUID_TICKS_PER_MS 4096
 
 static uint8 uuid_pool[UUID_POOL_SIZE];
-static int	uuid_pool_used = UUID_POOL_SIZE;
+static int uuid_pool_used = UUID_POOL_SIZE;
 static uint64 uuid_last_tick = 0;
 
-/* The pool belongs to one process: a forked backend starts with none used. */
 static const uint8 *
 uuid_random_bytes(void)
 {
@@ -60,10 +59,10 @@ void
 es_uuid_make(TimestampTz at, pg_uuid_t *id)
 {
 	const int64 epoch_offset = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	uint64		us = (uint64) (at + epoch_offset);
-	uint64		tick = us * UUID_TICKS_PER_MS / 1000;
-	uint64		ms;
-	int			i;
+	uint64 us = (uint64) (at + epoch_offset);
+	uint64 tick = us * UUID_TICKS_PER_MS / 1000;
+	uint64 ms;
+	int i;
 
 	uuid_last_tick = tick = Max(tick, uuid_last_tick + 1);
 	ms = tick / UUID_TICKS_PER_MS;

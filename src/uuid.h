@@ -13,4 +13,4 @@
 
 extern void es_uuid_make(TimestampTz at, pg_uuid_t *id);
 
-#endif							/* ES_UUID_H */
+#endif /* ES_UUID_H */
