@@ -17,7 +17,7 @@ DATA_built = eventstore--$(EXTVERSION).sql
 EXTRA_CLEAN = $(wildcard eventstore--*.sql) log
 
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(if $(CI),-Werror)
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(if $(CI),-Werror)
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test

@@ -84,3 +84,9 @@ CREATE TRIGGER events_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON event
 -- ALWAYS: session_replication_role = replica must not switch it off.
 ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER events_are_immutable;
 COMMENT ON TRIGGER events_are_immutable ON eventstore.events IS 'Refuses UPDATE, DELETE and TRUNCATE for everyone.';
+
+-- The statement's trigger does not fire where events are reached through a table that they were made to inherit from.
+CREATE TRIGGER every_event_is_immutable BEFORE UPDATE OR DELETE ON eventstore.events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.refuse_change();
+ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER every_event_is_immutable;
+COMMENT ON TRIGGER every_event_is_immutable ON eventstore.events IS 'Refuses UPDATE and DELETE of each event, whatever way they come.';

@@ -361,11 +361,34 @@ es_append_event(PG_FUNCTION_ARGS)
 	return append_one(&append, &event);
 }
 
-/* A text argument read by the input function of its real type. */
+/*
+ * A text argument read by the input function of its real type.  Its error is
+ * raised again without what detail and context say of the payload.
+ */
 static Datum
 append_read_literal(FunctionCallInfo fcinfo, int argument, PGFunction input)
 {
-	return DirectFunctionCall1(input, CStringGetDatum(text_to_cstring(PG_GETARG_TEXT_PP(argument))));
+	char *literal = text_to_cstring(PG_GETARG_TEXT_PP(argument));
+	MemoryContext caller = CurrentMemoryContext;
+	volatile Datum value = (Datum) 0;
+
+	PG_TRY();
+	{
+		value = DirectFunctionCall1(input, CStringGetDatum(literal));
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR, (errcode(error->sqlerrcode), errmsg_internal("%s", error->message)));
+	}
+	PG_END_TRY();
+	return value;
 }
 
 /*

@@ -56,13 +56,25 @@ event_jsonb(JsonbValue *value)
 	return copy;
 }
 
+static bool
+event_is_null(Jsonb *document)
+{
+	JsonbValue value;
+
+	return JB_ROOT_IS_SCALAR(document) && JsonbExtractScalar(&document->root, &value) &&
+		value.type == jbvNull;
+}
+
 /*
- * Check one event, however it was given.  Raises 22004, 22023, 54000.
+ * Check one event, however it was given; metadata that is JSON's null becomes
+ * none.  Raises 22004, 22023, 54000.
  */
 void
-es_event_check(const EsEvent *event)
+es_event_check(EsEvent *event)
 {
 	es_names_check_type(event->type);
+	if (event->metadata != NULL && event_is_null(event->metadata))
+		event->metadata = NULL;
 	if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))
 		event_malformed("metadata must be an object or null");
 	if (event->tags != NULL)

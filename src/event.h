@@ -48,7 +48,7 @@ typedef struct EsAppend
 	int64 last_position;
 } EsAppend;
 
-extern void es_event_check(const EsEvent *event);
+extern void es_event_check(EsEvent *event);
 extern void es_event_append_init(EsAppend *append, text *stream, int64 expected_version);
 extern void es_event_from_jsonb(EsAppend *append, Jsonb *events);
 extern void es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *data,

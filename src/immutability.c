@@ -3,9 +3,9 @@
  * immutability.c
  *		Stored events are never changed.
  *
- * The trigger on eventstore.events that refuses UPDATE, DELETE and TRUNCATE
+ * The triggers on eventstore.events that refuse UPDATE, DELETE and TRUNCATE
  * for everyone.  The store's own functions write through the table access
- * method and fire it not.
+ * method and fire them not.
  *
  * Memory, locks: none.  Calls: nothing of ours.
  *
@@ -48,6 +48,6 @@ es_refuse_change(PG_FUNCTION_ARGS)
 			(errcode(ES_ERRCODE_EVENTS_IMMUTABLE),
 			 errmsg("%s on \"%s\" is not permitted: stored events are immutable",
 					immutability_command(trigger->tg_event), RelationGetRelationName(trigger->tg_relation)),
-			 errhint("Append an event that corrects or compensates what happened.")));
+			 errdetail("Call es_append() instead, with an event that corrects what happened.")));
 	PG_RETURN_NULL();
 }

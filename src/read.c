@@ -163,7 +163,7 @@ typedef struct ReadState
 static void
 read_begin(ReadState *reader, FunctionCallInfo fcinfo, EsRelation index)
 {
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
 	reader->events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	reader->has_foreign_columns = RelationGetNumberOfAttributes(reader->events) > Natts_event;

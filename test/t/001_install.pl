@@ -1,0 +1,76 @@
+# CREATE EXTENSION and DROP EXTENSION: nothing left behind, any schema, and sessions that go on after the extension was dropped and
+# made anew, by themselves or by somebody else.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Store;
+use Test::More;
+
+my $node = new_node('install');
+
+# How many rows each catalogue has, but for those that statistics, storage and DROP's own work change.
+my $catalogues = <<'SQL';
+	SELECT format('SELECT %L, count(*) FROM %s', relname, oid::regclass)
+	FROM pg_class
+	WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND relname !~ '^pg_(statistic|largeobject)'
+	ORDER BY relname \gexec
+SQL
+
+sql($node, 'DROP EXTENSION eventstore');
+my $before = sql($node, $catalogues);
+sql($node, <<'SQL');
+	CREATE ROLE reader;
+	CREATE EXTENSION eventstore;
+	SELECT es_append('a-1', 0, 'Opened', '{}');
+	SELECT es_grant('reader', 'read');
+	SELECT * FROM es_read_all();
+SQL
+isnt(sql($node, $catalogues), $before, 'the catalogues show the extension');
+sql($node, 'DROP EXTENSION eventstore; DROP ROLE reader');
+is(sql($node, $catalogues), $before, 'DROP EXTENSION leaves nothing behind');
+
+# A schema of the administrator's choice.
+sql($node, 'CREATE SCHEMA shop; CREATE EXTENSION eventstore SCHEMA shop');
+is(sql($node, q{SELECT shop.es_append('a-1', shop.es_no_stream(), 'Opened', '{}')}), '1', 'the functions stand in the chosen schema');
+is(sql($node, q{SELECT count(*) FROM pg_proc WHERE proname LIKE 'es\_%' AND pronamespace <> 'shop'::regnamespace}),
+	'0', 'and nowhere else');
+is(sql($node, q{SELECT stream, version, type FROM shop.es_read('a-1')}), 'a-1|1|Opened', 'and read what they wrote');
+is(sqlstate($node, q{SELECT es_append('a-1', 1, 'Closed', '{}')}), '42883', 'without the schema they are not found');
+isnt(sqlstate($node, 'ALTER EXTENSION eventstore SET SCHEMA public'), '', 'the extension is not relocatable');
+sql($node, 'DROP EXTENSION eventstore');
+is(sqlstate($node, 'DROP SCHEMA shop'), '', 'the chosen schema is empty afterwards');
+
+# A library that is loaded and caches what the extension's relations are, while they change under it.
+my $elsewhere = sub {
+	my ($statements) = @_;
+	my $connection = $node->connstr('postgres');
+	return qq{\\! psql -X -q -v ON_ERROR_STOP=1 -d "$connection" -c "$statements"\n};
+};
+my $scenarios = sub {
+	my ($what, $prologue) = @_;
+	my $append = q{SELECT es_append('a-1', -1, '[{"type": "A"}, {"type": "B"}]'); SELECT count(*) FROM es_read('a-1');};
+
+	sql($node, 'CREATE EXTENSION eventstore');
+	is(sql($node, "$prologue $append DROP EXTENSION eventstore; CREATE EXTENSION eventstore; $append $append"),
+		"2\n2\n2\n2\n4\n4", "$what: dropped and created in one session");
+	is( sql($node,
+			"$prologue $append\n" . $elsewhere->('DROP EXTENSION eventstore') . $elsewhere->('CREATE EXTENSION eventstore') . "$append $append"),
+		"6\n6\n2\n2\n4\n4",
+		"$what: dropped and created by another session");
+	is( sql($node,
+			"$prologue BEGIN; SAVEPOINT s; DROP EXTENSION eventstore; CREATE EXTENSION eventstore; $append ROLLBACK TO s; $append COMMIT; $append"),
+		"2\n2\n6\n6\n8\n8", "$what: dropped and created, and rolled back");
+	is_sound($node, $what);
+	sql($node, 'DROP EXTENSION eventstore');
+};
+$scenarios->('caches kept', '');
+SKIP:
+{
+	skip 'the server is built without assertions', 4 unless sql($node, 'SHOW debug_assertions') eq 'on';
+	$scenarios->('caches discarded', 'SET debug_discard_caches = 1;');
+}
+
+done_testing();
