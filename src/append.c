@@ -3,18 +3,11 @@
  * append.c
  *		The verbs that write: es_append and its kin.
  *
- * Every form of append becomes an array of EsAppend and goes through
- * append_execute(), in three steps:
+ * From SQL arguments to EsAppend, and on to es_store_append.
  *
- * 1. Each stream's row is moved on, in byte order of the streams' names, so
- *	  that two calls can not wait for each other in a circle.  From then on
- *	  nobody else can append to them until this transaction ends.
- * 2. Positions and versions are given out, in the caller's order.
- * 3. The events are inserted, as one statement.
- *
- * Memory: the function call's context.  Locks: RowExclusive on both tables,
- * the streams' rows; all until the end of the transaction.  Calls: catalog,
- * event, ids, names, position, recorder, scan, stream.
+ * Memory: the function call's context.  Locks: es_assert_version takes
+ * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
+ * their own.  Calls: catalog, event, json, position, scan, store, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +15,6 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
-#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -31,13 +23,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 
+#include "catalog.h"
 #include "compat.h"
-#include "errors.h"
 #include "event.h"
-#include "ids.h"
-#include "names.h"
+#include "json.h"
 #include "position.h"
-#include "recorder.h"
+#include "scan.h"
+#include "store.h"
 #include "stream.h"
 
 PG_FUNCTION_INFO_V1(es_append);
@@ -47,240 +39,6 @@ PG_FUNCTION_INFO_V1(es_append_literals);
 PG_FUNCTION_INFO_V1(es_append_streams);
 PG_FUNCTION_INFO_V1(es_assert_version);
 PG_FUNCTION_INFO_V1(es_last_position);
-
-/* ----------------------------------------------------------------------
- * Streams
- * ----------------------------------------------------------------------
- */
-
-/* Appends to one stream: a run of the sorted array. */
-typedef struct AppendGroup
-{
-	EsAppend **appends;
-	int count;
-	bool has_given_ids;
-} AppendGroup;
-
-/* By stream; within a stream in the caller's order. */
-static int
-append_compare(const void *a, const void *b)
-{
-	const EsAppend *left = *(EsAppend *const *) a;
-	const EsAppend *right = *(EsAppend *const *) b;
-	int left_size = VARSIZE_ANY_EXHDR(left->stream);
-	int right_size = VARSIZE_ANY_EXHDR(right->stream);
-	int result = memcmp(VARDATA_ANY(left->stream), VARDATA_ANY(right->stream),
-						Min(left_size, right_size));
-
-	if (result == 0)
-		result = left_size - right_size;
-	if (result == 0)
-		result = (left > right) - (left < right);
-	return result;
-}
-
-/*
- * Whether the stream is where every append of the group expects it.  Where it
- * is not and that is final, as the stream is locked, this raises.
- *
- * version: receives where the stream will be.  Raises 54000 if it can't.
- */
-static bool
-append_group_fits(const AppendGroup *group, const EsStream *stream, int64 *version)
-{
-	int i;
-
-	*version = stream->version;
-	for (i = 0; i < group->count; i++)
-	{
-		const EsAppend *append = group->appends[i];
-
-		if (stream->is_locked)
-			es_stream_check_version(stream, append->expected_version, *version);
-		else if (!es_stream_version_fits(stream, append->expected_version, *version))
-			return false;
-		if (pg_add_s64_overflow(*version, append->event_count, version))
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("stream \"%s\" has no version left", text_to_cstring(stream->name))));
-	}
-	return true;
-}
-
-/* Give the events of a group their versions and their time. */
-static void
-append_group_assign(AppendGroup *group, const EsStream *stream, TimestampTz now)
-{
-	int64 version = stream->version;
-	int i;
-	int j;
-
-	for (i = 0; i < group->count; i++)
-	{
-		EsAppend *append = group->appends[i];
-
-		append->recorded_at = now;
-		for (j = 0; j < append->event_count; j++)
-			append->events[j].version = ++version;
-		append->last_version = version;
-	}
-}
-
-/*
- * Move the stream of a group on.  Returns false if the group is an exact
- * retry: then nothing is to be stored, and the results are set.
- *
- * The order matters.  Ids are looked up after the row was read; if the row
- * then turns out to be the newest, no append with these ids can have come in
- * between.  A version that does not fit is final only once the row is locked.
- */
-static bool
-append_group_advance(AppendGroup *group, Relation streams, Relation events)
-{
-	EsStream stream;
-	SnapshotData snapshot;
-
-	es_stream_find(&stream, streams, group->appends[0]->stream, es_scan_snapshot(&snapshot));
-	for (;;)
-	{
-		TimestampTz now;
-		int64 version;
-
-		if (group->has_given_ids && es_ids_find_retry(events, group->appends, group->count))
-		{
-			es_stream_close(&stream);
-			return false;
-		}
-		if (!append_group_fits(group, &stream, &version))
-		{
-			es_stream_lock(&stream, LockTupleNoKeyExclusive);
-			continue;
-		}
-		now = Max(GetCurrentTimestamp(), stream.recorded_at);
-		if (es_stream_advance(&stream, version, now))
-		{
-			append_group_assign(group, &stream, now);
-			break;
-		}
-	}
-	es_stream_close(&stream);
-	return true;
-}
-
-/* ----------------------------------------------------------------------
- * The whole call
- * ----------------------------------------------------------------------
- */
-
-/* Returns whether there is anything to store. */
-static bool
-append_advance_streams(EsAppend **sorted, int append_count, Relation streams, Relation events,
-					   bool has_given_ids)
-{
-	const EsAppend *stored = NULL;
-	int advanced = 0;
-	int first = 0;
-
-	while (first < append_count)
-	{
-		AppendGroup group = {sorted + first, 0, has_given_ids};
-
-		while (first < append_count &&
-			   es_names_equal(group.appends[0]->stream, sorted[first]->stream))
-		{
-			group.count++;
-			first++;
-		}
-		CHECK_FOR_INTERRUPTS();
-		if (append_group_advance(&group, streams, events))
-			advanced++;
-		else
-			stored = group.appends[0];
-		if (advanced > 0 && stored != NULL)
-			es_ids_raise_partial_retry(stored);
-	}
-	return advanced > 0;
-}
-
-static void
-append_assign_positions(EsAppend *appends, int append_count)
-{
-	int i;
-	int j;
-
-	for (i = 0; i < append_count; i++)
-	{
-		for (j = 0; j < appends[i].event_count; j++)
-			appends[i].events[j].position = es_position_next();
-		appends[i].last_position = appends[i].events[appends[i].event_count - 1].position;
-	}
-}
-
-static void
-append_insert(Relation events, EsAppend **appends, int append_count, bool has_given_ids)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	if (!has_given_ids)
-	{
-		es_recorder_insert(events, appends, append_count);
-		return;
-	}
-	PG_TRY();
-	{
-		es_recorder_insert(events, appends, append_count);
-	}
-	PG_CATCH();
-	{
-		es_ids_rethrow_duplicate(events, appends, append_count, context);
-	}
-	PG_END_TRY();
-}
-
-/*
- * Store all appends or none; set their results.
- *
- * verb: how messages call the function.
- */
-static void
-append_execute(EsAppend *appends, int append_count, const char *verb)
-{
-	EsAppend **in_order = palloc(sizeof(EsAppend *) * append_count);
-	EsAppend **sorted = palloc(sizeof(EsAppend *) * append_count);
-	Relation streams;
-	Relation events;
-	bool has_given_ids = false;
-	int i;
-
-	PreventCommandIfReadOnly(verb);
-	PreventCommandIfParallelMode(verb);
-
-	for (i = 0; i < append_count; i++)
-	{
-		in_order[i] = sorted[i] = &appends[i];
-		has_given_ids = has_given_ids || es_ids_are_given(&appends[i]);
-	}
-	qsort(sorted, append_count, sizeof(EsAppend *), append_compare);
-	if (has_given_ids)
-		es_ids_check_distinct(in_order, append_count);
-
-	/* See what earlier calls of the same statement have done. */
-	CommandCounterIncrement();
-	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
-	events = es_catalog_open(ES_EVENTS, RowExclusiveLock);
-
-	if (append_advance_streams(sorted, append_count, streams, events, has_given_ids))
-	{
-		append_assign_positions(appends, append_count);
-		append_insert(events, in_order, append_count, has_given_ids);
-	}
-	es_position_remember(appends[append_count - 1].last_position);
-
-	relation_close(events, NoLock);
-	relation_close(streams, NoLock);
-	pfree(sorted);
-	pfree(in_order);
-}
 
 /* ----------------------------------------------------------------------
  * Arguments
@@ -320,8 +78,8 @@ es_append(PG_FUNCTION_ARGS)
 
 	append_get_target(fcinfo, &append);
 	append_check_not_null(fcinfo, 2, "events");
-	es_event_from_jsonb(&append, PG_GETARG_JSONB_P(2));
-	append_execute(&append, 1, "es_append()");
+	es_json_read_events(&append, PG_GETARG_JSONB_P(2));
+	es_store_append(&append, 1, "es_append()");
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -332,7 +90,7 @@ append_one(EsAppend *append, EsEvent *event)
 	es_event_check(event);
 	append->events = event;
 	append->event_count = 1;
-	append_execute(append, 1, "es_append()");
+	es_store_append(append, 1, "es_append()");
 	return Int64GetDatum(append->last_version);
 }
 
@@ -433,7 +191,7 @@ es_append_arrays(PG_FUNCTION_ARGS)
 	es_event_from_arrays(&append, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
 						 PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4),
 						 PG_ARGISNULL(5) ? NULL : PG_GETARG_ARRAYTYPE_P(5));
-	append_execute(&append, 1, "es_append()");
+	es_store_append(&append, 1, "es_append()");
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -449,8 +207,8 @@ es_append_streams(PG_FUNCTION_ARGS)
 	int i;
 
 	append_check_not_null(fcinfo, 0, "batch");
-	appends = es_event_batch_from_jsonb(PG_GETARG_JSONB_P(0), &append_count);
-	append_execute(appends, append_count, "es_append_streams()");
+	appends = es_json_read_batch(PG_GETARG_JSONB_P(0), &append_count);
+	es_store_append(appends, append_count, "es_append_streams()");
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (i = 0; i < append_count; i++)

@@ -18,6 +18,7 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -32,7 +33,9 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_EVENTS_STREAM_VERSION] = "events_stream_version_key",
 	 [ES_EVENTS_ID] = ES_EVENTS_ID_KEY,
 	 [ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
-	 [ES_POSITIONS] = "positions"};
+	 [ES_POSITIONS] = "positions",
+	 [ES_HEAD] = "head",
+	 [ES_HEAD_PKEY] = "head_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 
@@ -57,6 +60,13 @@ void
 es_catalog_init(void)
 {
 	CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
+}
+
+/* Whether this database has the extension.  Needs a transaction. */
+bool
+es_catalog_is_installed(void)
+{
+	return OidIsValid(get_extension_oid("eventstore", true));
 }
 
 /*

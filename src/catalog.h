@@ -24,10 +24,12 @@ typedef enum EsRelation
 	ES_EVENTS_STREAM_VERSION,    /* (stream, version) */
 	ES_EVENTS_ID,                /* (id) */
 	ES_EVENTS_CATEGORY_POSITION, /* (category, position) */
-	ES_POSITIONS                 /* the sequence */
+	ES_POSITIONS,                /* the sequence */
+	ES_HEAD,
+	ES_HEAD_PKEY /* (only_row) */
 } EsRelation;
 
-#define ES_RELATION_COUNT (ES_POSITIONS + 1)
+#define ES_RELATION_COUNT (ES_HEAD_PKEY + 1)
 
 /* Columns of eventstore.streams. */
 #define Anum_streams_stream      1
@@ -48,7 +50,12 @@ typedef enum EsRelation
 #define Anum_events_recorded_at 10
 #define Natts_event             10
 
+/* Columns of eventstore.head. */
+#define Anum_head_only_row 1
+#define Anum_head_position 2
+
 extern void es_catalog_init(void);
+extern bool es_catalog_is_installed(void);
 extern Oid es_catalog_oid(EsRelation which);
 extern Relation es_catalog_open(EsRelation which, LOCKMODE lockmode);
 

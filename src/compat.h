@@ -13,7 +13,12 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "eventstore supports PostgreSQL 15 to 18"
@@ -66,6 +71,22 @@ typedef bool EsUpdateIndexes;
 #else
 #define es_compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/* 17 moved the local transaction id into PGPROC's vxid, and calls backends by ProcNumber. */
+#if PG_VERSION_NUM >= 170000
+#define es_compat_lxid()          (MyProc->vxid.lxid)
+#define es_compat_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
+#else
+#define es_compat_lxid()          (MyProc->lxid)
+#define es_compat_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
+#endif
+
+/* 16 made one ownership check of many. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
+#else
+#define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
 
 #endif /* ES_COMPAT_H */

@@ -48,11 +48,13 @@ typedef struct EsAppend
 	int64 last_position;
 } EsAppend;
 
+/* Raise 22023: an argument has not the form that it should have. */
+#define es_event_malformed(...) \
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg(__VA_ARGS__)))
+
 extern void es_event_check(EsEvent *event);
 extern void es_event_append_init(EsAppend *append, text *stream, int64 expected_version);
-extern void es_event_from_jsonb(EsAppend *append, Jsonb *events);
 extern void es_event_from_arrays(EsAppend *append, ArrayType *types, ArrayType *data,
 								 ArrayType *metadata, ArrayType *ids);
-extern EsAppend *es_event_batch_from_jsonb(Jsonb *batch, int *append_count);
 
 #endif /* ES_EVENT_H */

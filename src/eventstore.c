@@ -8,15 +8,32 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
 #include "catalog.h"
 #include "eventstore.h"
+#include "settings.h"
+#include "shared.h"
+#include "transaction.h"
+#include "launcher.h"
 
 PG_MODULE_MAGIC;
 
-/* Loaded by the first call of one of our functions, once a backend. */
+/*
+ * Called once a process: by the first call of one of our functions, or, with
+ * shared_preload_libraries, by the postmaster.
+ */
 void
 _PG_init(void)
 {
+	bool is_preloaded = process_shared_preload_libraries_in_progress;
+
+	es_settings_define(is_preloaded);
 	es_catalog_init();
+	es_transaction_init();
+	if (is_preloaded)
+	{
+		es_shared_request();
+		es_launcher_register();
+	}
 }

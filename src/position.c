@@ -13,7 +13,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/relation.h"
 #include "commands/sequence.h"
+#include "storage/bufmgr.h"
 
 #include "catalog.h"
 #include "position.h"
@@ -27,6 +30,35 @@ int64
 es_position_next(void)
 {
 	return nextval_internal(es_catalog_oid(ES_POSITIONS), false);
+}
+
+/*
+ * The last position given out to anybody, committed or not; 0 if none.
+ *
+ * Reads the sequence's only row as nextval() does, as the caller needs no
+ * right on the sequence.
+ */
+int64
+es_position_given_out(void)
+{
+	Relation sequence = es_catalog_open(ES_POSITIONS, AccessShareLock);
+	Buffer buffer = ReadBuffer(sequence, 0);
+	HeapTupleData row;
+	Form_pg_sequence_data data;
+	Page page;
+	ItemId item;
+	int64 position;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	item = PageGetItemId(page, FirstOffsetNumber);
+	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	data = (Form_pg_sequence_data) GETSTRUCT(&row);
+	position = data->is_called ? data->last_value : data->last_value - 1;
+	UnlockReleaseBuffer(buffer);
+
+	relation_close(sequence, NoLock);
+	return position;
 }
 
 /* Note the position of the last event of an append. */

@@ -8,11 +8,12 @@
  *
  * es_read, es_last_event, es_stream_as_of and es_stream_version see what the
  * calling statement sees: a stream's own order is settled by its row lock.
- * es_read_all and es_read_category look across streams.
+ * es_read_all and es_read_category look across streams, up to the head and
+ * under the snapshot that goes with it; see order.c.
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
- * AccessShare on the table and the index.  Calls: catalog, names, scan,
- * stream.
+ * AccessShare on the table and the index.  Calls: catalog, names, order,
+ * scan, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +33,7 @@
 
 #include "compat.h"
 #include "names.h"
+#include "order.h"
 #include "scan.h"
 #include "stream.h"
 
@@ -41,6 +43,7 @@ PG_FUNCTION_INFO_V1(es_read_category);
 PG_FUNCTION_INFO_V1(es_stream_version);
 PG_FUNCTION_INFO_V1(es_last_event);
 PG_FUNCTION_INFO_V1(es_stream_as_of);
+PG_FUNCTION_INFO_V1(es_head);
 
 /* max_count where there is no limit. */
 #define READ_ALL PG_INT64_MAX
@@ -327,10 +330,24 @@ es_stream_version(PG_FUNCTION_ARGS)
  */
 
 /*
- * Read by position, after the keys that come before it in the index.
+ * es_head() -> bigint
+ */
+Datum
+es_head(PG_FUNCTION_ARGS)
+{
+	EsView view;
+
+	es_order_begin_view(&view);
+	es_order_end_view(&view);
+	PG_RETURN_INT64(view.head);
+}
+
+/*
+ * Read by position, up to the head, after the keys that come before it in the
+ * index.
  *
  * Forward: position > after.  Backward: position < after, where 0 means from
- * the end.
+ * the head.
  */
 static Datum
 read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category, int argument)
@@ -341,11 +358,13 @@ read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category
 	ScanDirection direction = read_get_direction(fcinfo, argument + 3);
 	AttrNumber column = 1;
 	ReadState reader;
+	EsView view;
 
 	read_check_not_null(fcinfo, argument, "after_position");
 	after = read_check_not_negative(PG_GETARG_INT64(argument), "after_position");
 
 	read_begin(&reader, fcinfo, index);
+	es_order_begin_view(&view);
 	if (category != NULL)
 		es_scan_add_key(&reader.scan, column++, BTEqualStrategyNumber, F_TEXTEQ,
 						PointerGetDatum(category));
@@ -354,7 +373,10 @@ read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category
 						Int64GetDatum(after));
 	else if (after > 0)
 		es_scan_add_key(&reader.scan, column, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(after));
-	read_run(&reader, GetActiveSnapshot(), direction, max_count, &filter);
+	es_scan_add_key(&reader.scan, column, BTLessEqualStrategyNumber, F_INT8LE,
+					Int64GetDatum(view.head));
+	read_run(&reader, view.snapshot, direction, max_count, &filter);
+	es_order_end_view(&view);
 	return read_end(&reader);
 }
 

@@ -18,9 +18,11 @@
 #include "access/relation.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -73,6 +75,32 @@ bool
 es_scan_next(EsScan *scan, ScanDirection direction)
 {
 	return index_getnext_slot(scan->desc, direction, scan->slot);
+}
+
+/*
+ * Like es_scan_next, forward, but pass over rows on pages that the visibility
+ * map knows to be visible to everybody.
+ *
+ * map: InvalidBuffer at first; to be released by the caller.
+ */
+bool
+es_scan_next_unsettled(EsScan *scan, Buffer *map)
+{
+	for (;;)
+	{
+		if (!scan->desc->xs_heap_continue)
+		{
+			ItemPointer tid = index_getnext_tid(scan->desc, ForwardScanDirection);
+
+			if (tid == NULL)
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			if (VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map))
+				continue;
+		}
+		if (index_fetch_heap(scan->desc, scan->slot))
+			return true;
+	}
 }
 
 /* Let go of the index's pages.  What is in scan->slot stays valid. */

@@ -11,12 +11,13 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
+#include "storage/buf.h"
 #include "utils/snapshot.h"
 
 #include "catalog.h"
 
-/* No index of the store has more key columns. */
-#define ES_SCAN_MAX_KEYS 2
+/* A category, and a range of positions. */
+#define ES_SCAN_MAX_KEYS 3
 
 typedef struct EsScan
 {
@@ -37,6 +38,7 @@ extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber stra
 							RegProcedure comparison, Datum value);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
+extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);
 

@@ -1,0 +1,37 @@
+-- Order: the head of the store, and the appends that hold it back.
+
+-- Written by the worker: what it has announced last. Standbys read their head here; a dump may carry it, as events do.
+CREATE TABLE eventstore.head
+(
+	only_row boolean NOT NULL DEFAULT true CONSTRAINT head_pkey PRIMARY KEY CONSTRAINT head_only_row_check CHECK (only_row),
+	position bigint  NOT NULL
+)
+WITH (fillfactor = 10);
+COMMENT ON TABLE eventstore.head IS 'The head that the worker has announced last; es_head() on a standby. At most one row.';
+COMMENT ON COLUMN eventstore.head.only_row IS 'Always true.';
+COMMENT ON COLUMN eventstore.head.position IS 'Every event at or below this position is settled.';
+REVOKE ALL ON TABLE eventstore.head FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.head', '');
+
+CREATE FUNCTION @extschema@.es_head() RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_head';
+COMMENT ON FUNCTION @extschema@.es_head() IS
+	'Position up to which the store is settled: no event at or below it can appear any more.';
+REVOKE ALL ON FUNCTION @extschema@.es_head() FROM PUBLIC;
+
+-- The tag of the lock is made in src/order.c: database, high and low half of the last position given out before, 17665.
+CREATE VIEW eventstore.inflight AS
+	SELECT l.pid,
+		   coalesce(a.xact_start, x.prepared) AS xact_start,
+		   (l.classid::pg_catalog.int8 << 32) + l.objid::pg_catalog.int8 + 1 AS lowest_position
+	FROM pg_catalog.pg_locks l
+	LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+	LEFT JOIN (pg_catalog.pg_locks t JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid)
+		   ON l.pid IS NULL AND t.pid IS NULL AND t.virtualtransaction = l.virtualtransaction
+	WHERE l.locktype = 'userlock' AND l.objsubid = 17665
+	  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database());
+COMMENT ON VIEW eventstore.inflight IS 'Open transactions that append: they hold the head back. One row each.';
+COMMENT ON COLUMN eventstore.inflight.pid IS 'Process of the session; null for a prepared transaction.';
+COMMENT ON COLUMN eventstore.inflight.xact_start IS 'When the transaction began, or was prepared.';
+COMMENT ON COLUMN eventstore.inflight.lowest_position IS 'Its events are at this position or above; the head stays below.';
+REVOKE ALL ON TABLE eventstore.inflight FROM PUBLIC;

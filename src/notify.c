@@ -1,0 +1,156 @@
+/*-------------------------------------------------------------------------
+ *
+ * notify.c
+ *		The verbs of being told: es_wait, es_channel.
+ *
+ * es_wait sleeps on its latch, and appenders (or the worker) set it.  Only
+ * what nobody tells about is looked at from time to time: prepared
+ * transactions, which any session may end, and a standby's replay.
+ *
+ * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
+ * waits.  Calls: channel, order, scan, wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "channel.h"
+#include "compat.h"
+#include "order.h"
+#include "scan.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(es_wait);
+PG_FUNCTION_INFO_V1(es_channel);
+
+/* How often to look where nobody tells, in milliseconds. */
+#define NOTIFY_LOOK_MS 50
+
+/*
+ * es_channel(category text = NULL) -> text
+ */
+Datum
+es_channel(PG_FUNCTION_ARGS)
+{
+	const text *category = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_TEXT_P(cstring_to_text(es_channel_name(category)));
+}
+
+/* Whether a category has an event after a position, up to the head. */
+static bool
+notify_has_event(const text *category, int64 after, int64 head)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	EsScan scan;
+	bool is_found;
+
+	es_scan_open(&scan, events, ES_EVENTS_CATEGORY_POSITION);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
+	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_scan_begin(&scan, snapshot);
+	is_found = es_scan_next(&scan, ForwardScanDirection);
+	es_scan_close(&scan);
+	relation_close(events, NoLock);
+	UnregisterSnapshot(snapshot);
+	return is_found;
+}
+
+/* Whether there is something to read after a position; sets the rest. */
+static bool
+notify_look(const text *category, int64 after, int64 *head, bool *is_told)
+{
+	*head = es_order_head(is_told);
+	return *head > after && (category == NULL || notify_has_event(category, after, *head));
+}
+
+/* Sleep until woken or until a time.  Returns false when it has come. */
+static bool
+notify_sleep(TimestampTz until, bool is_told)
+{
+	long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+	if (ms <= 0)
+		return false;
+	if (!is_told)
+		ms = Min(ms, NOTIFY_LOOK_MS);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+static TimestampTz
+notify_deadline(Interval *timeout)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+																TimestampTzGetDatum(now),
+																IntervalPGetDatum(timeout)));
+
+	if (until < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative")));
+	return until;
+}
+
+/*
+ * es_wait(after_position bigint, timeout interval = '30 s', category text = NULL) -> bigint
+ */
+Datum
+es_wait(PG_FUNCTION_ARGS)
+{
+	const text *category = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext round;
+	TimestampTz until;
+	int64 after;
+	int64 head;
+	bool is_found;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "after_position" : "timeout")));
+	after = PG_GETARG_INT64(0);
+	if (after < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("after_position must not be negative")));
+	until = notify_deadline(PG_GETARG_INTERVAL_P(1));
+
+	round = AllocSetContextCreate(caller, "es_wait", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(round);
+	es_wake_join();
+	for (;;)
+	{
+		bool is_told;
+
+		MemoryContextReset(round);
+		is_found = notify_look(category, after, &head, &is_told);
+		if (is_found || !notify_sleep(until, is_told))
+			break;
+	}
+	es_wake_part();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(round);
+
+	if (!is_found)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(head);
+}

@@ -1,0 +1,390 @@
+/*-------------------------------------------------------------------------
+ *
+ * order.c
+ *		The order that no reader can miss: appends in flight, and the head.
+ *
+ * Positions are taken before commit, so transactions become visible in
+ * another order than their positions.  What makes reading by position safe is
+ * to know which appends are in flight, and from which position on:
+ *
+ * - An append, holding the rows of its streams, reads the last position given
+ *	 out, L, publishes "I am above L", and only then takes positions.
+ * - What it published is withdrawn after its transaction has become visible
+ *	 or has vanished.
+ * - The head is the last position given out, or the lowest L published,
+ *	 whichever is less.  It is read in this order, and a reader takes its
+ *	 snapshot after it.
+ *
+ * Proof: see docs/order.md.
+ *
+ * Publishing is done in the lock manager: a lock of type "userlock" that
+ * conflicts with no other, whose tag carries the database and L.  So it
+ * needs no shared memory of our own, a prepared transaction keeps it, and
+ * it shows in pg_locks.  Nobody ever waits for it.
+ *
+ * In REPEATABLE READ and SERIALIZABLE the snapshot is older than the head:
+ * events that were in flight when it was taken are invisible for good.  The
+ * head then is bound by the lowest of those, too; see order_head_of_snapshot.
+ *
+ * On a standby there are no locks of appends.  There the head is the value of
+ * eventstore.head that the snapshot sees; the worker of the primary wrote it
+ * after every event at or below it was committed.
+ *
+ * Memory: static variables of the backend; reads work in the current context.
+ * Locks: the published lock, to the end of the transaction; AccessShare on the
+ * relations.  Calls: catalog, position, scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "utils/fmgroids.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "order.h"
+#include "position.h"
+#include "scan.h"
+
+/* locktag_field4 of an append in flight; sql/32_order.sql knows it, too. */
+#define ORDER_IN_FLIGHT 0x4501
+
+/* What this backend has published. */
+static bool order_is_published = false;
+static LOCKTAG order_tag;
+static SubTransactionId order_sub; /* that holds it */
+
+/*
+ * A head that was true before the current transaction began, for the scan of
+ * order_head_of_snapshot to start from; of which store, and when.
+ */
+static int64 order_known_head = 0;
+static Oid order_known_store = InvalidOid;
+static LocalTransactionId order_known_lxid = InvalidLocalTransactionId;
+
+/* The head of the current REPEATABLE READ transaction. */
+static int64 order_fixed_head = 0;
+static LocalTransactionId order_fixed_lxid = InvalidLocalTransactionId;
+
+/* ----------------------------------------------------------------------
+ * Publishing
+ * ----------------------------------------------------------------------
+ */
+
+static int64
+order_tag_position(const LOCKTAG *tag)
+{
+	return (int64) ((uint64) tag->locktag_field2 << 32 | tag->locktag_field3);
+}
+
+/*
+ * Publish that this transaction appends above the last position given out.
+ * Call it with the streams' rows locked, before positions are taken.
+ */
+void
+es_order_enter(void)
+{
+	ResourceOwner caller = CurrentResourceOwner;
+	int64 position;
+
+	if (order_is_published)
+		return;
+
+	position = es_position_given_out();
+	order_tag.locktag_field1 = MyDatabaseId;
+	order_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
+	order_tag.locktag_field3 = (uint32) position;
+	order_tag.locktag_field4 = ORDER_IN_FLIGHT;
+	order_tag.locktag_type = LOCKTAG_USERLOCK;
+	order_tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+
+	/* Owned by the (sub)transaction, not by the portal that runs us. */
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	(void) LockAcquire(&order_tag, AccessShareLock, false, false);
+	CurrentResourceOwner = caller;
+
+	order_sub = GetCurrentSubTransactionId();
+	order_is_published = true;
+}
+
+/* owner: the transaction that holds the lock, or the one it merged into. */
+static void
+order_withdraw(ResourceOwner owner)
+{
+	ResourceOwner caller = CurrentResourceOwner;
+
+	CurrentResourceOwner = owner;
+	(void) LockRelease(&order_tag, AccessShareLock, false);
+	CurrentResourceOwner = caller;
+	order_is_published = false;
+}
+
+/*
+ * Withdraw what the ending transaction has published.  Called when others see
+ * its events, or never will.  Returns whether there was anything.
+ */
+bool
+es_order_leave(void)
+{
+	if (!order_is_published)
+		return false;
+	order_withdraw(TopTransactionResourceOwner);
+	return true;
+}
+
+/* PREPARE TRANSACTION: from now on the prepared transaction has the lock. */
+void
+es_order_forget(void)
+{
+	order_is_published = false;
+}
+
+/* A subtransaction merges into its parent, with its locks. */
+void
+es_order_commit_sub(SubTransactionId sub, SubTransactionId parent)
+{
+	if (order_is_published && order_sub == sub)
+		order_sub = parent;
+}
+
+/* Like es_order_leave, where a subtransaction is rolled back. */
+bool
+es_order_abort_sub(SubTransactionId sub)
+{
+	if (!order_is_published || order_sub != sub)
+		return false;
+	order_withdraw(CurTransactionResourceOwner);
+	return true;
+}
+
+/* ----------------------------------------------------------------------
+ * The head
+ * ----------------------------------------------------------------------
+ */
+
+/* What the lock manager knows about appends in flight in this database. */
+typedef struct OrderInFlight
+{
+	int64 lowest; /* PG_INT64_MAX: none */
+	int64 lowest_of_others;
+	bool has_prepared;
+} OrderInFlight;
+
+static OrderInFlight
+order_list_in_flight(void)
+{
+	OrderInFlight found = {PG_INT64_MAX, PG_INT64_MAX, false};
+	LockData *list = GetLockStatusData();
+	int i;
+
+	for (i = 0; i < list->nelements; i++)
+	{
+		const LockInstanceData *lock = &list->locks[i];
+		int64 position;
+
+		if (lock->locktag.locktag_type != LOCKTAG_USERLOCK ||
+			lock->locktag.locktag_field4 != ORDER_IN_FLIGHT ||
+			lock->locktag.locktag_field1 != MyDatabaseId || lock->holdMask == 0)
+			continue;
+		position = order_tag_position(&lock->locktag);
+		found.lowest = Min(found.lowest, position);
+		if (lock->pid != MyProcPid)
+			found.lowest_of_others = Min(found.lowest_of_others, position);
+		if (lock->pid == 0)
+			found.has_prepared = true;
+	}
+	pfree(list->locks);
+	pfree(list);
+	return found;
+}
+
+/* Note a head for order_head_of_snapshot in later transactions. */
+static void
+order_remember_head(int64 head)
+{
+	order_known_head = head;
+	order_known_store = es_catalog_oid(ES_POSITIONS);
+	order_known_lxid = es_compat_lxid();
+}
+
+/*
+ * The head of this moment.  Events up to it are seen by a snapshot that is
+ * taken afterwards, by no older one.
+ *
+ * is_told: receives whether everybody who can move it wakes who waits; not so
+ * prepared transactions, which any session may end, and a standby's replay.
+ * NULL: the caller does not care.
+ */
+int64
+es_order_head(bool *is_told)
+{
+	OrderInFlight in_flight;
+	int64 head;
+
+	if (RecoveryInProgress())
+	{
+		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+		head = es_order_announced(snapshot);
+		UnregisterSnapshot(snapshot);
+		if (is_told != NULL)
+			*is_told = false;
+		return head;
+	}
+
+	/* First what was given out, then who is in flight: see the proof. */
+	head = es_position_given_out();
+	in_flight = order_list_in_flight();
+	head = Min(head, in_flight.lowest);
+	if (!IsolationUsesXactSnapshot())
+		order_remember_head(head);
+	if (is_told != NULL)
+		*is_told = !in_flight.has_prepared;
+	return head;
+}
+
+/* The head as it will be, at the least, when this transaction has committed. */
+int64
+es_order_head_after_commit(void)
+{
+	int64 head = es_position_given_out();
+
+	return Min(head, order_list_in_flight().lowest_of_others);
+}
+
+/*
+ * The head that the worker has announced last, as a snapshot sees it; 0 if
+ * there is none.
+ */
+int64
+es_order_announced(Snapshot snapshot)
+{
+	Relation rel = es_catalog_open(ES_HEAD, AccessShareLock);
+	EsScan scan;
+	int64 head = 0;
+	bool is_null;
+
+	es_scan_open(&scan, rel, ES_HEAD_PKEY);
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+		head = DatumGetInt64(slot_getattr(scan.slot, Anum_head_position, &is_null));
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	return head;
+}
+
+/* ----------------------------------------------------------------------
+ * The head of an older snapshot
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Whether the row in a slot was stored by a transaction that a snapshot takes
+ * for in progress, and that has not been rolled back.
+ */
+static bool
+order_was_in_flight(TupleTableSlot *slot, Snapshot snapshot)
+{
+	bool should_free;
+	HeapTuple row = ExecFetchSlotHeapTuple(slot, false, &should_free);
+	TransactionId xmin = HeapTupleHeaderGetXmin(row->t_data);
+	bool result;
+
+	result = TransactionIdIsNormal(xmin) && XidInMVCCSnapshot(xmin, snapshot) &&
+		(TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin));
+	if (should_free)
+		heap_freetuple(row);
+	return result;
+}
+
+/*
+ * The head as it was when the transaction's snapshot was taken: below the
+ * lowest event that the snapshot takes for in flight.
+ *
+ * Such an event is not on a page that is visible to everybody, as the
+ * snapshot lives; so the scan, which starts from a head that is known to be
+ * older than the snapshot, looks at recent pages only.
+ */
+static int64
+order_head_of_snapshot(Snapshot snapshot)
+{
+	int64 head;
+	int64 from;
+	Buffer map = InvalidBuffer;
+	Relation events;
+	EsScan scan;
+
+	if (order_fixed_lxid == es_compat_lxid())
+		return order_fixed_head;
+
+	from = es_order_announced(snapshot);
+	if (order_known_lxid != es_compat_lxid() && order_known_store == es_catalog_oid(ES_POSITIONS))
+		from = Max(from, order_known_head);
+	head = es_order_head(NULL);
+
+	events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(from));
+	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_scan_begin(&scan, SnapshotAny);
+	while (es_scan_next_unsettled(&scan, &map))
+	{
+		bool is_null;
+
+		if (!order_was_in_flight(scan.slot, snapshot))
+			continue;
+		head = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null)) - 1;
+		break;
+	}
+	es_scan_close(&scan);
+	if (BufferIsValid(map))
+		ReleaseBuffer(map);
+	relation_close(events, NoLock);
+
+	order_fixed_head = head;
+	order_fixed_lxid = es_compat_lxid();
+	order_remember_head(head);
+	return head;
+}
+
+/*
+ * Begin to read across streams: the head, and a snapshot that sees every
+ * event up to it.  End with es_order_end_view.
+ */
+void
+es_order_begin_view(EsView *view)
+{
+	if (IsolationUsesXactSnapshot())
+	{
+		view->snapshot = RegisterSnapshot(GetActiveSnapshot());
+		view->head = RecoveryInProgress() ? es_order_announced(view->snapshot)
+										  : order_head_of_snapshot(view->snapshot);
+	}
+	else if (RecoveryInProgress())
+	{
+		view->snapshot = RegisterSnapshot(GetLatestSnapshot());
+		view->head = es_order_announced(view->snapshot);
+	}
+	else
+	{
+		view->head = es_order_head(NULL);
+		view->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	}
+}
+
+void
+es_order_end_view(EsView *view)
+{
+	UnregisterSnapshot(view->snapshot);
+}

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * order.h
+ *		The order that no reader can miss: appends in flight, and the head.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_ORDER_H
+#define ES_ORDER_H
+
+#include "utils/snapshot.h"
+
+/* What a reader across streams may see. */
+typedef struct EsView
+{
+	Snapshot snapshot; /* registered; sees every event up to head */
+	int64 head;        /* no event at or below it can appear any more */
+} EsView;
+
+extern void es_order_enter(void);
+extern bool es_order_leave(void);
+extern void es_order_forget(void);
+extern void es_order_commit_sub(SubTransactionId sub, SubTransactionId parent);
+extern bool es_order_abort_sub(SubTransactionId sub);
+
+extern int64 es_order_head(bool *is_told);
+extern int64 es_order_head_after_commit(void);
+extern void es_order_begin_view(EsView *view);
+extern void es_order_end_view(EsView *view);
+extern int64 es_order_announced(Snapshot snapshot);
+
+#endif /* ES_ORDER_H */

@@ -1,0 +1,53 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *		The settings eventstore.*.
+ *
+ * Memory: static variables.  Locks: none.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "settings.h"
+
+bool es_guc_notify = true;
+char *es_guc_databases = NULL;
+
+static bool
+settings_check_databases(char **value, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*value);
+	List *names;
+	bool is_list = SplitIdentifierString(copy, ',', &names);
+
+	if (!is_list)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(copy);
+	return is_list;
+}
+
+/*
+ * Called once, by _PG_init.
+ *
+ * is_preloaded: settings of the worker are of use only then.
+ */
+void
+es_settings_define(bool is_preloaded)
+{
+	DefineCustomBoolVariable("eventstore.notify", "Sends NOTIFY when events were appended.",
+							 "Without the worker, the appending transaction sends it; with the worker, "
+							 "the worker does, and follows the server's configuration.",
+							 &es_guc_notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	if (is_preloaded)
+		DefineCustomStringVariable("eventstore.databases",
+								   "Databases that have a worker, separated by commas.",
+								   "A database where the extension is not installed has an idle one.",
+								   &es_guc_databases, "postgres", PGC_SIGHUP, GUC_LIST_INPUT,
+								   settings_check_databases, NULL, NULL);
+	MarkGUCPrefixReserved("eventstore");
+}

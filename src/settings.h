@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *		The settings eventstore.*.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SETTINGS_H
+#define ES_SETTINGS_H
+
+extern bool es_guc_notify;
+extern char *es_guc_databases;
+
+extern void es_settings_define(bool is_preloaded);
+
+#endif /* ES_SETTINGS_H */

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.h
+ *		Shared memory: which database has a worker, and how to wake it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SHARED_H
+#define ES_SHARED_H
+
+extern void es_shared_request(void);
+extern bool es_shared_is_preloaded(void);
+
+extern bool es_shared_has_worker(void);
+extern bool es_shared_wake_worker(void);
+
+extern bool es_shared_worker_begin(void);
+extern void es_shared_hold(Oid database);
+extern void es_shared_unhold(Oid database);
+extern bool es_shared_is_held(Oid database);
+
+#endif /* ES_SHARED_H */

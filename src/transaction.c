@@ -1,0 +1,177 @@
+/*-------------------------------------------------------------------------
+ *
+ * transaction.c
+ *		What a transaction that appends owes to others.
+ *
+ * The one transaction callback and the one subtransaction callback of the
+ * library, registered once:
+ *
+ *	 append				publish that positions are about to be taken (order.c)
+ *	 before commit		NOTIFY, where no worker does it
+ *	 after commit or	withdraw what was published, then wake the worker or
+ *	 rollback			who waits: in this order, so that who is woken finds
+ *						the head moved
+ *	 PREPARE			keep it published: the prepared transaction holds it
+ *
+ * A rolled-back append wakes, too: what it held back can be read now.
+ *
+ * Memory: the list of categories, in the transaction's context.  Locks: none
+ * but order.c's.  Calls: catalog, channel, names, order, settings, shared,
+ * wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "utils/memutils.h"
+
+#include "catalog.h"
+#include "channel.h"
+#include "compat.h"
+#include "names.h"
+#include "order.h"
+#include "settings.h"
+#include "shared.h"
+#include "transaction.h"
+#include "wake.h"
+
+/* A category to notify about, and the subtransaction that appended to it. */
+typedef struct TransactionCategory
+{
+	SubTransactionId sub;
+	text *category;
+} TransactionCategory;
+
+static List *transaction_categories = NIL;
+
+static bool
+transaction_has_category(const text *category)
+{
+	ListCell *cell;
+
+	foreach (cell, transaction_categories)
+	{
+		if (es_names_equal(((TransactionCategory *) lfirst(cell))->category, category))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * This transaction appends to a stream of a category; call it with the
+ * stream's row locked, before positions are taken.
+ */
+void
+es_transaction_append(const text *category)
+{
+	MemoryContext caller;
+	TransactionCategory *entry;
+
+	es_order_enter();
+	if (!es_guc_notify || es_shared_has_worker() || transaction_has_category(category))
+		return;
+
+	caller = MemoryContextSwitchTo(TopTransactionContext);
+	entry = palloc(sizeof(TransactionCategory));
+	entry->sub = GetCurrentSubTransactionId();
+	entry->category = (text *) pg_detoast_datum_copy((struct varlena *) category);
+	transaction_categories = lappend(transaction_categories, entry);
+	MemoryContextSwitchTo(caller);
+}
+
+/* The payload is what a listener can read up to when it arrives. */
+static void
+transaction_notify(void)
+{
+	char *payload;
+	ListCell *cell;
+
+	if (transaction_categories == NIL || es_shared_has_worker())
+		return;
+	/* The same transaction may have dropped the store. */
+	if (!es_catalog_is_installed())
+		return;
+
+	payload = psprintf("%lld", (long long) es_order_head_after_commit());
+	Async_Notify(es_channel_name(NULL), payload);
+	foreach (cell, transaction_categories)
+		Async_Notify(es_channel_name(((TransactionCategory *) lfirst(cell))->category), payload);
+}
+
+/* Wake who reads: the worker wakes the others. */
+static void
+transaction_wake(void)
+{
+	if (!es_shared_wake_worker())
+		es_wake_waiters();
+}
+
+static void
+transaction_on_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			transaction_notify();
+			return;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+			if (es_order_leave())
+				transaction_wake();
+			break;
+		case XACT_EVENT_PREPARE:
+			es_order_forget();
+			break;
+		default:
+			return;
+	}
+	transaction_categories = NIL;
+}
+
+/* Categories of a subtransaction go to its parent, or away. */
+static void
+transaction_move_categories(SubTransactionId sub, SubTransactionId parent, bool is_commit)
+{
+	ListCell *cell;
+
+	foreach (cell, transaction_categories)
+	{
+		TransactionCategory *entry = lfirst(cell);
+
+		if (entry->sub != sub)
+			continue;
+		if (is_commit)
+			entry->sub = parent;
+		else
+			transaction_categories = foreach_delete_current(transaction_categories, cell);
+	}
+}
+
+static void
+transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void *arg)
+{
+	switch (event)
+	{
+		case SUBXACT_EVENT_COMMIT_SUB:
+			es_order_commit_sub(sub, parent);
+			transaction_move_categories(sub, parent, true);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			transaction_move_categories(sub, parent, false);
+			if (es_order_abort_sub(sub))
+				transaction_wake();
+			break;
+		default:
+			break;
+	}
+}
+
+/* Called once, by _PG_init. */
+void
+es_transaction_init(void)
+{
+	RegisterXactCallback(transaction_on_end, NULL);
+	RegisterSubXactCallback(transaction_on_end_sub, NULL);
+}

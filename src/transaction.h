@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ *
+ * transaction.h
+ *		What a transaction that appends owes to others.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_TRANSACTION_H
+#define ES_TRANSACTION_H
+
+extern void es_transaction_init(void);
+extern void es_transaction_append(const text *category);
+
+#endif /* ES_TRANSACTION_H */

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *		Sessions that wait for the head to move.
+ *
+ * A waiting session holds a shared lock of type "userlock" whose tag says
+ * "waits in this database".  Who wants to wake all asks the lock manager who
+ * holds it, and sets their latches.  So waiting needs neither shared memory
+ * of our own nor polling.
+ *
+ * Memory: the current context.  Locks: the waiter's, while it waits; nobody
+ * ever waits for it.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+
+#include "compat.h"
+#include "wake.h"
+
+/* locktag_field4 of a waiting session. */
+#define WAKE_WAITS 0x4502
+
+static LOCKTAG
+wake_tag(void)
+{
+	LOCKTAG tag = {.locktag_field1 = MyDatabaseId,
+				   .locktag_field4 = WAKE_WAITS,
+				   .locktag_type = LOCKTAG_USERLOCK,
+				   .locktag_lockmethodid = DEFAULT_LOCKMETHOD};
+
+	return tag;
+}
+
+/* Be woken from now on, by MyLatch, until es_wake_part or an error. */
+void
+es_wake_join(void)
+{
+	LOCKTAG tag = wake_tag();
+
+	(void) LockAcquire(&tag, AccessShareLock, false, false);
+}
+
+void
+es_wake_part(void)
+{
+	LOCKTAG tag = wake_tag();
+
+	(void) LockRelease(&tag, AccessShareLock, false);
+}
+
+/*
+ * Wake every session that waits in this database.  Safe after commit: it
+ * raises nothing but out of memory.
+ */
+void
+es_wake_waiters(void)
+{
+	LOCKTAG tag = wake_tag();
+	int count;
+	VirtualTransactionId *waiters = GetLockConflicts(&tag, AccessExclusiveLock, &count);
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		PGPROC *proc = es_compat_vxid_proc(waiters[i]);
+
+		if (proc != NULL)
+			SetLatch(&proc->procLatch);
+	}
+	pfree(waiters);
+}
