@@ -4,6 +4,7 @@
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
 #   make lint | format          what keeps the code as it is; format mends the layout
+#   make stress SECONDS=600     does a reader ever miss an event?
 #   make bench                  what an append and a read cost
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
@@ -14,10 +15,10 @@ MODULE_big = eventstore
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress
 
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(if $(CI),-Werror)
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration $(if $(CI),-Werror)
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test
@@ -51,7 +52,7 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors lint format bench
+.PHONY: demo demo-stop test test-majors stress lint format bench
 demo:
 	@examples/demo
 demo-stop:
@@ -67,3 +68,9 @@ format:
 	clang-format -i src/*.c src/*.h
 bench:
 	@bench/run
+
+# Writers of every kind against readers of every kind; SECONDS=... says how long.
+test/stress: test/stress.c
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
+stress:
+	@test/run-stress $(SECONDS)

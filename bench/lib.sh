@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # lib.sh: what the programs in this folder share. Source it; it runs nothing by itself.
 #
 #   bench_start [setting=value ...]   a throw-away cluster (test/cluster), gone at exit; PGHOST etc. lead to it

@@ -1,6 +1,7 @@
 -- Order: the head of the store, and the appends that hold it back.
 
--- Written by the worker: what it has announced last. Standbys read their head here; a dump may carry it, as events do.
+-- Written by the worker: what it has announced last; standbys read their head here. A dump leaves the row out: the worker of the
+-- database that it is restored into may be quicker than COPY.
 CREATE TABLE eventstore.head
 (
 	only_row boolean NOT NULL DEFAULT true CONSTRAINT head_pkey PRIMARY KEY CONSTRAINT head_only_row_check CHECK (only_row),
@@ -11,7 +12,7 @@ COMMENT ON TABLE eventstore.head IS 'The head that the worker has announced last
 COMMENT ON COLUMN eventstore.head.only_row IS 'Always true.';
 COMMENT ON COLUMN eventstore.head.position IS 'Every event at or below this position is settled.';
 REVOKE ALL ON TABLE eventstore.head FROM PUBLIC;
-SELECT pg_catalog.pg_extension_config_dump('eventstore.head', '');
+SELECT pg_catalog.pg_extension_config_dump('eventstore.head', 'WHERE false');
 
 CREATE FUNCTION @extschema@.es_head() RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_head';

@@ -75,11 +75,13 @@ typedef bool EsUpdateIndexes;
 
 /* 17 moved the local transaction id into PGPROC's vxid, and calls backends by ProcNumber. */
 #if PG_VERSION_NUM >= 170000
-#define es_compat_lxid()          (MyProc->vxid.lxid)
+#define es_compat_proc_lxid(proc) ((proc)->vxid.lxid)
 #define es_compat_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
+#define es_compat_lock_lxid(lock) ((lock)->vxid.localTransactionId)
 #else
-#define es_compat_lxid()          (MyProc->lxid)
+#define es_compat_proc_lxid(proc) ((proc)->lxid)
 #define es_compat_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
+#define es_compat_lock_lxid(lock) ((lock)->lxid)
 #endif
 
 /* 16 made one ownership check of many. */

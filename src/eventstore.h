@@ -15,6 +15,7 @@
  *	 store		store.c			what every form of append comes down to
  *				transaction.c	what a transaction that appends owes to others
  *				order.c			appends in flight, and the head
+ *				past.c			the head as it was when a snapshot was taken
  *				ids.c			given event ids: exact retries, duplicates
  *				stream.c		the row of a stream: find, lock, move on
  *				recorder.c		insertion into eventstore.events
@@ -69,8 +70,8 @@
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
- * (catalog.c: OIDs; position.c: the last position; order.c: what is published,
- * known heads; uuid.c: random bytes) and, to the end of the transaction, the
+ * (catalog.c: OIDs; position.c: the last position; order.c: what is published;
+ * past.c: known heads; uuid.c: random bytes) and, to the end of the transaction, the
  * categories to notify about (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),

@@ -11,7 +11,7 @@
  * the worker for as long as such a command runs; the launcher then starts it
  * again, if there is still something to start it in.
  *
- * Memory: TopMemoryContext for what it knows of its workers, else the round's
+ * Memory: TopMemoryContext for when it started what, else the round's
  * transaction.  Locks: none beyond a transaction.  Calls:
  * settings, shared; worker.c by name only.
  *
@@ -48,16 +48,14 @@
 #define LAUNCHER_LOOK_MS  2000
 #define LAUNCHER_PAUSE_MS 1000
 
-/* A worker that the launcher has started. */
-typedef struct LauncherWorker
+/* When the launcher last started a worker, by database. */
+typedef struct LauncherStart
 {
 	Oid database;
-	BackgroundWorkerHandle *handle; /* NULL: could not be started */
-	TimestampTz started_at;
-	bool is_wanted; /* still in the setting */
-} LauncherWorker;
+	TimestampTz at;
+} LauncherStart;
 
-static List *launcher_workers = NIL;
+static List *launcher_starts = NIL;
 static ProcessUtility_hook_type launcher_previous_utility = NULL;
 
 /* ----------------------------------------------------------------------
@@ -128,27 +126,49 @@ launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree
  * ----------------------------------------------------------------------
  */
 
-static LauncherWorker *
-launcher_find(Oid database)
+/* Whether it is time to start a worker for a database; notes that it is. */
+static bool
+launcher_may_start(Oid database)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	LauncherStart *start = NULL;
+	MemoryContext caller;
 	ListCell *cell;
 
-	foreach (cell, launcher_workers)
+	foreach (cell, launcher_starts)
 	{
-		LauncherWorker *worker = lfirst(cell);
-
-		if (worker->database == database)
-			return worker;
+		start = lfirst(cell);
+		if (start->database == database)
+			break;
+		start = NULL;
 	}
-	return NULL;
+	if (start != NULL && !TimestampDifferenceExceeds(start->at, now, LAUNCHER_PAUSE_MS))
+		return false;
+
+	if (start == NULL)
+	{
+		caller = MemoryContextSwitchTo(TopMemoryContext);
+		start = palloc(sizeof(LauncherStart));
+		start->database = database;
+		launcher_starts = lappend(launcher_starts, start);
+		MemoryContextSwitchTo(caller);
+	}
+	start->at = now;
+	return true;
 }
 
+/*
+ * See that a database has its worker.  Whether it has is known from shared
+ * memory, so a launcher that was started anew knows its predecessor's workers.
+ */
 static void
-launcher_start(LauncherWorker *worker, const char *name)
+launcher_keep(Oid database, const char *name)
 {
 	BackgroundWorker request = {0};
-	MemoryContext caller;
-	bool is_started;
+
+	if (es_shared_has_worker_in(database) || es_shared_is_held(database) ||
+		!launcher_may_start(database))
+		return;
 
 	snprintf(request.bgw_name, BGW_MAXLEN, "eventstore worker for %s", name);
 	snprintf(request.bgw_type, BGW_MAXLEN, "eventstore worker");
@@ -157,81 +177,25 @@ launcher_start(LauncherWorker *worker, const char *name)
 	request.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	request.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	request.bgw_restart_time = BGW_NEVER_RESTART;
-	request.bgw_main_arg = ObjectIdGetDatum(worker->database);
+	request.bgw_main_arg = ObjectIdGetDatum(database);
 	request.bgw_notify_pid = MyProcPid;
-
-	worker->started_at = GetCurrentTimestamp();
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	is_started = RegisterDynamicBackgroundWorker(&request, &worker->handle);
-	MemoryContextSwitchTo(caller);
-	if (!is_started)
-	{
-		worker->handle = NULL;
+	if (!RegisterDynamicBackgroundWorker(&request, NULL))
 		ereport(LOG,
 				(errmsg("could not start the eventstore worker for database \"%s\"", name),
 				 errhint("You may need to increase max_worker_processes.")));
-	}
-}
-
-/* See that a database has its worker. */
-static void
-launcher_keep(Oid database, const char *name)
-{
-	LauncherWorker *worker = launcher_find(database);
-	pid_t pid;
-
-	if (worker == NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-
-		worker = palloc0(sizeof(LauncherWorker));
-		worker->database = database;
-		launcher_workers = lappend(launcher_workers, worker);
-		MemoryContextSwitchTo(caller);
-	}
-	worker->is_wanted = true;
-
-	if (worker->handle != NULL && GetBackgroundWorkerPid(worker->handle, &pid) != BGWH_STOPPED)
-		return;
-	if (es_shared_is_held(database) ||
-		!TimestampDifferenceExceeds(worker->started_at, GetCurrentTimestamp(), LAUNCHER_PAUSE_MS))
-		return;
-	if (worker->handle != NULL)
-		pfree(worker->handle);
-	launcher_start(worker, name);
-}
-
-/* End workers of databases that are no longer in the setting. */
-static void
-launcher_end_unwanted(void)
-{
-	ListCell *cell;
-
-	foreach (cell, launcher_workers)
-	{
-		LauncherWorker *worker = lfirst(cell);
-
-		if (worker->is_wanted)
-			continue;
-		if (worker->handle != NULL)
-		{
-			TerminateBackgroundWorker(worker->handle);
-			pfree(worker->handle);
-		}
-		launcher_workers = foreach_delete_current(launcher_workers, cell);
-		pfree(worker);
-	}
 }
 
 /*
- * See that each database whose name is listed has its worker.
+ * See that each database whose name is listed has its worker.  Returns their
+ * OIDs.
  *
  * Reads pg_database row by row, as autovacuum does: a process without a
  * database has no catalogue to find an index by.
  */
-static void
+static List *
 launcher_keep_databases(List *names)
 {
+	List *kept = NIL;
 	Relation databases = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(databases, 0, NULL);
 	HeapTuple row;
@@ -244,28 +208,28 @@ launcher_keep_databases(List *names)
 		if (!database->datallowconn || database->datistemplate)
 			continue;
 		foreach (cell, names)
-			if (strcmp(lfirst(cell), NameStr(database->datname)) == 0)
-				launcher_keep(database->oid, NameStr(database->datname));
+		{
+			if (strcmp(lfirst(cell), NameStr(database->datname)) != 0)
+				continue;
+			launcher_keep(database->oid, NameStr(database->datname));
+			kept = lappend_oid(kept, database->oid);
+		}
 	}
 	table_endscan(scan);
 	table_close(databases, AccessShareLock);
+	return kept;
 }
 
 static void
 launcher_round(void)
 {
 	List *names;
-	ListCell *cell;
-
-	foreach (cell, launcher_workers)
-		((LauncherWorker *) lfirst(cell))->is_wanted = false;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SplitIdentifierString(pstrdup(es_guc_databases), ',', &names))
-		launcher_keep_databases(names);
-	launcher_end_unwanted();
+		es_shared_end_workers(launcher_keep_databases(names));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, "watching the workers");

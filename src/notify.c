@@ -37,6 +37,9 @@ PG_FUNCTION_INFO_V1(es_channel);
 /* How often to look where nobody tells, in milliseconds. */
 #define NOTIFY_LOOK_MS 50
 
+/* WaitLatch takes no longer time than an int holds. */
+#define NOTIFY_LONGEST_MS 3600000
+
 /*
  * es_channel(category text = NULL) -> text
  */
@@ -85,8 +88,7 @@ notify_sleep(TimestampTz until, bool is_told)
 
 	if (ms <= 0)
 		return false;
-	if (!is_told)
-		ms = Min(ms, NOTIFY_LOOK_MS);
+	ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);

@@ -24,7 +24,7 @@
  *
  * In REPEATABLE READ and SERIALIZABLE the snapshot is older than the head:
  * events that were in flight when it was taken are invisible for good.  The
- * head then is bound by the lowest of those, too; see order_head_of_snapshot.
+ * head then is bound by the lowest of those, too; see past.c.
  *
  * On a standby there are no locks of appends.  There the head is the value of
  * eventstore.head that the snapshot sees; the worker of the primary wrote it
@@ -32,28 +32,25 @@
  *
  * Memory: static variables of the backend; reads work in the current context.
  * Locks: the published lock, to the end of the transaction; AccessShare on the
- * relations.  Calls: catalog, position, scan.
+ * relations.  Calls: catalog, past, position, scan.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
-#include "utils/fmgroids.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "compat.h"
 #include "order.h"
+#include "past.h"
 #include "position.h"
 #include "scan.h"
 
@@ -64,18 +61,6 @@
 static bool order_is_published = false;
 static LOCKTAG order_tag;
 static SubTransactionId order_sub; /* that holds it */
-
-/*
- * A head that was true before the current transaction began, for the scan of
- * order_head_of_snapshot to start from; of which store, and when.
- */
-static int64 order_known_head = 0;
-static Oid order_known_store = InvalidOid;
-static LocalTransactionId order_known_lxid = InvalidLocalTransactionId;
-
-/* The head of the current REPEATABLE READ transaction. */
-static int64 order_fixed_head = 0;
-static LocalTransactionId order_fixed_lxid = InvalidLocalTransactionId;
 
 /* ----------------------------------------------------------------------
  * Publishing
@@ -96,12 +81,18 @@ void
 es_order_enter(void)
 {
 	ResourceOwner caller = CurrentResourceOwner;
+	EsPositionHold hold;
 	int64 position;
 
 	if (order_is_published)
 		return;
 
-	position = es_position_given_out();
+	/*
+	 * Held, so that what is published is still the last one: else the head
+	 * would go back, though nothing would be lost.  LockAcquire can't wait,
+	 * as no mode that conflicts is ever asked for.
+	 */
+	position = es_position_hold(&hold);
 	order_tag.locktag_field1 = MyDatabaseId;
 	order_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
 	order_tag.locktag_field3 = (uint32) position;
@@ -113,6 +104,7 @@ es_order_enter(void)
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	(void) LockAcquire(&order_tag, AccessShareLock, false, false);
 	CurrentResourceOwner = caller;
+	es_position_release(&hold);
 
 	order_sub = GetCurrentSubTransactionId();
 	order_is_published = true;
@@ -143,11 +135,17 @@ es_order_leave(void)
 	return true;
 }
 
-/* PREPARE TRANSACTION: from now on the prepared transaction has the lock. */
-void
+/*
+ * PREPARE TRANSACTION: from now on the prepared transaction has the lock.
+ * Returns whether there is one.
+ */
+bool
 es_order_forget(void)
 {
+	bool was_published = order_is_published;
+
 	order_is_published = false;
+	return was_published;
 }
 
 /* A subtransaction merges into its parent, with its locks. */
@@ -181,21 +179,89 @@ typedef struct OrderInFlight
 	bool has_prepared;
 } OrderInFlight;
 
+static bool
+order_is_of_append(const LockInstanceData *lock)
+{
+	return lock->locktag.locktag_type == LOCKTAG_USERLOCK &&
+		lock->locktag.locktag_field4 == ORDER_IN_FLIGHT &&
+		lock->locktag.locktag_field1 == MyDatabaseId && lock->holdMask != 0;
+}
+
+/*
+ * Whether the transaction that holds a lock runs in its session: it has had an
+ * xid since before it published.
+ */
+static bool
+order_is_running(const LockInstanceData *lock)
+{
+	PGPROC *proc = BackendPidGetProc(lock->pid);
+	bool has_xid;
+
+	if (proc == NULL)
+		return false;
+	/* In this order: then the xid is that of the lock's transaction. */
+	has_xid = TransactionIdIsValid(proc->xid);
+	pg_read_barrier();
+	return has_xid && es_compat_proc_lxid(proc) == es_compat_lock_lxid(lock);
+}
+
+/* The locks of a list whose transactions no longer run in their sessions. */
+static List *
+order_find_ended(LockData *list)
+{
+	List *ended = NIL;
+	int i;
+
+	for (i = 0; i < list->nelements; i++)
+	{
+		LockInstanceData *lock = &list->locks[i];
+
+		if (order_is_of_append(lock) && lock->pid != 0 && !order_is_running(lock))
+			ended = lappend(ended, lock);
+	}
+	return ended;
+}
+
+static bool
+order_is_member(List *locks, const LockInstanceData *lock)
+{
+	ListCell *cell;
+
+	foreach (cell, locks)
+	{
+		const LockInstanceData *member = lfirst(cell);
+
+		if (member->pid == lock->pid && es_compat_lock_lxid(member) == es_compat_lock_lxid(lock))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Ask the lock manager.
+ *
+ * A transaction may be visible, or have vanished, and not have come to
+ * withdraw yet; it would hold the head back for no reason, and below what its
+ * NOTIFY has told already.  It is no longer running in its session; but
+ * neither is one that was just prepared.  So the locks are listed again: a
+ * prepared transaction has taken its lock out of the session by then.
+ */
 static OrderInFlight
 order_list_in_flight(void)
 {
 	OrderInFlight found = {PG_INT64_MAX, PG_INT64_MAX, false};
 	LockData *list = GetLockStatusData();
+	List *ended = order_find_ended(list);
 	int i;
 
+	if (ended != NIL)
+		list = GetLockStatusData();
 	for (i = 0; i < list->nelements; i++)
 	{
 		const LockInstanceData *lock = &list->locks[i];
 		int64 position;
 
-		if (lock->locktag.locktag_type != LOCKTAG_USERLOCK ||
-			lock->locktag.locktag_field4 != ORDER_IN_FLIGHT ||
-			lock->locktag.locktag_field1 != MyDatabaseId || lock->holdMask == 0)
+		if (!order_is_of_append(lock) || order_is_member(ended, lock))
 			continue;
 		position = order_tag_position(&lock->locktag);
 		found.lowest = Min(found.lowest, position);
@@ -204,18 +270,10 @@ order_list_in_flight(void)
 		if (lock->pid == 0)
 			found.has_prepared = true;
 	}
+	list_free(ended);
 	pfree(list->locks);
 	pfree(list);
 	return found;
-}
-
-/* Note a head for order_head_of_snapshot in later transactions. */
-static void
-order_remember_head(int64 head)
-{
-	order_known_head = head;
-	order_known_store = es_catalog_oid(ES_POSITIONS);
-	order_known_lxid = es_compat_lxid();
 }
 
 /*
@@ -244,23 +302,25 @@ es_order_head(bool *is_told)
 	}
 
 	/* First what was given out, then who is in flight: see the proof. */
-	head = es_position_given_out();
+	head = es_position_given_out(true);
 	in_flight = order_list_in_flight();
 	head = Min(head, in_flight.lowest);
-	if (!IsolationUsesXactSnapshot())
-		order_remember_head(head);
 	if (is_told != NULL)
 		*is_told = !in_flight.has_prepared;
 	return head;
 }
 
-/* The head as it will be, at the least, when this transaction has committed. */
+/*
+ * The head as it will be, at the least, when this transaction has committed:
+ * its commit flushes what makes it last.
+ */
 int64
 es_order_head_after_commit(void)
 {
-	int64 head = es_position_given_out();
+	int64 head = es_position_given_out(false);
+	OrderInFlight in_flight = order_list_in_flight();
 
-	return Min(head, order_list_in_flight().lowest_of_others);
+	return Min(head, in_flight.lowest_of_others);
 }
 
 /*
@@ -285,78 +345,9 @@ es_order_announced(Snapshot snapshot)
 }
 
 /* ----------------------------------------------------------------------
- * The head of an older snapshot
+ * Views
  * ----------------------------------------------------------------------
  */
-
-/*
- * Whether the row in a slot was stored by a transaction that a snapshot takes
- * for in progress, and that has not been rolled back.
- */
-static bool
-order_was_in_flight(TupleTableSlot *slot, Snapshot snapshot)
-{
-	bool should_free;
-	HeapTuple row = ExecFetchSlotHeapTuple(slot, false, &should_free);
-	TransactionId xmin = HeapTupleHeaderGetXmin(row->t_data);
-	bool result;
-
-	result = TransactionIdIsNormal(xmin) && XidInMVCCSnapshot(xmin, snapshot) &&
-		(TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin));
-	if (should_free)
-		heap_freetuple(row);
-	return result;
-}
-
-/*
- * The head as it was when the transaction's snapshot was taken: below the
- * lowest event that the snapshot takes for in flight.
- *
- * Such an event is not on a page that is visible to everybody, as the
- * snapshot lives; so the scan, which starts from a head that is known to be
- * older than the snapshot, looks at recent pages only.
- */
-static int64
-order_head_of_snapshot(Snapshot snapshot)
-{
-	int64 head;
-	int64 from;
-	Buffer map = InvalidBuffer;
-	Relation events;
-	EsScan scan;
-
-	if (order_fixed_lxid == es_compat_lxid())
-		return order_fixed_head;
-
-	from = es_order_announced(snapshot);
-	if (order_known_lxid != es_compat_lxid() && order_known_store == es_catalog_oid(ES_POSITIONS))
-		from = Max(from, order_known_head);
-	head = es_order_head(NULL);
-
-	events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	es_scan_open(&scan, events, ES_EVENTS_PKEY);
-	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(from));
-	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
-	es_scan_begin(&scan, SnapshotAny);
-	while (es_scan_next_unsettled(&scan, &map))
-	{
-		bool is_null;
-
-		if (!order_was_in_flight(scan.slot, snapshot))
-			continue;
-		head = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null)) - 1;
-		break;
-	}
-	es_scan_close(&scan);
-	if (BufferIsValid(map))
-		ReleaseBuffer(map);
-	relation_close(events, NoLock);
-
-	order_fixed_head = head;
-	order_fixed_lxid = es_compat_lxid();
-	order_remember_head(head);
-	return head;
-}
 
 /*
  * Begin to read across streams: the head, and a snapshot that sees every
@@ -368,8 +359,9 @@ es_order_begin_view(EsView *view)
 	if (IsolationUsesXactSnapshot())
 	{
 		view->snapshot = RegisterSnapshot(GetActiveSnapshot());
-		view->head = RecoveryInProgress() ? es_order_announced(view->snapshot)
-										  : order_head_of_snapshot(view->snapshot);
+		view->head = es_order_announced(view->snapshot);
+		if (!RecoveryInProgress())
+			view->head = es_past_head(view->snapshot, view->head, es_order_head(NULL));
 	}
 	else if (RecoveryInProgress())
 	{
@@ -380,6 +372,7 @@ es_order_begin_view(EsView *view)
 	{
 		view->head = es_order_head(NULL);
 		view->snapshot = RegisterSnapshot(GetLatestSnapshot());
+		es_past_remember(view->snapshot, view->head);
 	}
 }
 

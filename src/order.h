@@ -19,7 +19,7 @@ typedef struct EsView
 
 extern void es_order_enter(void);
 extern bool es_order_leave(void);
-extern void es_order_forget(void);
+extern bool es_order_forget(void);
 extern void es_order_commit_sub(SubTransactionId sub, SubTransactionId parent);
 extern bool es_order_abort_sub(SubTransactionId sub);
 

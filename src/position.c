@@ -7,7 +7,8 @@
  * an append takes them while it holds the rows of its streams, so along a
  * stream they rise with the versions.  A rolled-back append leaves a gap.
  *
- * Memory: two static variables.  Locks: those of nextval().  Calls: catalog.
+ * Memory: two static variables.  Locks: those of nextval(), and the sequence's
+ * page for moments.  Calls: catalog.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/xlog.h"
 #include "commands/sequence.h"
 #include "storage/bufmgr.h"
 
@@ -33,31 +35,55 @@ es_position_next(void)
 }
 
 /*
- * The last position given out to anybody, committed or not; 0 if none.
+ * Keep everybody from taking positions, until es_position_release: for moments
+ * only, as it locks the sequence's page.
  *
+ * Returns the last position given out to anybody, committed or not; 0 if none.
  * Reads the sequence's only row as nextval() does, as the caller needs no
  * right on the sequence.
  */
 int64
-es_position_given_out(void)
+es_position_hold(EsPositionHold *hold)
 {
-	Relation sequence = es_catalog_open(ES_POSITIONS, AccessShareLock);
-	Buffer buffer = ReadBuffer(sequence, 0);
 	HeapTupleData row;
 	Form_pg_sequence_data data;
 	Page page;
 	ItemId item;
-	int64 position;
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
+	hold->sequence = es_catalog_open(ES_POSITIONS, AccessShareLock);
+	hold->buffer = ReadBuffer(hold->sequence, 0);
+	LockBuffer(hold->buffer, BUFFER_LOCK_SHARE);
+
+	page = BufferGetPage(hold->buffer);
 	item = PageGetItemId(page, FirstOffsetNumber);
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	data = (Form_pg_sequence_data) GETSTRUCT(&row);
-	position = data->is_called ? data->last_value : data->last_value - 1;
-	UnlockReleaseBuffer(buffer);
+	return data->is_called ? data->last_value : data->last_value - 1;
+}
 
-	relation_close(sequence, NoLock);
+void
+es_position_release(EsPositionHold *hold)
+{
+	UnlockReleaseBuffer(hold->buffer);
+	relation_close(hold->sequence, NoLock);
+}
+
+/*
+ * The last position given out to anybody.
+ *
+ * is_lasting: make sure that a crash does not make the sequence give it out
+ * again: after one it goes on above what its last flushed WAL record says.
+ */
+int64
+es_position_given_out(bool is_lasting)
+{
+	EsPositionHold hold;
+	int64 position = es_position_hold(&hold);
+	XLogRecPtr logged = PageGetLSN(BufferGetPage(hold.buffer));
+
+	es_position_release(&hold);
+	if (is_lasting)
+		XLogFlush(logged);
 	return position;
 }
 

@@ -8,8 +8,20 @@
 #ifndef ES_POSITION_H
 #define ES_POSITION_H
 
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
+/* The sequence's page, locked against whoever wants a position. */
+typedef struct EsPositionHold
+{
+	Relation sequence;
+	Buffer buffer;
+} EsPositionHold;
+
 extern int64 es_position_next(void);
-extern int64 es_position_given_out(void);
+extern int64 es_position_given_out(bool is_lasting);
+extern int64 es_position_hold(EsPositionHold *hold);
+extern void es_position_release(EsPositionHold *hold);
 extern void es_position_remember(int64 position);
 extern bool es_position_last(int64 *position);
 

@@ -84,12 +84,6 @@ es_shared_request(void)
 	shmem_startup_hook = shared_on_startup;
 }
 
-bool
-es_shared_is_preloaded(void)
-{
-	return shared != NULL;
-}
-
 /* The slot of a database; NULL if it has none.  Lock: see the header. */
 static SharedWorker *
 shared_find(Oid database)
@@ -104,13 +98,19 @@ shared_find(Oid database)
 	return NULL;
 }
 
+bool
+es_shared_has_worker_in(Oid database)
+{
+	SharedWorker *worker = shared_find(database);
+
+	return worker != NULL && worker->pid != 0;
+}
+
 /* Whether this database has a worker running. */
 bool
 es_shared_has_worker(void)
 {
-	SharedWorker *worker = shared_find(MyDatabaseId);
-
-	return worker != NULL && worker->pid != 0;
+	return es_shared_has_worker_in(MyDatabaseId);
 }
 
 /* Wake this database's worker.  Returns false if it has none. */
@@ -173,6 +173,23 @@ es_shared_worker_begin(void)
 	if (is_begun)
 		before_shmem_exit(shared_worker_end, PointerGetDatum(worker));
 	return is_begun;
+}
+
+/* End the workers of all databases but some, given by their OIDs. */
+void
+es_shared_end_workers(List *but_in)
+{
+	int i;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (i = 0; i < SHARED_MAX_WORKERS; i++)
+	{
+		SharedWorker *worker = &shared->workers[i];
+
+		if (worker->pid != 0 && !list_member_oid(but_in, worker->database))
+			(void) kill(worker->pid, SIGTERM);
+	}
+	LWLockRelease(shared->lock);
 }
 
 /*

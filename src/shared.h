@@ -8,13 +8,16 @@
 #ifndef ES_SHARED_H
 #define ES_SHARED_H
 
+#include "nodes/pg_list.h"
+
 extern void es_shared_request(void);
-extern bool es_shared_is_preloaded(void);
 
 extern bool es_shared_has_worker(void);
 extern bool es_shared_wake_worker(void);
 
 extern bool es_shared_worker_begin(void);
+extern bool es_shared_has_worker_in(Oid database);
+extern void es_shared_end_workers(List *but_in);
 extern void es_shared_hold(Oid database);
 extern void es_shared_unhold(Oid database);
 extern bool es_shared_is_held(Oid database);

@@ -132,7 +132,7 @@ store_group_advance(StoreGroup *group, Relation streams, Relation events)
 	es_stream_find(&stream, streams, group->appends[0]->stream, es_scan_snapshot(&snapshot));
 	for (;;)
 	{
-		TimestampTz now;
+		TimestampTz now = GetCurrentTimestamp();
 		int64 version;
 
 		if (group->has_given_ids && es_ids_find_retry(events, group->appends, group->count))
@@ -145,7 +145,7 @@ store_group_advance(StoreGroup *group, Relation streams, Relation events)
 			es_stream_lock(&stream, LockTupleNoKeyExclusive);
 			continue;
 		}
-		now = Max(GetCurrentTimestamp(), stream.recorded_at);
+		now = Max(now, stream.recorded_at);
 		if (es_stream_advance(&stream, version, now))
 		{
 			store_group_assign(group, &stream, now);

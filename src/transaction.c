@@ -122,7 +122,9 @@ transaction_on_end(XactEvent event, void *arg)
 				transaction_wake();
 			break;
 		case XACT_EVENT_PREPARE:
-			es_order_forget();
+			/* Who waits has to look from time to time from now on. */
+			if (es_order_forget())
+				transaction_wake();
 			break;
 		default:
 			return;
