@@ -44,8 +44,8 @@ typedef struct PastKnown
 	int64 head;
 	TransactionId xmax;  /* of the snapshot */
 	TransactionId *xids; /* in progress for it; sorted on first use */
-	int count;
-	int size; /* of the array */
+	uint32 count;
+	uint32 size; /* of the array */
 	bool is_sorted;
 } PastKnown;
 
@@ -63,7 +63,7 @@ static LocalTransactionId past_lxid = InvalidLocalTransactionId;
 void
 es_past_remember(Snapshot snapshot, int64 head)
 {
-	int count = snapshot->xcnt + snapshot->subxcnt;
+	uint32 count = snapshot->xcnt + (uint32) snapshot->subxcnt;
 
 	past_known.store = InvalidOid;
 	if (snapshot->suboverflowed)
@@ -99,9 +99,9 @@ past_compare(const void *a, const void *b)
 
 /* Whether all of xids was in progress, or not begun, when the head was. */
 static bool
-past_knows(const TransactionId *xids, int count)
+past_knows(const TransactionId *xids, uint32 count)
 {
-	int i;
+	uint32 i;
 
 	for (i = 0; i < count; i++)
 		if (TransactionIdPrecedes(xids[i], past_known.xmax) &&
