@@ -20,17 +20,24 @@ COMMENT ON FUNCTION @extschema@.es_head() IS
 	'Position up to which the store is settled: no event at or below it can appear any more.';
 REVOKE ALL ON FUNCTION @extschema@.es_head() FROM PUBLIC;
 
--- The tag of the lock is made in src/order.c: database, high and low half of the last position given out before, 17665.
-CREATE VIEW eventstore.inflight AS
-	SELECT l.pid,
-		   coalesce(a.xact_start, x.prepared) AS xact_start,
-		   (l.classid::pg_catalog.int8 << 32) + l.objid::pg_catalog.int8 + 1 AS lowest_position
-	FROM pg_catalog.pg_locks l
-	LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-	LEFT JOIN (pg_catalog.pg_locks t JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid)
+-- A function, as pg_stat_activity hides from most roles when a transaction began. The tag of the lock is made in src/order.c:
+-- database, high and low half of the last position given out before, 17665.
+CREATE FUNCTION eventstore.find_inflight(OUT pid int, OUT xact_start timestamptz, OUT lowest_position bigint) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 10 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT l.pid, coalesce(a.xact_start, x.prepared), (l.classid::bigint << 32) + l.objid::bigint + 1
+	FROM pg_locks l
+	LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+	LEFT JOIN (pg_locks t JOIN pg_prepared_xacts x ON x.transaction = t.transactionid)
 		   ON l.pid IS NULL AND t.pid IS NULL AND t.virtualtransaction = l.virtualtransaction
 	WHERE l.locktype = 'userlock' AND l.objsubid = 17665
-	  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database());
+	  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+$$;
+COMMENT ON FUNCTION eventstore.find_inflight() IS 'The rows of eventstore.inflight.';
+REVOKE ALL ON FUNCTION eventstore.find_inflight() FROM PUBLIC;
+
+CREATE VIEW eventstore.inflight AS
+	SELECT pid, xact_start, lowest_position FROM eventstore.find_inflight();
 COMMENT ON VIEW eventstore.inflight IS 'Open transactions that append: they hold the head back. One row each.';
 COMMENT ON COLUMN eventstore.inflight.pid IS 'Process of the session; null for a prepared transaction.';
 COMMENT ON COLUMN eventstore.inflight.xact_start IS 'When the transaction began, or was prepared.';

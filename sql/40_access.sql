@@ -141,6 +141,7 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_version(text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last_event(text, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_head()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, interval, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_channel(text)'),

@@ -29,6 +29,11 @@
 #include "varatt.h"
 #endif
 
+/* Minor releases since 2023 mark a database whose DROP was interrupted. */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
 /*
  * 16 lets an update be HOT although a summarizing index (BRIN) changes, so
  * "which indexes need an entry" is no longer a yes or no.

@@ -28,7 +28,7 @@ _PG_init(void)
 {
 	bool is_preloaded = process_shared_preload_libraries_in_progress;
 
-	es_settings_define(is_preloaded);
+	es_settings_define();
 	es_catalog_init();
 	es_transaction_init();
 	if (is_preloaded)

@@ -31,6 +31,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -63,11 +64,27 @@ static ProcessUtility_hook_type launcher_previous_utility = NULL;
  * ----------------------------------------------------------------------
  */
 
+/* An option that has a value; NULL if there is none. */
+static DefElem *
+launcher_find_option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return option;
+	}
+	return NULL;
+}
+
 /* The database that a command needs empty; NULL: none. */
 static const char *
 launcher_emptied_database(Node *command)
 {
-	ListCell *cell;
+	DefElem *template;
 
 	switch (nodeTag(command))
 	{
@@ -78,19 +95,22 @@ launcher_emptied_database(Node *command)
 				return castNode(RenameStmt, command)->subname;
 			return NULL;
 		case T_AlterDatabaseStmt:
-			return castNode(AlterDatabaseStmt, command)->dbname;
-		case T_CreatedbStmt:
-			foreach (cell, castNode(CreatedbStmt, command)->options)
-			{
-				DefElem *option = lfirst_node(DefElem, cell);
-
-				if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
-					return defGetString(option);
-			}
+			if (launcher_find_option(castNode(AlterDatabaseStmt, command)->options, "tablespace") !=
+				NULL)
+				return castNode(AlterDatabaseStmt, command)->dbname;
 			return NULL;
+		case T_CreatedbStmt:
+			template = launcher_find_option(castNode(CreatedbStmt, command)->options, "template");
+			return template == NULL ? NULL : defGetString(template);
 		default:
 			return NULL;
 	}
+}
+
+static void
+launcher_unhold(int code, Datum database)
+{
+	es_shared_unhold(DatumGetObjectId(database));
 }
 
 static void
@@ -109,16 +129,14 @@ launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree
 		return;
 	}
 
-	PG_TRY();
+	/* Not PG_FINALLY: the hold has to go when the session is terminated, too. */
+	PG_ENSURE_ERROR_CLEANUP(launcher_unhold, ObjectIdGetDatum(database));
 	{
 		es_shared_hold(database);
 		next(statement, source, read_only_tree, context, params, environment, receiver, completion);
 	}
-	PG_FINALLY();
-	{
-		es_shared_unhold(database);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(launcher_unhold, ObjectIdGetDatum(database));
+	es_shared_unhold(database);
 }
 
 /* ----------------------------------------------------------------------
@@ -205,7 +223,8 @@ launcher_keep_databases(List *names)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
 		ListCell *cell;
 
-		if (!database->datallowconn || database->datistemplate)
+		if (!database->datallowconn || database->datistemplate ||
+			database->datconnlimit == DATCONNLIMIT_INVALID_DB)
 			continue;
 		foreach (cell, names)
 		{
@@ -264,6 +283,10 @@ void
 es_launcher_register(void)
 {
 	BackgroundWorker launcher = {0};
+
+	/* pg_upgrade drops and makes databases. */
+	if (IsBinaryUpgrade)
+		return;
 
 	snprintf(launcher.bgw_name, BGW_MAXLEN, "eventstore launcher");
 	snprintf(launcher.bgw_type, BGW_MAXLEN, "eventstore launcher");

@@ -8,7 +8,7 @@
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: channel, order, scan, wake.
+ * waits.  Calls: catalog, channel, order, scan, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "order.h"
 #include "scan.h"
+#include "shared.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(es_wait);
@@ -80,20 +81,31 @@ notify_look(const text *category, int64 after, int64 *head, bool *is_told)
 	return *head > after && (category == NULL || notify_has_event(category, after, *head));
 }
 
-/* Sleep until woken or until a time.  Returns false when it has come. */
+/*
+ * Sleep until the head may be beyond what it was, or until a time.  Returns
+ * false when that has come.
+ *
+ * With a worker, its word is enough: it tells the head in shared memory.
+ */
 static bool
-notify_sleep(TimestampTz until, bool is_told)
+notify_sleep(TimestampTz until, int64 head, bool is_told)
 {
-	long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+	for (;;)
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		int64 told;
 
-	if (ms <= 0)
-		return false;
-	ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-					 PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-	return true;
+		if (ms <= 0)
+			return false;
+		is_told = is_told || es_shared_has_worker();
+		ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (!es_shared_get_head(&told) || told > head)
+			return true;
+	}
 }
 
 static TimestampTz
@@ -145,7 +157,7 @@ es_wait(PG_FUNCTION_ARGS)
 
 		MemoryContextReset(round);
 		is_found = notify_look(category, after, &head, &is_told);
-		if (is_found || !notify_sleep(until, is_told))
+		if (is_found || !notify_sleep(until, head, is_told))
 			break;
 	}
 	es_wake_part();

@@ -28,7 +28,8 @@
  *
  * On a standby there are no locks of appends.  There the head is the value of
  * eventstore.head that the snapshot sees; the worker of the primary wrote it
- * after every event at or below it was committed.
+ * after every event at or below it was committed.  See order_standby_head for
+ * what is known without a worker.
  *
  * Memory: static variables of the backend; reads work in the current context.
  * Locks: the published lock, to the end of the transaction; AccessShare on the
@@ -61,6 +62,10 @@
 static bool order_is_published = false;
 static LOCKTAG order_tag;
 static SubTransactionId order_sub; /* that holds it */
+
+/* The highest head told on a standby, and of which store. */
+static int64 order_standby_known = 0;
+static Oid order_standby_store = InvalidOid;
 
 /* ----------------------------------------------------------------------
  * Publishing
@@ -108,6 +113,21 @@ es_order_enter(void)
 
 	order_sub = GetCurrentSubTransactionId();
 	order_is_published = true;
+}
+
+/*
+ * Raise unless a position that was taken is above what was published: a cache
+ * of the sequence would break the order, and whoever owns it can give it one.
+ */
+void
+es_order_check(int64 position)
+{
+	if (position <= order_tag_position(&order_tag))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.%s\" does not rise", ES_SCHEMA, "positions"),
+				 errhint("It must have neither a cache nor a cycle: ALTER SEQUENCE "
+						 "eventstore.positions CACHE 1 NO CYCLE.")));
 }
 
 /* owner: the transaction that holds the lock, or the one it merged into. */
@@ -277,6 +297,76 @@ order_list_in_flight(void)
 }
 
 /*
+ * The head that the worker has announced last, as a snapshot sees it; 0 if
+ * there is none.
+ */
+int64
+es_order_announced(Snapshot snapshot)
+{
+	Relation rel = es_catalog_open(ES_HEAD, AccessShareLock);
+	EsScan scan;
+	int64 head = 0;
+	bool is_null;
+
+	es_scan_open(&scan, rel, ES_HEAD_PKEY);
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+		head = DatumGetInt64(slot_getattr(scan.slot, Anum_head_position, &is_null));
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	return head;
+}
+
+/* The last position that a snapshot sees; 0 if there is none. */
+static int64
+order_last_visible(Snapshot snapshot)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	EsScan scan;
+	int64 position = 0;
+	bool is_null;
+
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, BackwardScanDirection))
+		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+	es_scan_close(&scan);
+	relation_close(events, NoLock);
+	return position;
+}
+
+/*
+ * The head on a standby, as a snapshot sees it: what the worker of the primary
+ * has announced.
+ *
+ * Where nothing at all is in progress for the snapshot, all that it sees is
+ * settled, announced or not: an append that is still to come with a lower
+ * position has written its stream's row, and so the first WAL record with its
+ * xid, before the higher one was even taken.
+ */
+static int64
+order_standby_head(Snapshot snapshot)
+{
+	int64 head = es_order_announced(snapshot);
+
+	if (snapshot->xcnt == 0 && snapshot->subxcnt == 0 && !snapshot->suboverflowed)
+	{
+		int64 last = order_last_visible(snapshot);
+
+		head = Max(head, last);
+	}
+	if (IsolationUsesXactSnapshot())
+		return head;
+
+	/* What is settled stays so, and later snapshots see it. */
+	if (order_standby_store != es_catalog_oid(ES_POSITIONS))
+		order_standby_known = 0;
+	order_standby_store = es_catalog_oid(ES_POSITIONS);
+	order_standby_known = Max(order_standby_known, head);
+	return order_standby_known;
+}
+
+/*
  * The head of this moment.  Events up to it are seen by a snapshot that is
  * taken afterwards, by no older one.
  *
@@ -294,7 +384,7 @@ es_order_head(bool *is_told)
 	{
 		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-		head = es_order_announced(snapshot);
+		head = order_standby_head(snapshot);
 		UnregisterSnapshot(snapshot);
 		if (is_told != NULL)
 			*is_told = false;
@@ -323,27 +413,6 @@ es_order_head_after_commit(void)
 	return Min(head, in_flight.lowest_of_others);
 }
 
-/*
- * The head that the worker has announced last, as a snapshot sees it; 0 if
- * there is none.
- */
-int64
-es_order_announced(Snapshot snapshot)
-{
-	Relation rel = es_catalog_open(ES_HEAD, AccessShareLock);
-	EsScan scan;
-	int64 head = 0;
-	bool is_null;
-
-	es_scan_open(&scan, rel, ES_HEAD_PKEY);
-	es_scan_begin(&scan, snapshot);
-	if (es_scan_next(&scan, ForwardScanDirection))
-		head = DatumGetInt64(slot_getattr(scan.slot, Anum_head_position, &is_null));
-	es_scan_close(&scan);
-	relation_close(rel, NoLock);
-	return head;
-}
-
 /* ----------------------------------------------------------------------
  * Views
  * ----------------------------------------------------------------------
@@ -356,17 +425,19 @@ es_order_announced(Snapshot snapshot)
 void
 es_order_begin_view(EsView *view)
 {
-	if (IsolationUsesXactSnapshot())
+	if (RecoveryInProgress())
 	{
-		view->snapshot = RegisterSnapshot(GetActiveSnapshot());
-		view->head = es_order_announced(view->snapshot);
-		if (!RecoveryInProgress())
-			view->head = es_past_head(view->snapshot, view->head, es_order_head(NULL));
+		view->snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ? GetActiveSnapshot()
+																	  : GetLatestSnapshot());
+		view->head = order_standby_head(view->snapshot);
 	}
-	else if (RecoveryInProgress())
+	else if (IsolationUsesXactSnapshot())
 	{
-		view->snapshot = RegisterSnapshot(GetLatestSnapshot());
-		view->head = es_order_announced(view->snapshot);
+		int64 announced;
+
+		view->snapshot = RegisterSnapshot(GetActiveSnapshot());
+		announced = es_order_announced(view->snapshot);
+		view->head = es_past_head(view->snapshot, announced, es_order_head(NULL));
 	}
 	else
 	{

@@ -18,6 +18,7 @@ typedef struct EsView
 } EsView;
 
 extern void es_order_enter(void);
+extern void es_order_check(int64 position);
 extern bool es_order_leave(void);
 extern bool es_order_forget(void);
 extern void es_order_commit_sub(SubTransactionId sub, SubTransactionId parent);

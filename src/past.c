@@ -72,6 +72,7 @@ es_past_remember(Snapshot snapshot, int64 head)
 	{
 		if (past_known.xids != NULL)
 			pfree(past_known.xids);
+		past_known.xids = NULL;
 		past_known.size = 0;
 		past_known.xids = MemoryContextAlloc(TopMemoryContext, count * sizeof(TransactionId));
 		past_known.size = count;

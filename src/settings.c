@@ -31,23 +31,18 @@ settings_check_databases(char **value, void **extra, GucSource source)
 	return is_list;
 }
 
-/*
- * Called once, by _PG_init.
- *
- * is_preloaded: settings of the worker are of use only then.
- */
+/* Called once, by _PG_init. */
 void
-es_settings_define(bool is_preloaded)
+es_settings_define(void)
 {
 	DefineCustomBoolVariable("eventstore.notify", "Sends NOTIFY when events were appended.",
 							 "Without the worker, the appending transaction sends it; with the worker, "
 							 "the worker does, and follows the server's configuration.",
 							 &es_guc_notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
-	if (is_preloaded)
-		DefineCustomStringVariable("eventstore.databases",
-								   "Databases that have a worker, separated by commas.",
-								   "A database where the extension is not installed has an idle one.",
-								   &es_guc_databases, "postgres", PGC_SIGHUP, GUC_LIST_INPUT,
-								   settings_check_databases, NULL, NULL);
+	DefineCustomStringVariable("eventstore.databases",
+							   "Databases that have a worker, separated by commas.",
+							   "A database where the extension is not installed has an idle one.",
+							   &es_guc_databases, "postgres", PGC_SIGHUP, GUC_LIST_INPUT,
+							   settings_check_databases, NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

@@ -11,6 +11,6 @@
 extern bool es_guc_notify;
 extern char *es_guc_databases;
 
-extern void es_settings_define(bool is_preloaded);
+extern void es_settings_define(void);
 
 #endif /* ES_SETTINGS_H */

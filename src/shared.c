@@ -19,6 +19,7 @@
 #include <signal.h>
 
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -32,10 +33,11 @@
 
 typedef struct SharedWorker
 {
-	Oid database; /* InvalidOid: the slot is free */
-	pid_t pid;    /* 0: no worker runs */
-	Latch *latch; /* the worker's, in shared memory */
-	int holds;    /* commands that need the database empty */
+	Oid database;          /* InvalidOid: the slot is free */
+	pid_t pid;             /* 0: no worker runs */
+	Latch *latch;          /* the worker's, in shared memory */
+	int holds;             /* commands that need the database empty */
+	pg_atomic_uint64 head; /* that the worker has found last; 0: none yet */
 } SharedWorker;
 
 typedef struct Shared
@@ -68,7 +70,11 @@ shared_on_startup(void)
 	shared = ShmemInitStruct("eventstore", sizeof(Shared), &is_found);
 	if (!is_found)
 	{
+		int i;
+
 		memset(shared, 0, sizeof(Shared));
+		for (i = 0; i < SHARED_MAX_WORKERS; i++)
+			pg_atomic_init_u64(&shared->workers[i].head, 0);
 		shared->lock = &GetNamedLWLockTranche("eventstore")->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -111,6 +117,31 @@ bool
 es_shared_has_worker(void)
 {
 	return es_shared_has_worker_in(MyDatabaseId);
+}
+
+/* Tell a head; by the worker. */
+void
+es_shared_set_head(int64 head)
+{
+	pg_atomic_write_u64(&shared_find(MyDatabaseId)->head, (uint64) head);
+}
+
+/*
+ * The head that this database's worker has found last; 0 if it has none yet.
+ * Returns false if there is no worker.
+ */
+bool
+es_shared_get_head(int64 *head)
+{
+	SharedWorker *worker = shared_find(MyDatabaseId);
+	pid_t pid = worker == NULL ? 0 : worker->pid;
+
+	if (pid == 0)
+		return false;
+	*head = (int64) pg_atomic_read_u64(&worker->head);
+	pg_read_barrier();
+	/* The slot may have gone to another database meanwhile. */
+	return worker->database == MyDatabaseId && worker->pid == pid;
 }
 
 /* Wake this database's worker.  Returns false if it has none. */
@@ -166,6 +197,7 @@ es_shared_worker_begin(void)
 	{
 		worker->latch = MyLatch;
 		worker->pid = MyProcPid;
+		pg_atomic_write_u64(&worker->head, 0);
 		is_begun = true;
 	}
 	LWLockRelease(shared->lock);
@@ -200,7 +232,6 @@ void
 es_shared_hold(Oid database)
 {
 	SharedWorker *worker;
-	pid_t pid = 0;
 
 	if (shared == NULL)
 		return;
@@ -209,12 +240,11 @@ es_shared_hold(Oid database)
 	if (worker != NULL)
 	{
 		worker->holds++;
-		pid = worker->pid;
+		if (worker->pid != 0)
+			(void) kill(worker->pid, SIGTERM);
 	}
 	LWLockRelease(shared->lock);
 
-	if (pid != 0)
-		(void) kill(pid, SIGTERM);
 	while (worker != NULL && worker->pid != 0)
 	{
 		CHECK_FOR_INTERRUPTS();

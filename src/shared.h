@@ -14,6 +14,8 @@ extern void es_shared_request(void);
 
 extern bool es_shared_has_worker(void);
 extern bool es_shared_wake_worker(void);
+extern void es_shared_set_head(int64 head);
+extern bool es_shared_get_head(int64 *head);
 
 extern bool es_shared_worker_begin(void);
 extern bool es_shared_has_worker_in(Oid database);

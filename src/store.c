@@ -14,7 +14,7 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
- * names, position, recorder, scan, stream, transaction.
+ * names, order, position, recorder, scan, stream, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "ids.h"
 #include "names.h"
+#include "order.h"
 #include "position.h"
 #include "recorder.h"
 #include "store.h"
@@ -202,7 +203,12 @@ store_assign_positions(EsAppend *appends, int append_count)
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i].event_count; j++)
-			appends[i].events[j].position = es_position_next();
+		{
+			int64 position = es_position_next();
+
+			es_order_check(position);
+			appends[i].events[j].position = position;
+		}
 		appends[i].last_position = appends[i].events[appends[i].event_count - 1].position;
 	}
 }

@@ -15,8 +15,8 @@
  *
  * A rolled-back append wakes, too: what it held back can be read now.
  *
- * Memory: the list of categories, in the transaction's context.  Locks: none
- * but order.c's.  Calls: catalog, channel, names, order, settings, shared,
+ * Memory: the list of categories, in the transaction's context.  Locks:
+ * order.c's, and NOTIFY's own.  Calls: catalog, channel, names, order, settings, shared,
  * wake.
  *
  *-------------------------------------------------------------------------
@@ -24,7 +24,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "commands/async.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 
 #include "catalog.h"
@@ -46,14 +48,20 @@ typedef struct TransactionCategory
 
 static List *transaction_categories = NIL;
 
+/* How far back to look for a category; NOTIFY drops duplicates by itself. */
+#define TRANSACTION_LOOK_BACK 32
+
 static bool
 transaction_has_category(const text *category)
 {
-	ListCell *cell;
+	int count = list_length(transaction_categories);
+	int i;
 
-	foreach (cell, transaction_categories)
+	for (i = count - 1; i >= 0 && i >= count - TRANSACTION_LOOK_BACK; i--)
 	{
-		if (es_names_equal(((TransactionCategory *) lfirst(cell))->category, category))
+		const TransactionCategory *entry = list_nth(transaction_categories, i);
+
+		if (es_names_equal(entry->category, category))
 			return true;
 	}
 	return false;
@@ -81,7 +89,14 @@ es_transaction_append(const text *category)
 	MemoryContextSwitchTo(caller);
 }
 
-/* The payload is what a listener can read up to when it arrives. */
+/*
+ * The payload is what a listener can read up to when it arrives.
+ *
+ * Transactions that NOTIFY commit one by one, by a lock that PreCommit_Notify
+ * takes a moment later.  It is taken here already: who had it before has
+ * withdrawn by then, else two that commit at once would each take the other
+ * for open, and nobody would tell of the later one's events.
+ */
 static void
 transaction_notify(void)
 {
@@ -94,6 +109,7 @@ transaction_notify(void)
 	if (!es_catalog_is_installed())
 		return;
 
+	LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
 	payload = psprintf("%lld", (long long) es_order_head_after_commit());
 	Async_Notify(es_channel_name(NULL), payload);
 	foreach (cell, transaction_categories)
