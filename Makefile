@@ -15,7 +15,7 @@ MODULE_big = eventstore
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress bench/follow.bin
 
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration $(if $(CI),-Werror)
@@ -68,9 +68,12 @@ format:
 	clang-format -i src/*.c src/*.h
 bench:
 	@bench/run
+	@bench/follow
 
 # Writers of every kind against readers of every kind; SECONDS=... says how long.
 test/stress: test/stress.c
+bench/follow.bin: bench/follow.c
+test/stress bench/follow.bin:
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 stress:
 	@test/run-stress $(SECONDS)

@@ -57,6 +57,9 @@
 /* ... and to save the head, which costs a row version each time. */
 #define WORKER_SAVE_MS 50
 
+/* From the begin of a round to that of the next, in microseconds. */
+#define WORKER_PAUSE_US 1000
+
 /* Events to announce in a round; others have to wait for it. */
 #define WORKER_SLICE 10000
 
@@ -221,6 +224,19 @@ worker_round(void)
 	return sleep_ms;
 }
 
+/*
+ * Rounds begin WORKER_PAUSE_US apart: where appends come faster, one round
+ * announces many, and leaves the processor to who appends.
+ */
+static void
+worker_pause(TimestampTz begun)
+{
+	TimestampTz passed = GetCurrentTimestamp() - begun;
+
+	if (passed >= 0 && passed < WORKER_PAUSE_US)
+		pg_usleep(WORKER_PAUSE_US - passed);
+}
+
 /* Sessions that wait have to look for themselves from now on. */
 static void
 worker_wake_at_exit(int code, Datum arg)
@@ -255,6 +271,7 @@ es_worker_main(Datum database)
 
 	for (;;)
 	{
+		TimestampTz begun = GetCurrentTimestamp();
 		long sleep_ms;
 
 		ResetLatch(MyLatch);
@@ -267,5 +284,6 @@ es_worker_main(Datum database)
 		sleep_ms = worker_round();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);
+		worker_pause(begun);
 	}
 }
