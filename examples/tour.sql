@@ -18,5 +18,10 @@ SELECT es_append('account-42', 1, 'Withdrawn', '{"amount": 80}');
 SELECT version, type, data, recorded_at FROM es_read('account-42');
 
 \echo
+\echo '-- Readers follow the whole store from where they stopped, and sleep until there is more:'
+SELECT es_wait(after_position => es_last_position() - 1) = es_head() AS told_the_head;
+SELECT stream, version, type FROM es_read_all(after_position => es_last_position() - 2);
+
+\echo
 \echo '-- eventstore.events is there for reports:'
 SELECT category, type, count(*) AS events FROM eventstore.events GROUP BY category, type ORDER BY events DESC, type;
