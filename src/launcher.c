@@ -114,18 +114,31 @@ launcher_unhold(int code, Datum database)
 }
 
 static void
+launcher_next_utility(PlannedStmt *statement, const char *source, bool read_only_tree,
+					  ProcessUtilityContext context, ParamListInfo params,
+					  QueryEnvironment *environment, DestReceiver *receiver,
+					  QueryCompletion *completion)
+{
+	if (launcher_previous_utility)
+		launcher_previous_utility(statement, source, read_only_tree, context, params, environment,
+								  receiver, completion);
+	else
+		standard_ProcessUtility(statement, source, read_only_tree, context, params, environment,
+								receiver, completion);
+}
+
+static void
 launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree,
 				 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 				 DestReceiver *receiver, QueryCompletion *completion)
 {
-	ProcessUtility_hook_type next = launcher_previous_utility ? launcher_previous_utility
-															  : standard_ProcessUtility;
 	const char *name = launcher_emptied_database(statement->utilityStmt);
 	Oid database = name == NULL ? InvalidOid : get_database_oid(name, true);
 
 	if (!OidIsValid(database) || !es_compat_owns_database(database, GetUserId()))
 	{
-		next(statement, source, read_only_tree, context, params, environment, receiver, completion);
+		launcher_next_utility(statement, source, read_only_tree, context, params, environment,
+							  receiver, completion);
 		return;
 	}
 
@@ -133,7 +146,8 @@ launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree
 	PG_ENSURE_ERROR_CLEANUP(launcher_unhold, ObjectIdGetDatum(database));
 	{
 		es_shared_hold(database);
-		next(statement, source, read_only_tree, context, params, environment, receiver, completion);
+		launcher_next_utility(statement, source, read_only_tree, context, params, environment,
+							  receiver, completion);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(launcher_unhold, ObjectIdGetDatum(database));
 	es_shared_unhold(database);
