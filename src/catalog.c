@@ -18,7 +18,6 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -62,11 +61,18 @@ es_catalog_init(void)
 	CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
 }
 
-/* Whether this database has the extension.  Needs a transaction. */
+/* InvalidOid: there is none. */
+static Oid
+catalog_look_up(EsRelation which)
+{
+	return get_relname_relid(catalog_names[which], get_namespace_oid(ES_SCHEMA, true));
+}
+
+/* Whether this database has the store.  Needs a transaction. */
 bool
 es_catalog_is_installed(void)
 {
-	return OidIsValid(get_extension_oid("eventstore", true));
+	return OidIsValid(catalog_oids[ES_POSITIONS]) || OidIsValid(catalog_look_up(ES_POSITIONS));
 }
 
 /*
@@ -80,7 +86,7 @@ es_catalog_oid(EsRelation which)
 	if (OidIsValid(oid))
 		return oid;
 
-	oid = get_relname_relid(catalog_names[which], get_namespace_oid(ES_SCHEMA, true));
+	oid = catalog_look_up(which);
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),

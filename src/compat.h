@@ -15,6 +15,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
@@ -82,11 +83,9 @@ typedef bool EsUpdateIndexes;
 #if PG_VERSION_NUM >= 170000
 #define es_compat_proc_lxid(proc) ((proc)->vxid.lxid)
 #define es_compat_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
-#define es_compat_lock_lxid(lock) ((lock)->vxid.localTransactionId)
 #else
 #define es_compat_proc_lxid(proc) ((proc)->lxid)
 #define es_compat_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
-#define es_compat_lock_lxid(lock) ((lock)->lxid)
 #endif
 
 /* 16 made one ownership check of many. */
@@ -95,5 +94,28 @@ typedef bool EsUpdateIndexes;
 #else
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
+
+/* The locks that a session holds or waits for; 16 keeps them in another kind of list. */
+static inline PROCLOCK *
+es_compat_next_proclock(PGPROC *proc, int partition, PROCLOCK *last)
+{
+#if PG_VERSION_NUM >= 160000
+	dlist_head *locks = &proc->myProcLocks[partition];
+
+	if (last == NULL)
+		return dlist_is_empty(locks) ? NULL : dlist_head_element(PROCLOCK, procLink, locks);
+	if (!dlist_has_next(locks, &last->procLink))
+		return NULL;
+	return dlist_container(PROCLOCK, procLink, dlist_next_node(locks, &last->procLink));
+#else
+	SHM_QUEUE *locks = &proc->myProcLocks[partition];
+
+	/* PREPARE fills its new entry with zeroes before it makes the lists. */
+	if (locks->next == NULL)
+		return NULL;
+	return (PROCLOCK *) SHMQueueNext(locks, last == NULL ? locks : &last->procLink,
+									 offsetof(PROCLOCK, procLink));
+#endif
+}
 
 #endif /* ES_COMPAT_H */

@@ -14,7 +14,8 @@
  *				immutability.c	the triggers that refuse changes
  *	 store		store.c			what every form of append comes down to
  *				transaction.c	what a transaction that appends owes to others
- *				order.c			appends in flight, and the head
+ *				order.c			the head
+ *				inflight.c		appends in flight: publishing and finding them
  *				past.c			the head as it was when a snapshot was taken
  *				ids.c			given event ids: exact retries, duplicates
  *				stream.c		the row of a stream: find, lock, move on
@@ -66,11 +67,15 @@
  *	 eventstore.head			AccessShare			the head on standbys
  *								RowExclusive		the worker
  *	 userlock "waits"			AccessShare			es_wait, while it waits
+ *	 partitions of the lock		moments, shared		es_head and what is built on it
+ *	   table
+ *	 page of the sequence,		moments				append, es_head ...; append takes the
+ *	   content lock									userlock under it
  *	 LWLock "eventstore"		moments				workers, launcher, DROP DATABASE
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
- * (catalog.c: OIDs; position.c: the last position; order.c: what is published;
+ * (catalog.c: OIDs; position.c: the last position; inflight.c: what is published;
  * past.c: known heads; uuid.c: random bytes) and, to the end of the transaction, the
  * categories to notify about (transaction.c).
  *

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * order.c
- *		The order that no reader can miss: appends in flight, and the head.
+ *		The order that no reader can miss an event of: the head.
  *
  * Positions are taken before commit, so transactions become visible in
  * another order than their positions.  What makes reading by position safe is
@@ -17,10 +17,7 @@
  *
  * Proof: see docs/order.md.
  *
- * Publishing is done in the lock manager: a lock of type "userlock" that
- * conflicts with no other, whose tag carries the database and L.  So it
- * needs no shared memory of our own, a prepared transaction keeps it, and
- * it shows in pg_locks.  Nobody ever waits for it.
+ * Publishing is inflight.c's.
  *
  * In REPEATABLE READ and SERIALIZABLE the snapshot is older than the head:
  * events that were in flight when it was taken are invisible for good.  The
@@ -32,8 +29,8 @@
  * what is known without a worker.
  *
  * Memory: static variables of the backend; reads work in the current context.
- * Locks: the published lock, to the end of the transaction; AccessShare on the
- * relations.  Calls: catalog, past, position, scan.
+ * Locks: AccessShare on the relations.  Calls: catalog, inflight, past,
+ * position, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,259 +39,19 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
-#include "storage/procarray.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "inflight.h"
 #include "order.h"
 #include "past.h"
 #include "position.h"
 #include "scan.h"
 
-/* locktag_field4 of an append in flight; sql/32_order.sql knows it, too. */
-#define ORDER_IN_FLIGHT 0x4501
-
-/* What this backend has published. */
-static bool order_is_published = false;
-static LOCKTAG order_tag;
-static SubTransactionId order_sub; /* that holds it */
-
 /* The highest head told on a standby, and of which store. */
 static int64 order_standby_known = 0;
 static Oid order_standby_store = InvalidOid;
-
-/* ----------------------------------------------------------------------
- * Publishing
- * ----------------------------------------------------------------------
- */
-
-static int64
-order_tag_position(const LOCKTAG *tag)
-{
-	return (int64) ((uint64) tag->locktag_field2 << 32 | tag->locktag_field3);
-}
-
-/*
- * Publish that this transaction appends above the last position given out.
- * Call it with the streams' rows locked, before positions are taken.
- */
-void
-es_order_enter(void)
-{
-	ResourceOwner caller = CurrentResourceOwner;
-	EsPositionHold hold;
-	int64 position;
-
-	if (order_is_published)
-		return;
-
-	/*
-	 * Held, so that what is published is still the last one: else the head
-	 * would go back, though nothing would be lost.  LockAcquire can't wait,
-	 * as no mode that conflicts is ever asked for.
-	 */
-	position = es_position_hold(&hold);
-	order_tag.locktag_field1 = MyDatabaseId;
-	order_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
-	order_tag.locktag_field3 = (uint32) position;
-	order_tag.locktag_field4 = ORDER_IN_FLIGHT;
-	order_tag.locktag_type = LOCKTAG_USERLOCK;
-	order_tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
-
-	/* Owned by the (sub)transaction, not by the portal that runs us. */
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	(void) LockAcquire(&order_tag, AccessShareLock, false, false);
-	CurrentResourceOwner = caller;
-	es_position_release(&hold);
-
-	order_sub = GetCurrentSubTransactionId();
-	order_is_published = true;
-}
-
-/*
- * Raise unless a position that was taken is above what was published: a cache
- * of the sequence would break the order, and whoever owns it can give it one.
- */
-void
-es_order_check(int64 position)
-{
-	if (position <= order_tag_position(&order_tag))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s.%s\" does not rise", ES_SCHEMA, "positions"),
-				 errhint("It must have neither a cache nor a cycle: ALTER SEQUENCE "
-						 "eventstore.positions CACHE 1 NO CYCLE.")));
-}
-
-/* owner: the transaction that holds the lock, or the one it merged into. */
-static void
-order_withdraw(ResourceOwner owner)
-{
-	ResourceOwner caller = CurrentResourceOwner;
-
-	CurrentResourceOwner = owner;
-	(void) LockRelease(&order_tag, AccessShareLock, false);
-	CurrentResourceOwner = caller;
-	order_is_published = false;
-}
-
-/*
- * Withdraw what the ending transaction has published.  Called when others see
- * its events, or never will.  Returns whether there was anything.
- */
-bool
-es_order_leave(void)
-{
-	if (!order_is_published)
-		return false;
-	order_withdraw(TopTransactionResourceOwner);
-	return true;
-}
-
-/*
- * PREPARE TRANSACTION: from now on the prepared transaction has the lock.
- * Returns whether there is one.
- */
-bool
-es_order_forget(void)
-{
-	bool was_published = order_is_published;
-
-	order_is_published = false;
-	return was_published;
-}
-
-/* A subtransaction merges into its parent, with its locks. */
-void
-es_order_commit_sub(SubTransactionId sub, SubTransactionId parent)
-{
-	if (order_is_published && order_sub == sub)
-		order_sub = parent;
-}
-
-/* Like es_order_leave, where a subtransaction is rolled back. */
-bool
-es_order_abort_sub(SubTransactionId sub)
-{
-	if (!order_is_published || order_sub != sub)
-		return false;
-	order_withdraw(CurTransactionResourceOwner);
-	return true;
-}
-
-/* ----------------------------------------------------------------------
- * The head
- * ----------------------------------------------------------------------
- */
-
-/* What the lock manager knows about appends in flight in this database. */
-typedef struct OrderInFlight
-{
-	int64 lowest; /* PG_INT64_MAX: none */
-	int64 lowest_of_others;
-	bool has_prepared;
-} OrderInFlight;
-
-static bool
-order_is_of_append(const LockInstanceData *lock)
-{
-	return lock->locktag.locktag_type == LOCKTAG_USERLOCK &&
-		lock->locktag.locktag_field4 == ORDER_IN_FLIGHT &&
-		lock->locktag.locktag_field1 == MyDatabaseId && lock->holdMask != 0;
-}
-
-/*
- * Whether the transaction that holds a lock runs in its session: it has had an
- * xid since before it published.
- */
-static bool
-order_is_running(const LockInstanceData *lock)
-{
-	PGPROC *proc = BackendPidGetProc(lock->pid);
-	bool has_xid;
-
-	if (proc == NULL)
-		return false;
-	/* In this order: then the xid is that of the lock's transaction. */
-	has_xid = TransactionIdIsValid(proc->xid);
-	pg_read_barrier();
-	return has_xid && es_compat_proc_lxid(proc) == es_compat_lock_lxid(lock);
-}
-
-/* The locks of a list whose transactions no longer run in their sessions. */
-static List *
-order_find_ended(LockData *list)
-{
-	List *ended = NIL;
-	int i;
-
-	for (i = 0; i < list->nelements; i++)
-	{
-		LockInstanceData *lock = &list->locks[i];
-
-		if (order_is_of_append(lock) && lock->pid != 0 && !order_is_running(lock))
-			ended = lappend(ended, lock);
-	}
-	return ended;
-}
-
-static bool
-order_is_member(List *locks, const LockInstanceData *lock)
-{
-	ListCell *cell;
-
-	foreach (cell, locks)
-	{
-		const LockInstanceData *member = lfirst(cell);
-
-		if (member->pid == lock->pid && es_compat_lock_lxid(member) == es_compat_lock_lxid(lock))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Ask the lock manager.
- *
- * A transaction may be visible, or have vanished, and not have come to
- * withdraw yet; it would hold the head back for no reason, and below what its
- * NOTIFY has told already.  It is no longer running in its session; but
- * neither is one that was just prepared.  So the locks are listed again: a
- * prepared transaction has taken its lock out of the session by then.
- */
-static OrderInFlight
-order_list_in_flight(void)
-{
-	OrderInFlight found = {PG_INT64_MAX, PG_INT64_MAX, false};
-	LockData *list = GetLockStatusData();
-	List *ended = order_find_ended(list);
-	int i;
-
-	if (ended != NIL)
-		list = GetLockStatusData();
-	for (i = 0; i < list->nelements; i++)
-	{
-		const LockInstanceData *lock = &list->locks[i];
-		int64 position;
-
-		if (!order_is_of_append(lock) || order_is_member(ended, lock))
-			continue;
-		position = order_tag_position(&lock->locktag);
-		found.lowest = Min(found.lowest, position);
-		if (lock->pid != MyProcPid)
-			found.lowest_of_others = Min(found.lowest_of_others, position);
-		if (lock->pid == 0)
-			found.has_prepared = true;
-	}
-	list_free(ended);
-	pfree(list->locks);
-	pfree(list);
-	return found;
-}
 
 /*
  * The head that the worker has announced last, as a snapshot sees it; 0 if
@@ -377,7 +134,7 @@ order_standby_head(Snapshot snapshot)
 int64
 es_order_head(bool *is_told)
 {
-	OrderInFlight in_flight;
+	EsInflight in_flight;
 	int64 head;
 
 	if (RecoveryInProgress())
@@ -393,7 +150,7 @@ es_order_head(bool *is_told)
 
 	/* First what was given out, then who is in flight: see the proof. */
 	head = es_position_given_out(true);
-	in_flight = order_list_in_flight();
+	in_flight = es_inflight_find();
 	head = Min(head, in_flight.lowest);
 	if (is_told != NULL)
 		*is_told = !in_flight.has_prepared;
@@ -408,7 +165,7 @@ int64
 es_order_head_after_commit(void)
 {
 	int64 head = es_position_given_out(false);
-	OrderInFlight in_flight = order_list_in_flight();
+	EsInflight in_flight = es_inflight_find();
 
 	return Min(head, in_flight.lowest_of_others);
 }

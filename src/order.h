@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * order.h
- *		The order that no reader can miss: appends in flight, and the head.
+ *		The order that no reader can miss an event of: the head.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,13 +16,6 @@ typedef struct EsView
 	Snapshot snapshot; /* registered; sees every event up to head */
 	int64 head;        /* no event at or below it can appear any more */
 } EsView;
-
-extern void es_order_enter(void);
-extern void es_order_check(int64 position);
-extern bool es_order_leave(void);
-extern bool es_order_forget(void);
-extern void es_order_commit_sub(SubTransactionId sub, SubTransactionId parent);
-extern bool es_order_abort_sub(SubTransactionId sub);
 
 extern int64 es_order_head(bool *is_told);
 extern int64 es_order_head_after_commit(void);

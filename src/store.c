@@ -14,7 +14,7 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
- * names, order, position, recorder, scan, stream, transaction.
+ * inflight, names, position, recorder, scan, stream, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +31,7 @@
 #include "compat.h"
 #include "ids.h"
 #include "names.h"
-#include "order.h"
+#include "inflight.h"
 #include "position.h"
 #include "recorder.h"
 #include "store.h"
@@ -206,7 +206,7 @@ store_assign_positions(EsAppend *appends, int append_count)
 		{
 			int64 position = es_position_next();
 
-			es_order_check(position);
+			es_inflight_check(position);
 			appends[i].events[j].position = position;
 		}
 		appends[i].last_position = appends[i].events[appends[i].event_count - 1].position;

@@ -6,7 +6,7 @@
  * The one transaction callback and the one subtransaction callback of the
  * library, registered once:
  *
- *	 append				publish that positions are about to be taken (order.c)
+ *	 append				publish that positions are about to be taken (inflight.c)
  *	 before commit		NOTIFY, where no worker does it
  *	 after commit or	withdraw what was published, then wake the worker or
  *	 rollback			who waits: in this order, so that who is woken finds
@@ -16,7 +16,7 @@
  * A rolled-back append wakes, too: what it held back can be read now.
  *
  * Memory: the list of categories, in the transaction's context.  Locks:
- * order.c's, and NOTIFY's own.  Calls: catalog, channel, names, order, settings, shared,
+ * inflight.c's, and NOTIFY's own.  Calls: catalog, channel, names, order, settings, shared,
  * wake.
  *
  *-------------------------------------------------------------------------
@@ -32,6 +32,7 @@
 #include "catalog.h"
 #include "channel.h"
 #include "compat.h"
+#include "inflight.h"
 #include "names.h"
 #include "order.h"
 #include "settings.h"
@@ -77,7 +78,7 @@ es_transaction_append(const text *category)
 	MemoryContext caller;
 	TransactionCategory *entry;
 
-	es_order_enter();
+	es_inflight_enter();
 	if (!es_guc_notify || es_shared_has_worker() || transaction_has_category(category))
 		return;
 
@@ -134,12 +135,12 @@ transaction_on_end(XactEvent event, void *arg)
 			return;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
-			if (es_order_leave())
+			if (es_inflight_leave())
 				transaction_wake();
 			break;
 		case XACT_EVENT_PREPARE:
 			/* Who waits has to look from time to time from now on. */
-			if (es_order_forget())
+			if (es_inflight_forget())
 				transaction_wake();
 			break;
 		default:
@@ -173,12 +174,12 @@ transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionI
 	switch (event)
 	{
 		case SUBXACT_EVENT_COMMIT_SUB:
-			es_order_commit_sub(sub, parent);
+			es_inflight_commit_sub(sub, parent);
 			transaction_move_categories(sub, parent, true);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
 			transaction_move_categories(sub, parent, false);
-			if (es_order_abort_sub(sub))
+			if (es_inflight_abort_sub(sub))
 				transaction_wake();
 			break;
 		default:

@@ -1,0 +1,219 @@
+/*-------------------------------------------------------------------------
+ *
+ * inflight.c
+ *		Appends in flight: who appends, and above which position.
+ *
+ * A transaction publishes "I append above L" by a lock in PostgreSQL's lock
+ * manager: of type "userlock", in a mode that conflicts with no other, with
+ * the database and L in its tag.  So it needs no shared memory of our own, a
+ * prepared transaction keeps it, and it shows in pg_locks.  Nobody ever waits
+ * for it.
+ *
+ * Who wants to know all of them walks through the locks of the sessions that
+ * have an xid, one partition of the lock table after the other.  Two facts make
+ * that right without holding all partitions at once, each while its lock is
+ * held: PREPARE moves a lock to the prepared transaction within its partition,
+ * so it is seen in one place or the other; and it does so before the session
+ * loses its xid, so a lock in a session without an xid is of a transaction
+ * that is over, and has only not come to withdraw yet.
+ *
+ * Memory: static variables of the backend.  Locks: the published lock, to the
+ * end of the transaction; partitions of the lock table, shared, for moments.
+ * Calls: catalog, position.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/resowner.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "inflight.h"
+#include "position.h"
+
+/* locktag_field4 of an append in flight; sql/32_order.sql knows it, too. */
+#define INFLIGHT_TAG 0x4501
+
+/* What this backend has published. */
+static bool inflight_is_published = false;
+static LOCKTAG inflight_tag;
+static SubTransactionId inflight_sub; /* that holds it */
+
+static int64
+inflight_position(const LOCKTAG *tag)
+{
+	return (int64) ((uint64) tag->locktag_field2 << 32 | tag->locktag_field3);
+}
+
+/*
+ * Publish that this transaction appends above the last position given out.
+ * Call it with the streams' rows locked, before positions are taken.
+ */
+void
+es_inflight_enter(void)
+{
+	ResourceOwner caller = CurrentResourceOwner;
+	EsPositionHold hold;
+	int64 position;
+
+	if (inflight_is_published)
+		return;
+
+	/*
+	 * Held, so that what is published is still the last one: else the head
+	 * would go back, though nothing would be lost.  LockAcquire can't wait,
+	 * as no mode that conflicts is ever asked for.
+	 */
+	position = es_position_hold(&hold);
+	inflight_tag.locktag_field1 = MyDatabaseId;
+	inflight_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
+	inflight_tag.locktag_field3 = (uint32) position;
+	inflight_tag.locktag_field4 = INFLIGHT_TAG;
+	inflight_tag.locktag_type = LOCKTAG_USERLOCK;
+	inflight_tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+
+	/* Owned by the (sub)transaction, not by the portal that runs us. */
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	(void) LockAcquire(&inflight_tag, AccessShareLock, false, false);
+	CurrentResourceOwner = caller;
+	es_position_release(&hold);
+
+	inflight_sub = GetCurrentSubTransactionId();
+	inflight_is_published = true;
+}
+
+/*
+ * Raise unless a position that was taken is above what was published: a cache
+ * of the sequence would break the order, and whoever owns it can give it one.
+ */
+void
+es_inflight_check(int64 position)
+{
+	if (position <= inflight_position(&inflight_tag))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s.%s\" does not rise", ES_SCHEMA, "positions"),
+				 errhint("It must have neither a cache nor a cycle: ALTER SEQUENCE "
+						 "eventstore.positions CACHE 1 NO CYCLE.")));
+}
+
+/* owner: the transaction that holds the lock, or the one it merged into. */
+static void
+inflight_withdraw(ResourceOwner owner)
+{
+	ResourceOwner caller = CurrentResourceOwner;
+
+	CurrentResourceOwner = owner;
+	(void) LockRelease(&inflight_tag, AccessShareLock, false);
+	CurrentResourceOwner = caller;
+	inflight_is_published = false;
+}
+
+/*
+ * Withdraw what the ending transaction has published.  Called when others see
+ * its events, or never will.  Returns whether there was anything.
+ */
+bool
+es_inflight_leave(void)
+{
+	if (!inflight_is_published)
+		return false;
+	inflight_withdraw(TopTransactionResourceOwner);
+	return true;
+}
+
+/*
+ * PREPARE TRANSACTION: from now on the prepared transaction has the lock.
+ * Returns whether there is one.
+ */
+bool
+es_inflight_forget(void)
+{
+	bool was_published = inflight_is_published;
+
+	inflight_is_published = false;
+	return was_published;
+}
+
+/* A subtransaction merges into its parent, with its locks. */
+void
+es_inflight_commit_sub(SubTransactionId sub, SubTransactionId parent)
+{
+	if (inflight_is_published && inflight_sub == sub)
+		inflight_sub = parent;
+}
+
+/* Like es_inflight_leave, where a subtransaction is rolled back. */
+bool
+es_inflight_abort_sub(SubTransactionId sub)
+{
+	if (!inflight_is_published || inflight_sub != sub)
+		return false;
+	inflight_withdraw(CurTransactionResourceOwner);
+	return true;
+}
+
+static bool
+inflight_is_append(const PROCLOCK *held)
+{
+	const LOCKTAG *tag = &held->tag.myLock->tag;
+
+	return tag->locktag_type == LOCKTAG_USERLOCK && tag->locktag_field4 == INFLIGHT_TAG &&
+		tag->locktag_field1 == MyDatabaseId && held->holdMask != 0;
+}
+
+/* Take a session's locks in a partition into account; its lock is held. */
+static void
+inflight_add_locks(EsInflight *found, PGPROC *proc, int partition)
+{
+	PROCLOCK *held = NULL;
+
+	while ((held = es_compat_next_proclock(proc, partition, held)) != NULL)
+	{
+		int64 position;
+
+		if (!inflight_is_append(held))
+			continue;
+		position = inflight_position(&held->tag.myLock->tag);
+		found->lowest = Min(found->lowest, position);
+		if (proc != MyProc)
+			found->lowest_of_others = Min(found->lowest_of_others, position);
+		if (proc->pid == 0)
+			found->has_prepared = true;
+	}
+}
+
+/*
+ * Find the appends in flight in this database.
+ */
+EsInflight
+es_inflight_find(void)
+{
+	EsInflight found = {PG_INT64_MAX, PG_INT64_MAX, false};
+	/* allProcs holds the prepared transactions, too, but does not count them. */
+	uint32 proc_count = ProcGlobal->allProcCount + (uint32) max_prepared_xacts;
+	int partition;
+	uint32 i;
+
+	for (partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
+	{
+		LWLock *lock = LockHashPartitionLockByIndex(partition);
+
+		LWLockAcquire(lock, LW_SHARED);
+		for (i = 0; i < proc_count; i++)
+		{
+			PGPROC *proc = &ProcGlobal->allProcs[i];
+
+			if (TransactionIdIsValid(proc->xid))
+				inflight_add_locks(&found, proc, partition);
+		}
+		LWLockRelease(lock);
+	}
+	return found;
+}
