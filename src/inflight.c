@@ -42,6 +42,7 @@
 
 /* What this backend has published. */
 static bool inflight_is_published = false;
+static Oid inflight_store; /* of which store, by its sequence's OID */
 static LOCKTAG inflight_tag;
 static SubTransactionId inflight_sub; /* that holds it */
 
@@ -62,7 +63,11 @@ es_inflight_enter(void)
 	EsPositionHold hold;
 	int64 position;
 
-	if (inflight_is_published)
+	/*
+	 * A transaction that has dropped the store and made it again publishes for
+	 * the new one, too; the old lock goes with the transaction.
+	 */
+	if (inflight_is_published && inflight_store == es_catalog_oid(ES_POSITIONS))
 		return;
 
 	/*
@@ -71,6 +76,7 @@ es_inflight_enter(void)
 	 * as no mode that conflicts is ever asked for.
 	 */
 	position = es_position_hold(&hold);
+	inflight_is_published = false;
 	inflight_tag.locktag_field1 = MyDatabaseId;
 	inflight_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
 	inflight_tag.locktag_field3 = (uint32) position;
@@ -84,6 +90,7 @@ es_inflight_enter(void)
 	CurrentResourceOwner = caller;
 	es_position_release(&hold);
 
+	inflight_store = es_catalog_oid(ES_POSITIONS);
 	inflight_sub = GetCurrentSubTransactionId();
 	inflight_is_published = true;
 }

@@ -43,6 +43,39 @@ isnt(sqlstate($node, 'ALTER EXTENSION eventstore SET SCHEMA public'), '', 'the e
 sql($node, 'DROP EXTENSION eventstore');
 is(sqlstate($node, 'DROP SCHEMA shop'), '', 'the chosen schema is empty afterwards');
 
+# es_grant and es_revoke, in a schema whose name needs quoting.
+my $q = '"Odd; shop %s"';
+sql($node, qq{CREATE ROLE clerk; CREATE ROLE "Odd clerk"; CREATE SCHEMA $q; CREATE EXTENSION eventstore SCHEMA $q});
+my $granted = q{SELECT string_agg(a, ' ' ORDER BY a) FROM (SELECT oid || ' ' || proacl::text FROM pg_proc WHERE proname ~ '^es_|^may_' UNION ALL SELECT oid || ' ' || relacl::text FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace
+	UNION ALL SELECT oid || ' ' || nspacl::text FROM pg_namespace) AS a (a)};
+my $nothing = sql($node, $granted);
+for my $role ('clerk', '"Odd clerk"')
+{
+	my $as = "SET ROLE $role; ";
+	is(sqlstate($node, "$as SELECT $q.es_append('a-1', -1, 'A', '{}')"), '42501', "$role: may nothing");
+	sql($node, "SELECT $q.es_grant('$role', 'append')");
+	is(sqlstate($node, "$as SELECT $q.es_append('a-1', -1, 'A', '{}')"), '', "$role: es_grant lets it append");
+	is(sql($node, "$as SELECT count(*) > 0 FROM $q.es_read('a-1')"), 't', "$role: and read by functions");
+	is(sqlstate($node, "$as SELECT * FROM eventstore.events"), '42501', "$role: but not the table");
+	sql($node, "SELECT $q.es_revoke('$role', 'append')");
+	is(sqlstate($node, "$as SELECT $q.es_append('a-1', -1, 'A', '{}')"), '42501', "$role: es_revoke takes that");
+}
+# What it has been given by others stays.
+sql($node, "GRANT USAGE ON SCHEMA $q, eventstore TO clerk; GRANT SELECT ON eventstore.events TO clerk");
+my $given = sql($node, $granted);
+isnt($given, $nothing, 'a role with rights of its own');
+sql($node, "SELECT $q.es_revoke('clerk', level) FROM unnest(ARRAY['read', 'append', 'admin']) level");
+is(sql($node, $granted), $given, 'es_revoke of what was never granted takes nothing');
+sql($node, "SELECT $q.es_grant('clerk', 'admin'); SELECT $q.es_revoke('clerk', 'admin')");
+is(sql($node, "SELECT has_schema_privilege('clerk', oid, 'USAGE') FROM pg_namespace WHERE oid = '$q'::regnamespace"), 't', 'USAGE on the schema of the functions stays');
+sql($node, "REVOKE ALL ON SCHEMA $q, eventstore FROM clerk; REVOKE ALL ON eventstore.events FROM clerk");
+# The owner has everything without a grant, and loses nothing by es_revoke.
+$given = sql($node, $granted);
+sql($node, "SELECT $q.es_grant(current_user::regrole, level), $q.es_revoke(current_user::regrole, level) FROM unnest(ARRAY['read', 'append', 'admin']) level");
+is(sql($node, $granted), $given, 'nothing changes for the owner');
+is(sql($node, "SELECT $q.es_append('a-1', -1, 'A', '{}') > 0, (SELECT count(*) FROM eventstore.grants)"), 't|0', 'who goes on');
+sql($node, qq{DROP EXTENSION eventstore; DROP SCHEMA $q; DROP OWNED BY clerk, "Odd clerk"; DROP ROLE clerk, "Odd clerk"});
+
 # A library that is loaded and caches what the extension's relations are, while they change under it.
 my $elsewhere = sub {
 	my ($statements) = @_;

@@ -52,6 +52,8 @@ sub is_same_store
 	my $code = sub { sqlstate($copy, $_[0], $database) };
 
 	is($ask->($store), $original, "$how: the same events, streams and position");
+	is($ask->('SELECT es_head()'), $last_position, "$how: the head is the last position");
+	is($ask->('SELECT count(*) FROM es_read_all(0, NULL)'), $ask->('SELECT count(*) FROM eventstore.events'), "$how: and all can be read up to there");
 	is($ask->($rights), $original_rights, "$how: the same rights");
 	is_sound($copy, $how, $database);
 	is($ask->("SELECT es_append('retried-1', 0, $batch)"), '2', "$how: an exact retry is recognized");
@@ -61,6 +63,7 @@ sub is_same_store
 	is($code->(q{SELECT es_append('gone-1', -1, 'Late', '{}')}), 'SE003', "$how: a tombstone stays");
 	is($ask->(q{SELECT es_append('retried-1', 2, 'Third', '{}')}), '3', "$how: a stream goes on at its version");
 	cmp_ok($ask->(q{SELECT position FROM es_last_event('retried-1')}), '>', $last_position, "$how: and above all positions");
+	is($ask->(q{SELECT es_head() = position FROM es_last_event('retried-1')}), 't', "$how: which is where the head is then");
 	is($code->($_), 'SE007', "$how: $_ is refused")
 	  for "UPDATE eventstore.events SET type = 'x'", 'DELETE FROM eventstore.events', 'TRUNCATE eventstore.events';
 	is($ask->(q{SET ROLE reader; SELECT version FROM es_last_event('retried-1')}), '3', "$how: a reader reads");

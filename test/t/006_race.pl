@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Store;
@@ -72,6 +73,25 @@ SQL
 		"SELECT es_append('batch$clients-2', -1, 'A', '{}');");
 	is_sound($node, "batches, $clients clients");
 
+	# Exact retries that race their original: all get its answer, and it is stored once.
+	race($node, 'exact retries', $clients, 200, <<"SQL");
+		\\set n :n + 1
+		SELECT 1 / (es_append('retry$clients-' || :n, 0, ARRAY['A', 'B'], ARRAY['1', '2']::jsonb[], NULL, ARRAY[md5('a$clients' || :n), md5('b$clients' || :n)]::uuid[]) = 2)::int;
+SQL
+	my $entry = sub {
+		my ($stream) = @_;
+		return join ', ', "jsonb_build_object('stream', 'retries$clients-$stream' || :n, 'expected_version', 0, 'events', jsonb_build_array("
+		  . "jsonb_build_object('type', 'A', 'id', md5('a$stream$clients' || :n)::uuid), jsonb_build_object('type', 'B', 'id', md5('b$stream$clients' || :n)::uuid)))";
+	};
+	race($node, 'exact retries of batches', $clients, 200,
+		map { "\\set n :n + 1\nSELECT 1 / (count(*) = 2 AND sum(version) = 4)::int FROM es_append_streams(jsonb_build_array(@{[$entry->($_->[0])]}, @{[$entry->($_->[1])]}));" } [ 'x', 'y' ], [ 'y', 'x' ]);
+	for my $category ("retry$clients", "retries$clients")
+	{
+		is(sql($node, "SELECT count(*) FROM (SELECT stream FROM eventstore.events WHERE category = '$category' GROUP BY stream HAVING count(*) <> 2 OR max(version) <> 2) s"),
+			0, "$category: each once");
+		cmp_ok($count->($category), '>=', 400, "$category: and all of them");
+	}
+
 	# Snapshots: 40001 is what pgbench counts as a failure that may be tried again; anything else would end its client.
 	for my $isolation ('REPEATABLE READ', 'SERIALIZABLE')
 	{
@@ -114,5 +134,26 @@ SQL
 	is(sql($node, "SELECT count(*) FROM eventstore.events WHERE category = 'save$clients' AND type = 'Lost'"), 0, "savepoints, $clients clients: what was taken back is gone");
 	is_sound($node, "$clients clients");
 }
+
+# New streams and ids while the indexes that tell them from old ones are built anew.
+my $reindex = PostgreSQL::Test::Utils::tempdir() . '/reindex.sql';
+PostgreSQL::Test::Utils::append_to_file($reindex, "REINDEX INDEX CONCURRENTLY eventstore.streams_pkey;\nREINDEX INDEX CONCURRENTLY eventstore.events_id_key;\n" x 10);
+my ($out, $err) = ('', '');
+my $reindexing = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $reindex ], '>', \$out, '2>', \$err);
+my $runs = 0;
+while ($reindexing->pumpable && $runs < 50)
+{
+	$runs++;
+	race($node, "reindexing, run $runs", 8, 100, <<"SQL");
+		\\set n :n + 1
+		SELECT es_append('reindex-$runs-' || :n, es_any(), 'A', '{}', NULL, gen_random_uuid());
+		SELECT es_append('reindex-$runs-own-' || :client_id || '-' || :n, es_any(), 'A', '{}', NULL, gen_random_uuid());
+SQL
+	$reindexing->pump_nb;
+}
+ok($reindexing->finish, 'reindexing: goes on meanwhile') or diag($err);
+is($count->('reindex'), $runs * 1600, 'reindexing: every append is there');
+is(sql($node, 'SELECT count(*) FROM pg_index WHERE NOT indisvalid'), 0, 'reindexing: and no index is left over');
+is_sound($node, 'reindexing');
 
 done_testing();

@@ -9,8 +9,9 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server new_node sql sqlstate race is_sound);
+our @EXPORT = qw(new_server new_node sql sqlstate session send_query is_woken becomes notifications race is_sound);
 
 # A running server, whatever the environment's locale is. Settings are lines of postgresql.conf.
 sub new_server
@@ -45,6 +46,70 @@ sub sqlstate
 	my $err = '';
 	$node->psql($database // 'postgres', "\\set VERBOSITY sqlstate\n$statements", stderr => \$err);
 	return $err =~ /(?:ERROR|FATAL|PANIC): +(\w{5})/ ? $1 : $err;
+}
+
+# A session that stays open: $session->query(...) returns what a query prints, errors go to $session->{stderr}.
+sub session
+{
+	my ($node, $database) = @_;
+	return $node->background_psql($database // 'postgres', on_error_stop => 0);
+}
+
+# Does not wait for the answer, which the next $session->query('') returns.
+sub send_query
+{
+	my ($session, $query) = @_;
+	$session->{stdin} .= "$query;\n";
+	$session->{run}->pump_nb;
+	return;
+}
+
+# Tests that a session that has been sent es_wait gets its answer, and soon: an alarm that is left over from an earlier statement wakes
+# it some time or other in any case.
+sub is_woken
+{
+	my ($session, $expected, $name) = @_;
+	my $begun = time;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($session->query(''), $expected, $name);
+	return cmp_ok(time - $begun, '<', 3, "$name, at once");
+}
+
+# Tests that what a query returns becomes what is expected, soon.
+sub becomes
+{
+	my ($node, $query, $expected, $name, $database) = @_;
+	my $until = time + 20;
+	my $got = sql($node, $query, $database);
+	while ($got ne $expected && time < $until)
+	{
+		sleep 0.02;
+		$got = sql($node, $query, $database);
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is($got, $expected, $name);
+}
+
+# What a session that LISTENs on a channel has been told up to now: hashes of channel, payload and pid. With $until, waits until one
+# matches it, 'channel payload', and then looks whether more come.
+sub notifications
+{
+	my ($node, $session, $channel, $until) = @_;
+	my $told = '';
+	my $look = sub {
+		my ($pattern) = @_;
+		my $end = time + 20;
+		while ($told !~ $pattern && time < $end)
+		{
+			$told .= $session->query('') . "\n";
+			sleep 0.01;
+		}
+	};
+	$look->(qr/"$until->[0]" with payload "$until->[1]"/) if $until;
+	sql($node, "NOTIFY $channel, 'end'");
+	$look->(qr/with payload "end"/);
+	return map { /^Asynchronous notification "(.*?)" with payload "(?!end")(.*?)" received from server process with PID (\d+)/ ? { channel => $1, payload => $2, pid => $3 } : () }
+	  split /\n/, $told;
 }
 
 # Runs pgbench scripts against each other, each client $transactions times, and tests that no client gave up, which they do at any
