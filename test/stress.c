@@ -1178,6 +1178,21 @@ finish(pid_t *pids, int count, const char *what)
 	}
 }
 
+/* The standby's readers begin when it has what was set up. */
+static void
+await_standby(void)
+{
+	PGconn	   *conn = connect_to(standby);
+
+	for (int i = 0; i < 600; i++)
+	{
+		if (ask(conn, 0, "SELECT count(*) FROM pg_proc WHERE proname = 'stress_burst'") == 1)
+			break;
+		nap_us(50000);
+	}
+	PQfinish(conn);
+}
+
 static void
 set_up(PGconn *conn)
 {
@@ -1199,6 +1214,8 @@ set_up(PGconn *conn)
 	(void) run_ok(other, "CREATE TABLE IF NOT EXISTS stress_stranger (n int)");
 	PQfinish(other);
 	start_head = ask(conn, 0, "SELECT es_head()");
+	if (standby != NULL)
+		await_standby();
 }
 
 static void

@@ -29,6 +29,8 @@ $stress->('without the worker', $plain);
 $plain->stop;
 
 my $primary = new_server('stress_worker', @settings, 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby_feedback = on', "shared_preload_libraries = 'eventstore'");
+# Makes what it needs, before there is a standby that would have to wait for it.
+IPC::Run::run([ $program, '-s', 1, $primary->connstr('postgres') ], '>', '/dev/null');
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('stress_standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
