@@ -95,27 +95,29 @@ typedef bool EsUpdateIndexes;
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
 
-/* The locks that a session holds or waits for; 16 keeps them in another kind of list. */
+/*
+ * The locks that a session holds or waits for; the partition's lock is held.
+ * 16 keeps them in another kind of list.
+ *
+ * Each link is read once, as PREPARE fills its new entry with zeroes, and then
+ * makes its lists, without that lock.  What was there before is an empty list.
+ */
 static inline PROCLOCK *
 es_compat_next_proclock(PGPROC *proc, int partition, PROCLOCK *last)
 {
 #if PG_VERSION_NUM >= 160000
-	dlist_head *locks = &proc->myProcLocks[partition];
-
-	if (last == NULL)
-		return dlist_is_empty(locks) ? NULL : dlist_head_element(PROCLOCK, procLink, locks);
-	if (!dlist_has_next(locks, &last->procLink))
-		return NULL;
-	return dlist_container(PROCLOCK, procLink, dlist_next_node(locks, &last->procLink));
+	dlist_node *head = &proc->myProcLocks[partition].head;
+	dlist_node *link = last == NULL ? head : &last->procLink;
+	dlist_node *next = *(dlist_node *volatile *) &link->next;
 #else
-	SHM_QUEUE *locks = &proc->myProcLocks[partition];
-
-	/* PREPARE fills its new entry with zeroes before it makes the lists. */
-	if (locks->next == NULL)
-		return NULL;
-	return (PROCLOCK *) SHMQueueNext(locks, last == NULL ? locks : &last->procLink,
-									 offsetof(PROCLOCK, procLink));
+	SHM_QUEUE *head = &proc->myProcLocks[partition];
+	SHM_QUEUE *link = last == NULL ? head : &last->procLink;
+	SHM_QUEUE *next = *(SHM_QUEUE *volatile *) &link->next;
 #endif
+
+	if (next == NULL || next == head)
+		return NULL;
+	return (PROCLOCK *) ((char *) next - offsetof(PROCLOCK, procLink));
 }
 
 #endif /* ES_COMPAT_H */

@@ -76,7 +76,7 @@ becomes($primary, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = '
 $told = sql($primary, 'SELECT es_head()');
 $append->('a-1');
 $is_settled->('without a worker');
-is(sql($primary, 'SELECT position FROM eventstore.head'), $told, 'though it is not written down');
+is(sql($primary, 'SELECT position < es_head() FROM eventstore.head'), 't', 'though it is not written down');
 $told = $reader->query_safe('SELECT es_head()');
 is($told, sql($primary, 'SELECT es_head()'), 'a session is told');
 $open->query_safe(q{BEGIN; SELECT es_append('a-1', -1, 'Open', '{}')});
