@@ -73,7 +73,6 @@ $is_settled->('eventstore.notify off');
 # Without a worker on the primary: where nothing is in progress, all that can be seen is settled.
 sql($primary, q{ALTER SYSTEM SET eventstore.databases = ''; SELECT pg_reload_conf()});
 becomes($primary, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'eventstore worker'}, 0, 'the worker ends');
-$told = sql($primary, 'SELECT es_head()');
 $append->('a-1');
 $is_settled->('without a worker');
 is(sql($primary, 'SELECT position < es_head() FROM eventstore.head'), 't', 'though it is not written down');
