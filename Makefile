@@ -3,6 +3,7 @@
 #   make && make install        for the server that pg_config (or PG_CONFIG=...) belongs to
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
+#   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make lint | format          what keeps the code as it is; format mends the layout
 #   make stress SECONDS=600     does a reader ever miss an event?
 #   make bench                  what an append and a read cost
@@ -52,7 +53,7 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors stress lint format bench
+.PHONY: demo demo-stop test test-majors test-assert stress lint format bench
 demo:
 	@examples/demo
 demo-stop:
@@ -61,6 +62,8 @@ test:
 	@test/run
 test-majors:
 	@test/majors
+test-assert:
+	@test/assert
 lint:
 	@test/lint
 format:
