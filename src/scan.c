@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/relation.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
@@ -23,6 +24,8 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -101,6 +104,64 @@ es_scan_next_unsettled(EsScan *scan, Buffer *map)
 		if (index_fetch_heap(scan->desc, scan->slot))
 			return true;
 	}
+}
+
+/*
+ * What index_fetch_heap does with a row of a heap, except that the row's page
+ * is pruned only if less than room is free on it.  Predicate locks and checks
+ * for serialization conflicts are heap_hot_search_buffer's, as there.
+ */
+static bool
+scan_fetch_roomy(EsScan *scan, Size room)
+{
+	IndexScanDesc desc = scan->desc;
+	HeapTuple row = &((BufferHeapTupleTableSlot *) scan->slot)->base.tupdata;
+	Buffer buffer = ReadBuffer(scan->heap, ItemPointerGetBlockNumber(&desc->xs_heaptid));
+	Page page = BufferGetPage(buffer);
+	bool is_dead = false;
+	bool is_found;
+
+	/* Without a lock, as heap_page_prune_opt looks: it is but a hint. */
+	if (PageIsFull(page) || PageGetHeapFreeSpace(page) < room)
+		heap_page_prune_opt(scan->heap, buffer);
+
+	row->t_self = desc->xs_heaptid;
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_found = heap_hot_search_buffer(&row->t_self, scan->heap, buffer, desc->xs_snapshot, row,
+									  &is_dead, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (!desc->xactStartedInRecovery)
+		desc->kill_prior_tuple = is_dead;
+	if (!is_found)
+	{
+		ReleaseBuffer(buffer);
+		return false;
+	}
+	pgstat_count_heap_fetch(desc->indexRelation);
+	ExecStorePinnedBufferHeapTuple(row, scan->slot, buffer);
+	scan->slot->tts_tableOid = RelationGetRelid(scan->heap);
+	return true;
+}
+
+/*
+ * Like es_scan_next, forward, under an MVCC snapshot, for a row that is about
+ * to be updated in place: makes room on its page only where there is too
+ * little.  An index scan prunes a page whenever it is fuller than the
+ * fillfactor says, which a page of rows that are updated always is: it would
+ * cost each update more than the update itself, and a WAL record.
+ *
+ * room: what the row's next version takes, in bytes.
+ */
+bool
+es_scan_next_to_update(EsScan *scan, Size room)
+{
+	if (scan->heap->rd_tableam != GetHeapamTableAmRoutine())
+		return es_scan_next(scan, ForwardScanDirection);
+
+	while (index_getnext_tid(scan->desc, ForwardScanDirection) != NULL)
+		if (scan_fetch_roomy(scan, room))
+			return true;
+	return false;
 }
 
 /* Let go of the index's pages.  What is in scan->slot stays valid. */

@@ -38,6 +38,7 @@ extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber stra
 							RegProcedure comparison, Datum value);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
+extern bool es_scan_next_to_update(EsScan *scan, Size room);
 extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);

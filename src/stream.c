@@ -76,7 +76,23 @@ stream_has_moved(const EsStream *stream)
 }
 
 /*
- * Find a stream as a snapshot sees it.
+ * How much should be free on the page of a stream's row: what the row's next
+ * version takes, for this session and a few others that append to streams of
+ * the same page just now.
+ */
+#define STREAM_WRITERS 4
+
+static Size
+stream_room(const text *name)
+{
+	Size row = MAXALIGN(SizeofHeapTupleHeader) + MAXALIGN(VARSIZE_ANY(name)) +
+		2 * sizeof(int64) + MAXALIGN(sizeof(bool));
+
+	return STREAM_WRITERS * row;
+}
+
+/*
+ * Find a stream as a snapshot sees it, in order to append to it.
  *
  * stream: receives what is found; end with es_stream_close.
  * streams: the open relation, locked as the caller's purpose needs.
@@ -91,7 +107,7 @@ es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot sn
 	es_scan_add_key(&stream->scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
 
 	es_scan_begin(&stream->scan, snapshot);
-	if (es_scan_next(&stream->scan, ForwardScanDirection))
+	if (es_scan_next_to_update(&stream->scan, stream_room(name)))
 		stream_read_row(stream);
 	else
 		stream_forget_row(stream);
