@@ -70,6 +70,13 @@ typedef bool EsUpdateIndexes;
 	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL)
 #endif
 
+/* 16 calls a relation's file a locator; rel's goes into a WAL record. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_set_locator(record, rel) ((record)->locator = (rel)->rd_locator)
+#else
+#define es_compat_set_locator(record, rel) ((record)->node = (rel)->rd_node)
+#endif
+
 /* 18 added instrumentation to index_beginscan. */
 #if PG_VERSION_NUM >= 180000
 #define es_compat_index_beginscan(heap, index, snapshot, nkeys) \

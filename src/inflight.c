@@ -30,6 +30,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 
 #include "catalog.h"
@@ -53,29 +54,15 @@ inflight_position(const LOCKTAG *tag)
 }
 
 /*
- * Publish that this transaction appends above the last position given out.
- * Call it with the streams' rows locked, before positions are taken.
+ * Publish that this transaction appends above a position.
+ *
+ * store: OID of the sequence.
  */
-void
-es_inflight_enter(void)
+static void
+inflight_publish(Oid store, int64 position)
 {
 	ResourceOwner caller = CurrentResourceOwner;
-	EsPositionHold hold;
-	int64 position;
 
-	/*
-	 * A transaction that has dropped the store and made it again publishes for
-	 * the new one, too; the old lock goes with the transaction.
-	 */
-	if (inflight_is_published && inflight_store == es_catalog_oid(ES_POSITIONS))
-		return;
-
-	/*
-	 * Held, so that what is published is still the last one: else the head
-	 * would go back, though nothing would be lost.  LockAcquire can't wait,
-	 * as no mode that conflicts is ever asked for.
-	 */
-	position = es_position_hold(&hold);
 	inflight_is_published = false;
 	inflight_tag.locktag_field1 = MyDatabaseId;
 	inflight_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
@@ -84,30 +71,63 @@ es_inflight_enter(void)
 	inflight_tag.locktag_type = LOCKTAG_USERLOCK;
 	inflight_tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
 
-	/* Owned by the (sub)transaction, not by the portal that runs us. */
+	/*
+	 * Owned by the (sub)transaction, not by the portal that runs us.
+	 * LockAcquire can't wait, as no mode that conflicts is ever asked for.
+	 */
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	(void) LockAcquire(&inflight_tag, AccessShareLock, false, false);
 	CurrentResourceOwner = caller;
-	es_position_release(&hold);
 
-	inflight_store = es_catalog_oid(ES_POSITIONS);
+	inflight_store = store;
 	inflight_sub = GetCurrentSubTransactionId();
 	inflight_is_published = true;
 }
 
 /*
- * Raise unless a position that was taken is above what was published: a cache
- * of the sequence would break the order, and whoever owns it can give it one.
+ * Raise unless positions that are about to be taken are above what was
+ * published: else the order would be broken.
  */
-void
-es_inflight_check(int64 position)
+static void
+inflight_check(int64 last)
 {
-	if (position <= inflight_position(&inflight_tag))
+	if (last < inflight_position(&inflight_tag))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s.%s\" does not rise", ES_SCHEMA, "positions"),
-				 errhint("It must have neither a cache nor a cycle: ALTER SEQUENCE "
-						 "eventstore.positions CACHE 1 NO CYCLE.")));
+				 errmsg("sequence \"%s.%s\" was set back", ES_SCHEMA, "positions"),
+				 errhint("Set it to the last position given out, by setval().")));
+}
+
+/*
+ * Take positions, having published that this transaction does so.  Call it
+ * with the streams' rows locked.
+ *
+ * Returns the first of count positions.
+ */
+int64
+es_inflight_take(int64 count)
+{
+	EsPositionHold hold;
+	int64 last;
+	Oid store;
+
+	/*
+	 * Held, so that what is published is still the last one: else the head
+	 * would go back, though nothing would be lost.
+	 */
+	last = es_position_hold(&hold);
+	store = RelationGetRelid(hold.sequence);
+
+	/*
+	 * A transaction that has dropped the store and made it again publishes for
+	 * the new one, too; the old lock goes with the transaction.
+	 */
+	if (!inflight_is_published || inflight_store != store)
+		inflight_publish(store, last);
+	inflight_check(last);
+	es_position_take(&hold, last, count);
+	es_position_release(&hold);
+	return last + 1;
 }
 
 /* owner: the transaction that holds the lock, or the one it merged into. */

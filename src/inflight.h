@@ -16,8 +16,7 @@ typedef struct EsInflight
 	bool has_prepared;
 } EsInflight;
 
-extern void es_inflight_enter(void);
-extern void es_inflight_check(int64 position);
+extern int64 es_inflight_take(int64 count);
 extern bool es_inflight_leave(void);
 extern bool es_inflight_forget(void);
 extern void es_inflight_commit_sub(SubTransactionId sub, SubTransactionId parent);

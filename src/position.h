@@ -8,7 +8,9 @@
 #ifndef ES_POSITION_H
 #define ES_POSITION_H
 
+#include "commands/sequence.h"
 #include "storage/buf.h"
+#include "storage/itemid.h"
 #include "utils/relcache.h"
 
 /* The sequence's page, locked against whoever wants a position. */
@@ -16,11 +18,15 @@ typedef struct EsPositionHold
 {
 	Relation sequence;
 	Buffer buffer;
+
+	/* The only row, and what is in it. */
+	ItemId item;
+	Form_pg_sequence_data data;
 } EsPositionHold;
 
-extern int64 es_position_next(void);
 extern int64 es_position_given_out(bool is_lasting);
 extern int64 es_position_hold(EsPositionHold *hold);
+extern void es_position_take(EsPositionHold *hold, int64 last, int64 count);
 extern void es_position_release(EsPositionHold *hold);
 extern void es_position_remember(int64 position);
 extern bool es_position_last(int64 *position);

@@ -195,21 +195,22 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 static void
 store_assign_positions(EsAppend *appends, int append_count)
 {
+	int64 event_count = 0;
+	int64 position;
 	int i;
 	int j;
 
 	for (i = 0; i < append_count; i++)
+	{
 		es_transaction_append(appends[i].category);
+		event_count += appends[i].event_count;
+	}
+	position = es_inflight_take(event_count);
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i].event_count; j++)
-		{
-			int64 position = es_position_next();
-
-			es_inflight_check(position);
-			appends[i].events[j].position = position;
-		}
-		appends[i].last_position = appends[i].events[appends[i].event_count - 1].position;
+			appends[i].events[j].position = position++;
+		appends[i].last_position = position - 1;
 	}
 }
 

@@ -6,7 +6,7 @@
  * The one transaction callback and the one subtransaction callback of the
  * library, registered once:
  *
- *	 append				publish that positions are about to be taken (inflight.c)
+ *	 append				inflight.c publishes that positions are about to be taken
  *	 before commit		NOTIFY, where no worker does it
  *	 after commit or	withdraw what was published, then wake the worker or
  *	 rollback			who waits: in this order, so that who is woken finds
@@ -68,17 +68,13 @@ transaction_has_category(const text *category)
 	return false;
 }
 
-/*
- * This transaction appends to a stream of a category; call it with the
- * stream's row locked, before positions are taken.
- */
+/* This transaction appends to a stream of a category. */
 void
 es_transaction_append(const text *category)
 {
 	MemoryContext caller;
 	TransactionCategory *entry;
 
-	es_inflight_enter();
 	if (!es_guc_notify || es_shared_has_worker() || transaction_has_category(category))
 		return;
 

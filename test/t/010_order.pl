@@ -181,16 +181,41 @@ is($exporter->query_safe("SELECT count(*) FROM es_read_all($told, NULL)"), 301, 
 $_->quit for $open, $exporter;
 is_sound($node, 'at the end');
 
-# A sequence with a cache would hand out positions below what others have read.
+# Positions go up by one, whatever the sequence says of its values.
+sql($node, 'ALTER SEQUENCE eventstore.positions CACHE 10 INCREMENT 7 CYCLE');
 my @cached = (session($node), session($node));
-$cached[0]->query_safe(q{ALTER SEQUENCE eventstore.positions CACHE 10; SELECT es_append('a-1', -1, 'First', '{}')});
-$cached[1]->query_safe(q{SELECT es_append('b-1', -1, 'Second', '{}')});
-$told = $head->();
-$cached[0]->query(q{SELECT es_append('a-1', -1, 'Third', '{}')});
-like($cached[0]->{stderr}, qr/sequence "eventstore\.positions" does not rise/, 'a cache of the sequence is refused where it would do harm');
-is(sql($node, "SELECT count(*) FROM eventstore.events WHERE type = 'Third'"), 0, 'and nothing is stored');
-sql($node, 'ALTER SEQUENCE eventstore.positions CACHE 1');
+$told = $last->();
+$cached[$_ % 2]->query_safe("SELECT es_append('a-1', -1, array_fill('Any'::text, ARRAY[$_]), array_fill('{}'::jsonb, ARRAY[$_]))") for 1 .. 4;
+is(sql($node, "SELECT string_agg((position - $told)::text, ' ' ORDER BY version) FROM eventstore.events WHERE stream = 'a-1' AND position > $told"),
+	join(' ', 1 .. 10), 'neither cache nor increment of the sequence leave gaps');
+sql($node, 'ALTER SEQUENCE eventstore.positions CACHE 1 INCREMENT 1 NO CYCLE');
+
+# What was given out last is not given out again: not in a transaction that has published it, nor at the end of all.
+$cached[0]->query_safe(q{BEGIN; SELECT es_append('a-1', -1, 'First', '{}')});
+$told = $last->();
+sql($node, "SELECT setval('eventstore.positions', $told - 5)");
+$cached[0]->query(q{SELECT es_append('a-1', -1, 'Second', '{}')});
+like($cached[0]->{stderr}, qr/sequence "eventstore\.positions" was set back/, 'a sequence that was set back is refused');
+$cached[0]->{stderr} = '';
+$cached[0]->query_safe('ROLLBACK');
+sql($node, "SELECT setval('eventstore.positions', 9223372036854775806)");
+$cached[0]->query(q{SELECT es_append('a-1', -1, '[{"type": "Last"}, {"type": "TooMuch"}]')});
+like($cached[0]->{stderr}, qr/the store has no position left/, 'where positions end, a batch is refused');
+sql($node, "SELECT setval('eventstore.positions', $told)");
+is(sql($node, "SELECT count(*) FROM eventstore.events WHERE type IN ('First', 'Second', 'Last', 'TooMuch')"), 0, 'and nothing of all that is stored');
 $_->quit for @cached;
-$is_kept->('a cache');
+$is_kept->('a sequence that was meddled with');
+
+# After a crash, positions go on above those of a batch that were logged at once, and of those that were not logged any more.
+for my $appends ([100], [1], [1, 31], [1, 32, 1], [40, 40]) {
+	sql($node, 'CHECKPOINT') if @$appends > 1;
+	sql($node, "SELECT es_append('crash-1', -1, array_fill('Any'::text, ARRAY[$_]), array_fill('{}'::jsonb, ARRAY[$_]))") for @$appends;
+	my $before = $last->();
+	$node->stop('immediate');
+	$node->start;
+	cmp_ok(sql($node, q{SELECT es_append('crash-1', -1, 'After', '{}'); SELECT es_last_position()}) =~ s/.*\n//r, '>', $before,
+		"after appends of @$appends and a crash, positions go on");
+}
+is_sound($node, 'after the crashes');
 
 done_testing();
