@@ -20,6 +20,7 @@
  *				ids.c			given event ids: exact retries, duplicates
  *				stream.c		the row of a stream: find, lock, move on
  *				recorder.c		insertion into eventstore.events
+ *				direct.c		insertion of rows without an executor state
  *				position.c		positions
  *				scan.c			index scans
  *				wake.c			sessions that wait

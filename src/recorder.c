@@ -8,15 +8,17 @@
  * triggers of every kind, transition tables included.  The contract is that
  * of CopyFrom() in PostgreSQL's copyfrom.c; events go in through
  * table_multi_insert unless there is one alone, or a BEFORE ROW trigger that
- * might look at the table in between.
+ * might look at the table in between.  Where users have added nothing but
+ * plain indexes, direct.c does it for less.
  *
  * A trigger may refuse an event by an error, or change what it says, but not
  * drop it or move it: its place in the stream is promised already.
  *
- * Memory: the executor state's own contexts, gone at the end.  Locks: the
- * caller holds RowExclusive on the table; RowExclusive on the indexes until
- * the end of the transaction.  Calls: catalog, names, uuid.  User
- * code runs in triggers, under row locks only.
+ * Memory: the executor state's own contexts, gone at the end; without one,
+ * the current context.  Locks: the caller holds RowExclusive on the table;
+ * RowExclusive on the indexes until the end of the statement or transaction.
+ * Calls: catalog, direct, names, uuid.  User code runs in triggers, under row
+ * locks only.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +33,12 @@
 #include "nodes/execnodes.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "direct.h"
 #include "names.h"
 #include "recorder.h"
 #include "uuid.h"
@@ -96,10 +100,10 @@ recorder_set_defaults(Recorder *recorder, TupleTableSlot *slot)
 	}
 }
 
+/* The store's own columns; the slot is empty, and not yet stored. */
 static void
-recorder_fill(Recorder *recorder, TupleTableSlot *slot, const EsAppend *append, EsEvent *event)
+recorder_fill(TupleTableSlot *slot, const EsAppend *append, EsEvent *event)
 {
-	ExecClearTuple(slot);
 	recorder_set(slot, Anum_events_position, Int64GetDatum(event->position));
 	recorder_set_pointer(slot, Anum_events_stream, append->stream);
 	recorder_set_pointer(slot, Anum_events_category, append->category);
@@ -110,10 +114,6 @@ recorder_fill(Recorder *recorder, TupleTableSlot *slot, const EsAppend *append, 
 	recorder_set_pointer(slot, Anum_events_metadata, event->metadata);
 	recorder_set_pointer(slot, Anum_events_tags, event->tags);
 	recorder_set(slot, Anum_events_recorded_at, TimestampTzGetDatum(append->recorded_at));
-	recorder_set_defaults(recorder, slot);
-	ExecStoreVirtualTuple(slot);
-
-	slot->tts_tableOid = RelationGetRelid(recorder->events);
 }
 
 /* ----------------------------------------------------------------------
@@ -211,13 +211,19 @@ recorder_add(Recorder *recorder, const EsAppend *append, EsEvent *event)
 
 	if (*slot == NULL)
 		*slot = table_slot_create(recorder->events, &recorder->estate->es_tupleTable);
-	recorder_fill(recorder, *slot, append, event);
+	ExecClearTuple(*slot);
+	recorder_fill(*slot, append, event);
+	recorder_set_defaults(recorder, *slot);
+	ExecStoreVirtualTuple(*slot);
+	(*slot)->tts_tableOid = RelationGetRelid(recorder->events);
 	if (recorder->has_before_row)
 		recorder_fire_before_row(recorder, *slot, append, event);
 	if (recorder->has_generated)
 		ExecComputeStoredGenerated(recorder->info, recorder->estate, *slot, CMD_INSERT);
 	if (recorder->events->rd_att->constr != NULL)
 		ExecConstraints(recorder->info, *slot, recorder->estate);
+	if (recorder->events->rd_rel->relispartition)
+		(void) ExecPartitionCheck(recorder->info, *slot, recorder->estate, true);
 
 	if (++recorder->slot_count == recorder->slot_limit)
 		recorder_flush(recorder);
@@ -298,6 +304,124 @@ recorder_end(Recorder *recorder)
 	FreeExecutorState(estate);
 }
 
+static void
+recorder_insert(Relation events, EsAppend *const *appends, int append_count, int event_count)
+{
+	Recorder recorder;
+	int i;
+	int j;
+
+	recorder_begin(&recorder, events, event_count);
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			recorder_add(&recorder, appends[i], &appends[i]->events[j]);
+		}
+	}
+	recorder_flush(&recorder);
+	recorder_end(&recorder);
+}
+
+/* ----------------------------------------------------------------------
+ * Without an executor
+ * ----------------------------------------------------------------------
+ */
+
+/* Whether the table has no column but the store's own, as they were made. */
+static bool
+recorder_is_plain(Relation events)
+{
+	TupleDesc desc = RelationGetDescr(events);
+
+	return desc->natts == Natts_event &&
+		!TupleDescAttr(desc, Anum_events_metadata - 1)->attnotnull &&
+		!TupleDescAttr(desc, Anum_events_tags - 1)->attnotnull;
+}
+
+/* rows: a context for what is made of the slots; NULL if that is little. */
+static void
+recorder_flush_directly(EsDirect *direct, TupleTableSlot **slots, int slot_count,
+						MemoryContext rows)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (rows != NULL)
+		MemoryContextSwitchTo(rows);
+	es_direct_insert(direct, slots, slot_count);
+	MemoryContextSwitchTo(caller);
+	if (rows != NULL)
+		MemoryContextReset(rows);
+}
+
+static void
+recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_count,
+						 int event_count)
+{
+	int slot_limit = Min(event_count, RECORDER_BATCH);
+	int slot_count = 0;
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * slot_limit);
+	MemoryContext rows = NULL;
+	int i;
+	int j;
+
+	if (event_count > 1)
+		rows = AllocSetContextCreate(CurrentMemoryContext, "eventstore rows",
+									 ALLOCSET_DEFAULT_SIZES);
+	for (i = 0; i < slot_limit; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(direct->table), &TTSOpsVirtual);
+
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			TupleTableSlot *slot = slots[slot_count++];
+
+			CHECK_FOR_INTERRUPTS();
+			recorder_fill(ExecClearTuple(slot), appends[i], &appends[i]->events[j]);
+			ExecStoreVirtualTuple(slot);
+			if (slot_count == slot_limit)
+			{
+				recorder_flush_directly(direct, slots, slot_count, rows);
+				slot_count = 0;
+			}
+		}
+	}
+	if (slot_count > 0)
+		recorder_flush_directly(direct, slots, slot_count, rows);
+
+	for (i = 0; i < slot_limit; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	if (rows != NULL)
+		MemoryContextDelete(rows);
+	pfree(slots);
+}
+
+/* ----------------------------------------------------------------------
+ * The whole call
+ * ----------------------------------------------------------------------
+ */
+
+/* Make the ids that callers did not give.  Returns the count of events. */
+static int
+recorder_make_ids(EsAppend *const *appends, int append_count)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int event_count = 0;
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		event_count += appends[i]->event_count;
+		for (j = 0; j < appends[i]->event_count; j++)
+			if (!appends[i]->events[j].has_given_id)
+				es_uuid_make(now, &appends[i]->events[j].id);
+	}
+	return event_count;
+}
+
 /*
  * Insert the events of all appends, in their order, as one statement.
  *
@@ -307,28 +431,14 @@ recorder_end(Recorder *recorder)
 void
 es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 {
-	Recorder recorder;
-	TimestampTz now = GetCurrentTimestamp();
-	int event_count = 0;
-	int i;
-	int j;
+	int event_count = recorder_make_ids(appends, append_count);
+	EsDirect direct;
 
-	for (i = 0; i < append_count; i++)
-		event_count += appends[i]->event_count;
-
-	recorder_begin(&recorder, events, event_count);
-	for (i = 0; i < append_count; i++)
+	if (recorder_is_plain(events) && es_direct_open(&direct, events))
 	{
-		for (j = 0; j < appends[i]->event_count; j++)
-		{
-			EsEvent *event = &appends[i]->events[j];
-
-			CHECK_FOR_INTERRUPTS();
-			if (!event->has_given_id)
-				es_uuid_make(now, &event->id);
-			recorder_add(&recorder, appends[i], event);
-		}
+		recorder_insert_directly(&direct, appends, append_count, event_count);
+		es_direct_close(&direct);
 	}
-	recorder_flush(&recorder);
-	recorder_end(&recorder);
+	else
+		recorder_insert(events, appends, append_count, event_count);
 }

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * direct.h
+ *		Insertion of rows without an executor state.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_DIRECT_H
+#define ES_DIRECT_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+typedef struct EsDirect
+{
+	Relation table; /* the caller's */
+	Relation *indexes;
+	int index_count;
+} EsDirect;
+
+extern bool es_direct_open(EsDirect *direct, Relation table);
+extern void es_direct_insert(EsDirect *direct, TupleTableSlot **slots, int slot_count);
+extern void es_direct_close(EsDirect *direct);
+
+#endif /* ES_DIRECT_H */
