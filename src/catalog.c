@@ -16,9 +16,10 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -106,16 +107,22 @@ es_catalog_open(EsRelation which, LOCKMODE lockmode)
 	for (;;)
 	{
 		Oid oid = es_catalog_oid(which);
-		Relation rel = try_relation_open(oid, lockmode);
+		Relation rel = NULL;
 
 		/*
 		 * Waiting for the lock, we may have learned that the relation was
-		 * dropped, or dropped and made again: then look again.
+		 * dropped, or dropped and made again: then look again.  That makes the
+		 * look into pg_class needless which try_relation_open takes.
 		 */
-		if (rel != NULL && es_catalog_oid(which) == oid)
-			return rel;
+		LockRelationOid(oid, lockmode);
+		if (es_catalog_oid(which) == oid)
+			rel = RelationIdGetRelation(oid);
 		if (rel != NULL)
-			relation_close(rel, NoLock);
+		{
+			pgstat_init_relation(rel);
+			return rel;
+		}
+		UnlockRelationOid(oid, lockmode);
 		CHECK_FOR_INTERRUPTS();
 	}
 }

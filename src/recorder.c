@@ -362,15 +362,20 @@ recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_
 	int slot_limit = Min(event_count, RECORDER_BATCH);
 	int slot_count = 0;
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * slot_limit);
+	TupleDesc desc = RelationGetDescr(direct->table);
 	MemoryContext rows = NULL;
 	int i;
 	int j;
 
 	if (event_count > 1)
+	{
 		rows = AllocSetContextCreate(CurrentMemoryContext, "eventstore rows",
 									 ALLOCSET_DEFAULT_SIZES);
+		/* A copy: to keep count of hundreds of references costs more. */
+		desc = CreateTupleDescCopy(desc);
+	}
 	for (i = 0; i < slot_limit; i++)
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(direct->table), &TTSOpsVirtual);
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 
 	for (i = 0; i < append_count; i++)
 	{
