@@ -107,7 +107,7 @@ position_log(EsPositionHold *hold, int64 last)
  * Take positions, of a page that is held, for streams whose rows are locked.
  *
  * last: what es_position_hold returned.  The positions are those up to
- * last + count.  Raises 2200H where there are no more.
+ * last + count.  Raises 54000 where there are no more.
  */
 void
 es_position_take(EsPositionHold *hold, int64 last, int64 count)
@@ -118,7 +118,7 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count)
 
 	if (pg_add_s64_overflow(last, count, &last))
 		ereport(ERROR,
-				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the store has no position left")));
 
 	/* Writing the row, or WAL before, has given the transaction its xid. */

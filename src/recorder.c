@@ -342,8 +342,7 @@ recorder_is_plain(Relation events)
 
 /* rows: a context for what is made of the slots; NULL if that is little. */
 static void
-recorder_flush_directly(EsDirect *direct, TupleTableSlot **slots, int slot_count,
-						MemoryContext rows)
+recorder_flush_directly(EsDirect *direct, TupleTableSlot **slots, int slot_count, MemoryContext rows)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
@@ -421,8 +420,11 @@ recorder_make_ids(EsAppend *const *appends, int append_count)
 	{
 		event_count += appends[i]->event_count;
 		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (!appends[i]->events[j].has_given_id)
 				es_uuid_make(now, &appends[i]->events[j].id);
+		}
 	}
 	return event_count;
 }

@@ -85,8 +85,8 @@ stream_has_moved(const EsStream *stream)
 static Size
 stream_room(const text *name)
 {
-	Size row = MAXALIGN(SizeofHeapTupleHeader) + MAXALIGN(VARSIZE_ANY(name)) +
-		2 * sizeof(int64) + MAXALIGN(sizeof(bool));
+	Size row = MAXALIGN(SizeofHeapTupleHeader) + MAXALIGN(VARSIZE_ANY(name)) + 2 * sizeof(int64) +
+		MAXALIGN(sizeof(bool));
 
 	return STREAM_WRITERS * row;
 }
