@@ -116,7 +116,8 @@ scan_fetch_roomy(EsScan *scan, Size room)
 {
 	IndexScanDesc desc = scan->desc;
 	HeapTuple row = &((BufferHeapTupleTableSlot *) scan->slot)->base.tupdata;
-	Buffer buffer = ReadBuffer(scan->heap, ItemPointerGetBlockNumber(&desc->xs_heaptid));
+	ItemPointerData tid = desc->xs_heaptid;
+	Buffer buffer = ReadBuffer(scan->heap, ItemPointerGetBlockNumber(&tid));
 	Page page = BufferGetPage(buffer);
 	bool is_dead = false;
 	bool is_found;
@@ -125,10 +126,9 @@ scan_fetch_roomy(EsScan *scan, Size room)
 	if (PageIsFull(page) || PageGetHeapFreeSpace(page) < room)
 		heap_page_prune_opt(scan->heap, buffer);
 
-	row->t_self = desc->xs_heaptid;
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	is_found = heap_hot_search_buffer(&row->t_self, scan->heap, buffer, desc->xs_snapshot, row,
-									  &is_dead, true);
+	is_found = heap_hot_search_buffer(&tid, scan->heap, buffer, desc->xs_snapshot, row, &is_dead,
+									  true);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (!desc->xactStartedInRecovery)
 		desc->kill_prior_tuple = is_dead;
