@@ -6,7 +6,7 @@
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make lint | format          what keeps the code as it is; format mends the layout
 #   make stress SECONDS=600     does a reader ever miss an event?
-#   make bench                  what an append and a read cost
+#   make bench                  what an append and a read cost, and others' appends and reads
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
 
@@ -16,7 +16,7 @@ MODULE_big = eventstore
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress bench/follow.bin
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress bench/client.bin bench/follow.bin
 
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration $(if $(CI),-Werror)
@@ -71,12 +71,12 @@ format:
 	clang-format -i src/*.c src/*.h
 bench:
 	@bench/run
-	@bench/follow
 
 # Writers of every kind against readers of every kind; SECONDS=... says how long.
 test/stress: test/stress.c
+bench/client.bin: bench/client.c
 bench/follow.bin: bench/follow.c
-test/stress bench/follow.bin:
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
+test/stress bench/client.bin bench/follow.bin:
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -pthread -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 stress:
 	@test/run-stress $(SECONDS)
