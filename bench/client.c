@@ -32,7 +32,8 @@
  *
  * An answer whose first column is false counts as failed, and any error ends
  * the run.  Prints, with tabs between: successful calls a second, milliseconds
- * a call, successful calls, failed ones.
+ * a call, successful calls, failed ones, process ID of the first session's
+ * server process.
  *
  *-------------------------------------------------------------------------
  */
@@ -428,10 +429,12 @@ main(int argc, char **argv)
 	int64_t succeeded = 0;
 	int64_t failed = 0;
 	double seconds = 0;
+	int backend;
 
 	pthread_barrier_init(&all_ready, NULL, load.clients);
 	for (int i = 0; i < load.clients; i++)
 		session_open(&sessions[i], &load, i);
+	backend = PQbackendPID(sessions[0].conn);
 	for (int i = 0; i < load.clients; i++)
 		pthread_create(&sessions[i].thread, NULL, run_session, &sessions[i]);
 	for (int i = 0; i < load.clients; i++)
@@ -442,8 +445,8 @@ main(int argc, char **argv)
 		failed += sessions[i].failed;
 		seconds += (sessions[i].ended - sessions[i].begun) / load.clients;
 	}
-	printf("%.3f\t%.6f\t%lld\t%lld\n", (double) succeeded / seconds,
+	printf("%.3f\t%.6f\t%lld\t%lld\t%d\n", (double) succeeded / seconds,
 		   1000 * seconds * load.clients / (double) (succeeded + failed), (long long) succeeded,
-		   (long long) failed);
+		   (long long) failed, backend);
 	return 0;
 }

@@ -5,13 +5,15 @@
 #   bench_start [setting=value ...]   a throw-away cluster (test/cluster), gone at exit; PGHOST etc. lead to it
 #   bench_stop
 #   bench_sql STATEMENT ...           each in a transaction of its own; unaligned rows, a tab between columns
-#   bench_client ARGUMENT ...         bench/client.c; sets $rate, $took (ms), $calls and $failed
+#   bench_client ARGUMENT ...         bench/client.c; sets $rate, $took (ms), $calls, $failed and $backend
 #   bench_median NUMBER ...           the lower one of the two in the middle where their count is even
 #   bench_ratio NUMBERS NUMBERS       median of the quotients, pair by pair: of the rounds' ratios
 #   bench_spread NUMBER ...           (largest - smallest) / median
 #   bench_calc EXPRESSION [FORMAT]    arithmetic with fractions
 #   bench_turn ROUND NAME ...         the names, beginning with another one in each round
 #   bench_save NAME NUMBER ...        keeps the rounds' numbers for bench/targets
+#   bench_start_counting [setting=value ...]   starts the cluster again, under callgrind
+#   bench_count CALLS COMMAND ...     COMMAND ... -t N is to call bench_client; sets $instructions, of a call
 #   bench_machine, bench_settings     markdown list: on which machine, with which server and settings
 #
 # After bench_start, $work is a folder for scripts and output. The options that all have: $QUICK, $ROUNDS and $seconds; the last
@@ -51,7 +53,7 @@ bench_sql() {
 	psql -XqAt -F $'\t' -v ON_ERROR_STOP=1 "${args[@]}"
 }
 
-bench_client() { read -r rate took calls failed < <("$root/bench/client.bin" "$@") && [ -n "$failed" ]; }
+bench_client() { read -r rate took calls failed backend < <("$root/bench/client.bin" "$@") && [ -n "$backend" ]; }
 
 bench_median() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 bench_spread() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print (a[NR] - a[1]) / a[int((NR + 1) / 2)]}'; }
@@ -81,4 +83,50 @@ bench_machine() {
 bench_settings() {
 	local shown=fsync,full_page_writes,wal_level,wal_compression,shared_buffers,max_wal_size,autovacuum,jit,shared_preload_libraries
 	echo "- settings: $(bench_sql "SELECT string_agg(name || '=' || current_setting(name), ', ') FROM unnest('{$shown}'::text[]) name")"
+}
+
+# --- Instructions ----------------------------------------------------------------------------------------------------------
+
+bench_as_owner() { if [ "$(id -u)" -eq 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
+
+# What does not depend on the call stays out, or the same calls would not cost the same: writing and flushing are left to processes
+# that do not get to it, no statistics are counted, no page is logged as a whole, and addresses are the same each time.
+bench_start_counting() {
+	local dir setting options=(-c synchronous_commit=off -c track_counts=off -c full_page_writes=off -c wal_buffers=256MB
+		-c bgwriter_lru_maxpages=0 -c wal_writer_delay=10s -c checkpoint_timeout=1d) fixed=()
+	for setting in "$@"; do options+=(-c "$setting"); done
+	! setarch -R true 2>/dev/null || fixed=(setarch -R)
+	dir=$(realpath "$work/pg")
+	"$root/test/cluster" stop "$work/pg"
+	bench_as_owner mkdir -p "$dir/counts"
+	bench_as_owner "${fixed[@]}" valgrind --tool=callgrind --trace-children=no --callgrind-out-file="$dir/counts/%p" \
+		"$bindir/postgres" -D "$dir/data" "${options[@]}" >"$dir/valgrind.log" 2>&1 &
+	counting=$! counts=$dir/counts
+	until bench_sql 'SELECT 1' >/dev/null 2>&1; do
+		kill -0 "$counting" 2>/dev/null || { cat "$dir/valgrind.log" >&2; exit 1; }
+		sleep 0.5
+	done
+}
+
+bench_stop_counting() {
+	"$root/test/cluster" stop "$work/pg"
+	wait "$counting" || :
+}
+
+# bench_count_session COMMAND ...: a server process leaves its count when it ends, after its client has left
+bench_count_session() {
+	"$@"
+	until grep -qs '^totals:' "$counts/$backend"; do sleep 0.1; done
+	instructions=$(sed -n 's/^totals: //p' "$counts/$backend")
+	rm -f "$counts"/*
+}
+
+# The difference between two sessions, one longer by so many calls: neither the start and the end of a session is in it, nor the
+# first calls, which are planned one by one.
+bench_count() {
+	local short
+	bench_count_session "${@:2}" -t 100
+	short=$instructions
+	bench_count_session "${@:2}" -t $((100 + $1))
+	instructions=$(((instructions - short) / $1))
 }
