@@ -4,7 +4,8 @@
 #   peers_fetch             into bench/node_modules, in these versions; returns 1 and prints why where that cannot be
 #   peers_install           databases message_db, message_db_one and emmett in the cluster at hand
 #
-# None of their code is part of this project. PEERS=no leaves them out.
+# None of their code is part of this project. PEERS=no leaves them out. Source lib.sh first.
+# shellcheck disable=SC2154 # $root comes from lib.sh
 
 message_db_version=1.3.1 emmett_version=0.42.0
 

@@ -18,7 +18,9 @@
 #   emmett                  emmett          peers.sh
 #
 # Option, by environment: STREAMS.
+# shellcheck disable=SC2034,SC2154 # what is set here is used by those who source this, and what is used comes from lib.sh
 
+# shellcheck source-path=SCRIPTDIR source=peers.sh
 . "$root/bench/peers.sh"
 STREAMS=${STREAMS:-$((QUICK ? 20000 : 100000))}
 categories=$((STREAMS < 100000 ? STREAMS / 1000 + 1 : 100))
