@@ -30,10 +30,10 @@
  * A STATEMENT that begins with COPY cannot be prepared; its one parameter is
  * a line of data, sent once for each event of the batch.
  *
- * An answer whose first column is false counts as failed, and any error ends
- * the run.  Prints, with tabs between: successful calls a second, milliseconds
- * a call, successful calls, failed ones, process ID of the first session's
- * server process.
+ * An answer without rows, or whose first column is false, counts as failed,
+ * and any error ends the run.  Prints, with tabs between: successful calls a
+ * second, milliseconds a call, successful calls, failed ones, rows a call, and
+ * the process ID of the first session's server process.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +49,7 @@
 #include <unistd.h>
 
 #define MAX_PARAMETERS 16
+#define BOOLEAN        16 /* OID of the type */
 
 /* What the command line says. */
 typedef struct Load
@@ -92,6 +93,7 @@ typedef struct Session
 	Text texts[MAX_PARAMETERS];
 	int64_t succeeded;
 	int64_t failed;
+	int64_t rows;
 	double begun;
 	double ended;
 } Session;
@@ -256,6 +258,15 @@ draw_stream(Session *session)
 	session->position = draw(session, load->max_position + 1);
 }
 
+static bool
+is_refusal(const PGresult *result)
+{
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		return false;
+	return PQntuples(result) == 0 ||
+		(PQftype(result, 0) == BOOLEAN && *PQgetvalue(result, 0, 0) == 'f');
+}
+
 static void
 call(Session *session)
 {
@@ -274,7 +285,8 @@ call(Session *session)
 	}
 	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
 		give_up(PQerrorMessage(session->conn));
-	if (PQntuples(result) > 0 && PQftype(result, 0) == 16 && *PQgetvalue(result, 0, 0) == 'f')
+	session->rows += PQntuples(result);
+	if (is_refusal(result))
 		session->failed++;
 	else
 	{
@@ -294,7 +306,7 @@ run_session(void *argument)
 
 	for (int64_t i = 0; i < load->warm_up_calls; i++)
 		call(session);
-	session->succeeded = session->failed = 0;
+	session->succeeded = session->failed = session->rows = 0;
 	pthread_barrier_wait(&all_ready);
 	session->begun = now();
 	deadline = session->begun + load->seconds;
@@ -428,6 +440,7 @@ main(int argc, char **argv)
 	Session *sessions = calloc(load.clients, sizeof(Session));
 	int64_t succeeded = 0;
 	int64_t failed = 0;
+	int64_t rows = 0;
 	double seconds = 0;
 	int backend;
 
@@ -443,10 +456,11 @@ main(int argc, char **argv)
 		PQfinish(sessions[i].conn);
 		succeeded += sessions[i].succeeded;
 		failed += sessions[i].failed;
+		rows += sessions[i].rows;
 		seconds += (sessions[i].ended - sessions[i].begun) / load.clients;
 	}
-	printf("%.3f\t%.6f\t%lld\t%lld\t%d\n", (double) succeeded / seconds,
+	printf("%.3f\t%.6f\t%lld\t%lld\t%.3f\t%d\n", (double) succeeded / seconds,
 		   1000 * seconds * load.clients / (double) (succeeded + failed), (long long) succeeded,
-		   (long long) failed, backend);
+		   (long long) failed, (double) rows / (double) (succeeded + failed), backend);
 	return 0;
 }

@@ -22,7 +22,7 @@
 
 # shellcheck source-path=SCRIPTDIR source=peers.sh
 . "$root/bench/peers.sh"
-STREAMS=${STREAMS:-$((QUICK ? 20000 : 100000))}
+STREAMS=${STREAMS:-$((QUICK ? 10000 : 100000))}
 categories=$((STREAMS < 100000 ? STREAMS / 1000 + 1 : 100))
 
 # An event as the client sends it. Names are a category and a time-ordered uuid; a number of 12 digits ends both names and ids. The
