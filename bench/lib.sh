@@ -17,10 +17,10 @@
 #   bench_machine, bench_settings     markdown list: on which machine, with which server and settings
 #
 # After bench_start, $work is a folder for scripts and output. The options that all have: $QUICK, $ROUNDS and $seconds; the last
-# two are empty and 0 where the caller left them to the program.
+# two are empty where the caller left them to the program.
 # shellcheck disable=SC2034 # what is set here is used by those who source this
 
-seconds=$SECONDS # bash counts from what the environment says
+seconds=$(tr '\0' '\n' </proc/$$/environ | sed -n 's/^SECONDS=//p') # what bash calls so is its own clock by now
 QUICK=${QUICK:-0} ROUNDS=${ROUNDS:-}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bindir=$("${PG_CONFIG:-pg_config}" --bindir)

@@ -9,13 +9,17 @@
 
 message_db_version=1.3.1 emmett_version=0.42.0
 
+# peers_have PACKAGE VERSION
+peers_have() { grep -qs "\"version\": \"$2\"" "$root/bench/node_modules/$1/package.json"; }
+
 peers_fetch() {
 	local log
 	[ "${PEERS:-yes}" != no ] || { echo 'PEERS=no'; return 1; }
 	"$root/test/packages" peers >&2 || { echo 'npm is not installed'; return 1; }
+	if peers_have @eventide/message-db "$message_db_version" && peers_have @event-driven-io/emmett-postgresql "$emmett_version"; then return 0; fi
 	log=$(cd "$root/bench" && npm install --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
 		"@eventide/message-db@$message_db_version" "@event-driven-io/emmett-postgresql@$emmett_version" 2>&1 </dev/null) ||
-		{ echo "npm install failed: $(tail -n 1 <<<"$log")"; return 1; }
+		{ echo "npm install failed: $(grep -m 1 . <<<"$log")"; return 1; }
 }
 
 peers_install() {
