@@ -21,7 +21,7 @@
  * Parameters are sent as text, as most clients do.  In a parameter
  *
  *		%s	is the number of the stream drawn for this call, 12 digits
- *		%c	its category, 2 digits
+ *		%c	its category, 3 digits
  *		%i	the number of a new event, 12 digits, another one each time
  *		%v	the stream's version; sessions then share no stream
  *		%p	a position drawn for this call
@@ -162,7 +162,7 @@ text_add_variable(Text *text, Session *session, char variable)
 			text_add_number(text, 12, session->stream);
 			break;
 		case 'c':
-			text_add_number(text, 2, session->stream % load->categories);
+			text_add_number(text, 3, session->stream % load->categories);
 			break;
 		case 'i':
 			text_add_number(text, 12, session->next_event);

@@ -57,7 +57,7 @@ bench_client() { read -r rate took calls failed rows backend < <("$root/bench/cl
 
 bench_median() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 bench_spread() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print (a[NR] - a[1]) / a[int((NR + 1) / 2)]}'; }
-bench_calc() { awk "BEGIN {printf \"${2:-%.2f}\", $1}"; }
+bench_calc() { awk "BEGIN {printf \"${2:-%.2f}\", ($1)}"; }
 
 bench_ratio() {
 	local above below i quotients=()

@@ -13,7 +13,7 @@
 #   plain unnest copy       twin            a table with the same columns and indexes; no version check, no stream row
 #   counted                 counted         the same, and a table of streams whose row is updated in the same statement
 #   plpgsql                 by_hand         the same two tables, and the function that a careful user would write
-#   message_db              message_db      peers.sh: 100 categories
+#   message_db              message_db      peers.sh: streams in many categories
 #   message_db_one          message_db_one  the same, all streams in one category
 #   emmett                  emmett          peers.sh
 #
@@ -23,7 +23,7 @@
 # shellcheck source-path=SCRIPTDIR source=peers.sh
 . "$root/bench/peers.sh"
 STREAMS=${STREAMS:-$((QUICK ? 10000 : 100000))}
-categories=$((STREAMS < 100000 ? STREAMS / 1000 + 1 : 100))
+categories=1000
 
 # An event as the client sends it. Names are a category and a time-ordered uuid; a number of 12 digits ends both names and ids. The
 # ids that the client makes come after those that es_append makes: their index grows at its right edge, as with them.
@@ -41,7 +41,7 @@ tens=$((first + 1000000)) hundreds=$((first + 2000000)) thousands=$((first + 300
 
 # stores_fill FIRST COUNT SIZE: streams of one size, by the form of es_append that takes arrays
 stores_fill() {
-	bench_sql "SELECT count(es_append('account' || to_char(s % $categories, 'FM00') || '$name_rest' || s, 0,
+	bench_sql "SELECT count(es_append('account' || to_char(s % $categories, 'FM000') || '$name_rest' || s, 0,
 			array_fill('Opened'::text, ARRAY[$3]), array_fill('$data'::jsonb, ARRAY[$3]), array_fill('$metadata'::jsonb, ARRAY[$3])))
 		FROM generate_series($1, $1 + $2 - 1) s" >/dev/null
 }
@@ -108,7 +108,7 @@ stores_make_peers() {
 	peers_install
 	query="SELECT version - 1, %s, type, data, metadata, id FROM eventstore.events ORDER BY position"
 	stores_copy "${query/\%s/stream}" message_db "message_store.messages ($messages)"
-	stores_copy "${query/\%s/regexp_replace(stream, \'^account..\', \'account00\')}" message_db_one "message_store.messages ($messages)"
+	stores_copy "${query/\%s/regexp_replace(stream, \'^account...\', \'account000\')}" message_db_one "message_store.messages ($messages)"
 	stores_copy "SELECT stream, version, category, '{}' FROM eventstore.streams JOIN (SELECT DISTINCT stream, category FROM eventstore.events) e USING (stream)" \
 		emmett 'emt_streams (stream_id, stream_position, stream_type, stream_metadata)'
 	# The transaction's id is one that has committed, so that readers see the messages.
@@ -282,7 +282,7 @@ store_call() {
 		message_db | message_db_one | emmett) database=$2 ;;
 		*) database=postgres ;;
 	esac
-	[ "$2" != message_db_one ] || category=account00 name=account00$name_rest%s
+	[ "$2" != message_db_one ] || category=account000 name=account000$name_rest%s
 	case $1 in
 		append) store_write "$2" -1 ;;
 		exact) store_write "$2" %v ;;
