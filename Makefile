@@ -16,7 +16,7 @@ MODULE_big = eventstore
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress bench/client.bin bench/follow.bin
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin
 
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration $(if $(CI),-Werror)
@@ -74,9 +74,12 @@ bench:
 
 # Writers of every kind against readers of every kind; SECONDS=... says how long.
 test/stress: test/stress.c
+# Consumers of every kind: does one ever lose an event, or work on one twice?
+test/consume: test/consume.c
 bench/client.bin: bench/client.c
 bench/follow.bin: bench/follow.c
-test/stress bench/client.bin bench/follow.bin:
+bench/subscribe.bin: bench/subscribe.c
+test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin:
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -pthread -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 stress:
 	@test/run-stress $(SECONDS)

@@ -35,7 +35,15 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
 	 [ES_POSITIONS] = "positions",
 	 [ES_HEAD] = "head",
-	 [ES_HEAD_PKEY] = "head_pkey"};
+	 [ES_HEAD_PKEY] = "head_pkey",
+	 [ES_SUBSCRIPTIONS] = "subscriptions",
+	 [ES_SUBSCRIPTIONS_PKEY] = "subscriptions_pkey",
+	 [ES_TOKENS] = "subscription_tokens",
+	 [ES_SHARES] = "subscription_shares",
+	 [ES_SHARES_PKEY] = "subscription_shares_pkey",
+	 [ES_RETRIES] = "subscription_retries",
+	 [ES_RETRIES_PKEY] = "subscription_retries_pkey",
+	 [ES_RETRIES_ACTIVE] = "subscription_retries_active_idx"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -26,10 +26,18 @@ typedef enum EsRelation
 	ES_EVENTS_CATEGORY_POSITION, /* (category, position) */
 	ES_POSITIONS,                /* the sequence */
 	ES_HEAD,
-	ES_HEAD_PKEY /* (only_row) */
+	ES_HEAD_PKEY, /* (only_row) */
+	ES_SUBSCRIPTIONS,
+	ES_SUBSCRIPTIONS_PKEY, /* (name) */
+	ES_TOKENS,             /* the sequence */
+	ES_SHARES,
+	ES_SHARES_PKEY, /* (subscription, share) */
+	ES_RETRIES,
+	ES_RETRIES_PKEY,  /* (subscription, position) */
+	ES_RETRIES_ACTIVE /* the same, those that are due or blocking */
 } EsRelation;
 
-#define ES_RELATION_COUNT (ES_HEAD_PKEY + 1)
+#define ES_RELATION_COUNT (ES_RETRIES_ACTIVE + 1)
 
 /* Columns of eventstore.streams. */
 #define Anum_streams_stream      1
@@ -53,6 +61,49 @@ typedef enum EsRelation
 /* Columns of eventstore.head. */
 #define Anum_head_only_row 1
 #define Anum_head_position 2
+
+/* Columns of eventstore.subscriptions. */
+#define Anum_subscriptions_name            1
+#define Anum_subscriptions_category        2
+#define Anum_subscriptions_types           3
+#define Anum_subscriptions_partitions      4
+#define Anum_subscriptions_max_retries     5
+#define Anum_subscriptions_lease           6
+#define Anum_subscriptions_park_policy     7
+#define Anum_subscriptions_division        8
+#define Anum_subscriptions_next_partitions 9
+#define Anum_subscriptions_drain_to        10
+
+/* Columns of eventstore.subscription_shares. */
+#define Anum_shares_subscription 1
+#define Anum_shares_share        2
+#define Anum_shares_division     3
+#define Anum_shares_consumer     4
+#define Anum_shares_partitions   5
+#define Anum_shares_checkpoint   6
+#define Anum_shares_attempts     7
+#define Anum_shares_retried      8
+#define Anum_shares_token        9
+#define Anum_shares_delivered    10
+#define Anum_shares_acked        11
+#define Anum_shares_scanned      12
+#define Anum_shares_lease_end    13
+#define Natts_shares             13
+
+/* Columns of eventstore.subscription_retries. */
+#define Anum_retries_subscription       1
+#define Anum_retries_position           2
+#define Anum_retries_stream             3
+#define Anum_retries_version            4
+#define Anum_retries_retry              5
+#define Anum_retries_attempts           6
+#define Anum_retries_due                7
+#define Anum_retries_parked_at          8
+#define Anum_retries_is_blocking        9
+#define Anum_retries_is_replayed        10
+#define Anum_retries_delivered_to       11
+#define Anum_retries_delivered_attempts 12
+#define Anum_retries_reason             13
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

@@ -86,6 +86,22 @@ typedef bool EsUpdateIndexes;
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* 18 lets room be left before the tuple. */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_form_minimal_tuple(desc, values, nulls) \
+	heap_form_minimal_tuple(desc, values, nulls, 0)
+#else
+#define es_compat_form_minimal_tuple(desc, values, nulls) \
+	heap_form_minimal_tuple(desc, values, nulls)
+#endif
+
+/* 17 can ask for stronger modes, too. */
+#if PG_VERSION_NUM >= 170000
+#define es_compat_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define es_compat_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* 17 moved the local transaction id into PGPROC's vxid, and calls backends by ProcNumber. */
 #if PG_VERSION_NUM >= 170000
 #define es_compat_proc_lxid(proc) ((proc)->vxid.lxid)

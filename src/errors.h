@@ -23,6 +23,9 @@
 /* Append to a tombstoned stream. */
 #define ES_ERRCODE_STREAM_DELETED MAKE_SQLSTATE('S', 'E', '0', '0', '3')
 
+/* A token that is no longer its owner's. */
+#define ES_ERRCODE_LEASE_LOST MAKE_SQLSTATE('S', 'E', '0', '0', '5')
+
 /* UPDATE, DELETE or TRUNCATE of stored events. */
 #define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 

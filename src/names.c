@@ -47,6 +47,28 @@ es_names_check_type(const text *type)
 	names_check_length(type, ES_MAX_TYPE_BYTES, "event type");
 }
 
+/* Raise unless it may be a category: at most ES_MAX_STREAM_BYTES bytes, or none. */
+void
+es_names_check_category(const text *category)
+{
+	if (VARSIZE_ANY_EXHDR(category) > 0)
+		names_check_length(category, ES_MAX_STREAM_BYTES, "category");
+}
+
+/* Raise unless it is a subscription's name: 1 to ES_MAX_STREAM_BYTES bytes. */
+void
+es_names_check_subscription(const text *subscription)
+{
+	names_check_length(subscription, ES_MAX_STREAM_BYTES, "subscription name");
+}
+
+/* Raise unless it is a consumer's name: 1 to ES_MAX_STREAM_BYTES bytes. */
+void
+es_names_check_consumer(const text *consumer)
+{
+	names_check_length(consumer, ES_MAX_STREAM_BYTES, "consumer name");
+}
+
 /*
  * Raise unless tags is a plain list of tags: at most one dimension, no
  * nulls, each tag 1 to ES_MAX_TAG_BYTES bytes.

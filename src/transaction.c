@@ -14,10 +14,12 @@
  *	 PREPARE			keep it published: the prepared transaction holds it
  *
  * A rolled-back append wakes, too: what it held back can be read now.
+ * Consumers of a subscription are woken when a transaction ends that did
+ * something about it.
  *
- * Memory: the list of categories, in the transaction's context.  Locks:
- * inflight.c's, and NOTIFY's own.  Calls: catalog, channel, names, order, settings, shared,
- * wake.
+ * Memory: the lists of categories and subscriptions, in the transaction's context.  Locks:
+ * inflight.c's, and NOTIFY's own.  Calls: catalog, channel, guard, names, order, settings,
+ * shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +34,7 @@
 #include "catalog.h"
 #include "channel.h"
 #include "compat.h"
+#include "guard.h"
 #include "inflight.h"
 #include "names.h"
 #include "order.h"
@@ -48,6 +51,9 @@ typedef struct TransactionCategory
 } TransactionCategory;
 
 static List *transaction_categories = NIL;
+
+/* Subscriptions whose consumers wait for the end of this transaction. */
+static List *transaction_subscriptions = NIL;
 
 /* How far back to look for a category; NOTIFY drops duplicates by itself. */
 #define TRANSACTION_LOOK_BACK 32
@@ -87,6 +93,20 @@ es_transaction_append(const text *category)
 }
 
 /*
+ * This transaction changes what the consumers of a subscription may do.
+ *
+ * key: es_guard_key of its name.
+ */
+void
+es_transaction_wake_consumers(uint32 key)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+	transaction_subscriptions = list_append_unique_int(transaction_subscriptions, (int) key);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
  * The payload is what a listener can read up to when it arrives.
  *
  * Transactions that NOTIFY commit one by one, by a lock that PreCommit_Notify
@@ -113,6 +133,15 @@ transaction_notify(void)
 		Async_Notify(es_channel_name(((TransactionCategory *) lfirst(cell))->category), payload);
 }
 
+static void
+transaction_wake_consumers(void)
+{
+	ListCell *cell;
+
+	foreach (cell, transaction_subscriptions)
+		es_guard_wake((uint32) lfirst_int(cell));
+}
+
 /* Wake who reads: the worker wakes the others. */
 static void
 transaction_wake(void)
@@ -133,6 +162,7 @@ transaction_on_end(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			if (es_inflight_leave())
 				transaction_wake();
+			transaction_wake_consumers();
 			break;
 		case XACT_EVENT_PREPARE:
 			/* Who waits has to look from time to time from now on. */
@@ -143,6 +173,7 @@ transaction_on_end(XactEvent event, void *arg)
 			return;
 	}
 	transaction_categories = NIL;
+	transaction_subscriptions = NIL;
 }
 
 /* Categories of a subtransaction go to its parent, or away. */

@@ -10,5 +10,6 @@
 
 extern void es_transaction_init(void);
 extern void es_transaction_append(const text *category);
+extern void es_transaction_wake_consumers(uint32 key);
 
 #endif /* ES_TRANSACTION_H */

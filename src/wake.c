@@ -55,15 +55,14 @@ es_wake_part(void)
 }
 
 /*
- * Wake every session that waits in this database.  Safe after commit: it
- * raises nothing but out of memory.
+ * Wake every session that holds a lock, in whatever mode.  Safe after commit:
+ * it raises nothing but out of memory.
  */
 void
-es_wake_waiters(void)
+es_wake_holders(const LOCKTAG *tag)
 {
-	LOCKTAG tag = wake_tag();
 	int count;
-	VirtualTransactionId *waiters = GetLockConflicts(&tag, AccessExclusiveLock, &count);
+	VirtualTransactionId *waiters = GetLockConflicts(tag, AccessExclusiveLock, &count);
 	int i;
 
 	for (i = 0; i < count; i++)
@@ -74,4 +73,13 @@ es_wake_waiters(void)
 			SetLatch(&proc->procLatch);
 	}
 	pfree(waiters);
+}
+
+/* Wake every session that waits in this database.  Safe after commit. */
+void
+es_wake_waiters(void)
+{
+	LOCKTAG tag = wake_tag();
+
+	es_wake_holders(&tag);
 }

@@ -26,6 +26,11 @@ INSERT INTO calls (call) VALUES
 	('INSERT INTO eventstore.events SELECT * FROM eventstore.events WHERE false'), ('UPDATE eventstore.events SET type = type WHERE false'), ('DELETE FROM eventstore.events WHERE false'), ('TRUNCATE eventstore.events'),
 	('INSERT INTO eventstore.streams VALUES (''access-9'', 9, now())'), ('UPDATE eventstore.streams SET version = 0 WHERE false'), ('DELETE FROM eventstore.streams WHERE false'), ('TRUNCATE eventstore.streams'),
 	('SELECT nextval(''eventstore.positions'')'), ('SELECT setval(''eventstore.positions'', 1)'), ('SELECT last_value FROM eventstore.positions'),
+	('SELECT es_partition(''access-1'', 64)'), ('SELECT es_create_subscription(''access-new'')'), ('SELECT es_fetch(''access'')'), ('SELECT es_ack(''access'', 1, 1)'), ('SELECT es_nack(''access'', 1, 1, ''no'')'), ('SELECT es_release(''access'')'),
+	('SELECT es_replay_parked(''access'')'), ('SELECT es_reset_subscription(''access'', 0)'), ('SELECT es_alter_subscription(''access'', 2)'), ('SELECT es_drop_subscription(''access'')'),
+	('SELECT count(*) FROM eventstore.subscription_status'), ('SELECT count(*) FROM eventstore.parked'), ('SELECT eventstore.find_subscription_status()'), ('SELECT count(*) FROM eventstore.subscriptions'), ('SELECT count(*) FROM eventstore.subscription_shares'),
+	('SELECT count(*) FROM eventstore.subscription_retries'), ('DELETE FROM eventstore.subscription_shares'), ('UPDATE eventstore.subscription_retries SET due = now()'), ('INSERT INTO eventstore.subscriptions SELECT * FROM eventstore.subscriptions'),
+	('SELECT nextval(''eventstore.subscription_tokens'')'),
 	('SELECT eventstore.may_read()'), ('SELECT eventstore.may_append()'), ('SELECT eventstore.may_administer()'), ('SELECT eventstore.apply_grants(''regress_es_none'')'),
 	('SELECT eventstore.rights_of_level(''admin'')'), ('SELECT eventstore.marker_of_level(''admin'')'), ('SELECT eventstore.check_grant(0, NULL, NULL)'), ('SELECT eventstore.refuse_change()'),
 	('CREATE TABLE eventstore.mine ()'), ('CREATE TRIGGER mine AFTER INSERT ON eventstore.events EXECUTE FUNCTION suppress_redundant_updates_trigger()'), ('LOCK eventstore.events'),
@@ -58,6 +63,7 @@ END
 $$;
 
 SELECT es_append('access-1', 0, 'A', '{}');
+SELECT es_create_subscription('access');
 SELECT es_grant('regress_es_read', 'read'), es_grant('regress_es_append', 'append'), es_grant('regress_es_admin', 'admin');
 SELECT * FROM eventstore.grants WHERE role LIKE 'regress_es%' ORDER BY role, level;
 
@@ -164,6 +170,7 @@ SELECT attempt_as('regress_es_none', 'SELECT count(*) FROM test_access.owned'), 
 
 SELECT es_revoke('regress_es_read', 'read'), es_revoke('regress_es_append', 'append'), es_revoke('regress_es_admin', 'admin');
 SELECT * FROM eventstore.grants WHERE role LIKE 'regress_es%';
+SELECT es_drop_subscription('access');
 SET client_min_messages = warning;
 DROP SCHEMA test_access CASCADE;
 DROP ROLE regress_es_none, regress_es_read, regress_es_append, regress_es_admin, regress_es_member;

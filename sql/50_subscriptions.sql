@@ -1,0 +1,259 @@
+-- Subscriptions: consumer groups. Who works on which partitions, how far they are, and what waits for another attempt.
+
+CREATE TABLE eventstore.subscriptions
+(
+	name            text COLLATE "C" NOT NULL CONSTRAINT subscriptions_pkey PRIMARY KEY,
+	category        text COLLATE "C",
+	types           text[] COLLATE "C",
+	partitions      int              NOT NULL,
+	max_retries     int              NOT NULL,
+	lease           interval         NOT NULL,
+	park_policy     text COLLATE "C" NOT NULL,
+	division        bigint           NOT NULL,
+	next_partitions int,
+	drain_to        bigint
+);
+COMMENT ON TABLE eventstore.subscriptions IS 'One row a subscription: what it sees, and its settings.';
+COMMENT ON COLUMN eventstore.subscriptions.name IS 'Name of the subscription, 1 to 512 bytes.';
+COMMENT ON COLUMN eventstore.subscriptions.category IS 'Only events of this category; null = of all.';
+COMMENT ON COLUMN eventstore.subscriptions.types IS 'Only events of these types; null = of all.';
+COMMENT ON COLUMN eventstore.subscriptions.partitions IS 'Into how many partitions the streams are divided.';
+COMMENT ON COLUMN eventstore.subscriptions.max_retries IS 'How many times an event is delivered again before it is parked.';
+COMMENT ON COLUMN eventstore.subscriptions.lease IS 'How long a consumer that does not call keeps its partitions.';
+COMMENT ON COLUMN eventstore.subscriptions.park_policy IS 'Whether later events of a stream pass a parked one, or wait: pass or block_stream.';
+COMMENT ON COLUMN eventstore.subscriptions.division IS 'Number of the division into partitions; rows of other divisions do not count.';
+COMMENT ON COLUMN eventstore.subscriptions.next_partitions IS 'Into how many it will be divided when the present partitions are drained; null = no change is due.';
+COMMENT ON COLUMN eventstore.subscriptions.drain_to IS 'The present partitions end at this position; null = nowhere.';
+REVOKE ALL ON TABLE eventstore.subscriptions FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.subscriptions', '');
+
+CREATE SEQUENCE eventstore.subscription_tokens AS bigint;
+COMMENT ON SEQUENCE eventstore.subscription_tokens IS 'Gives out tokens and the numbers of shares and retries. It never goes back.';
+REVOKE ALL ON SEQUENCE eventstore.subscription_tokens FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_tokens', '');
+
+-- Written by every fetch and every ack: the updates have to be HOT, so nothing but the key is indexed.
+CREATE TABLE eventstore.subscription_shares
+(
+	subscription text COLLATE "C" NOT NULL,
+	share        bigint           NOT NULL,
+	division     bigint           NOT NULL,
+	consumer     text COLLATE "C",
+	partitions   bytea            NOT NULL,
+	checkpoint   bigint           NOT NULL,
+	attempts     bigint[]         NOT NULL,
+	retried      bigint[]         NOT NULL,
+	token        bigint           NOT NULL,
+	delivered    bigint           NOT NULL,
+	acked        bigint           NOT NULL,
+	scanned      bigint           NOT NULL,
+	lease_end    timestamptz      NOT NULL,
+	CONSTRAINT subscription_shares_pkey PRIMARY KEY (subscription, share)
+)
+WITH (fillfactor = 20);
+COMMENT ON TABLE eventstore.subscription_shares IS 'Partitions of a subscription that stand at the same place, and who works on them. A partition belongs to the row of the highest number that has it.';
+COMMENT ON COLUMN eventstore.subscription_shares.subscription IS 'Name of the subscription.';
+COMMENT ON COLUMN eventstore.subscription_shares.share IS 'Number of the share; a higher one takes its partitions from all lower ones.';
+COMMENT ON COLUMN eventstore.subscription_shares.division IS 'Division into partitions that this is a part of.';
+COMMENT ON COLUMN eventstore.subscription_shares.consumer IS 'Who works on it; null = nobody.';
+COMMENT ON COLUMN eventstore.subscription_shares.partitions IS 'A bit for each partition of the subscription.';
+COMMENT ON COLUMN eventstore.subscription_shares.checkpoint IS 'Every matching event up to this position is done, or has a row in subscription_retries.';
+COMMENT ON COLUMN eventstore.subscription_shares.attempts IS 'Pairs of a position and a number: up to there, events after the checkpoint were delivered so many times.';
+COMMENT ON COLUMN eventstore.subscription_shares.retried IS 'Pairs of a retry and a number: it was delivered so many times; counts in place of the retry''s own number.';
+COMMENT ON COLUMN eventstore.subscription_shares.token IS 'Token of the last delivery; 0 = none.';
+COMMENT ON COLUMN eventstore.subscription_shares.delivered IS 'Last position that was delivered under the token.';
+COMMENT ON COLUMN eventstore.subscription_shares.acked IS 'Position up to which that was acknowledged.';
+COMMENT ON COLUMN eventstore.subscription_shares.scanned IS 'Position up to which the delivery looked: the checkpoint when all of it is acknowledged.';
+COMMENT ON COLUMN eventstore.subscription_shares.lease_end IS 'When the consumer may be replaced, unless it calls before.';
+REVOKE ALL ON TABLE eventstore.subscription_shares FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_shares', '');
+
+CREATE TABLE eventstore.subscription_retries
+(
+	subscription       text COLLATE "C" NOT NULL,
+	position           bigint           NOT NULL,
+	stream             text COLLATE "C" NOT NULL,
+	version            bigint           NOT NULL,
+	retry              bigint           NOT NULL,
+	attempts           int              NOT NULL,
+	due                timestamptz,
+	parked_at          timestamptz,
+	is_blocking        boolean          NOT NULL,
+	is_replayed        boolean          NOT NULL DEFAULT false,
+	delivered_to       bigint           NOT NULL DEFAULT 0,
+	delivered_attempts int              NOT NULL DEFAULT 0,
+	reason             text COLLATE "C",
+	CONSTRAINT subscription_retries_pkey PRIMARY KEY (subscription, position)
+);
+CREATE INDEX subscription_retries_active_idx ON eventstore.subscription_retries (subscription, position) WHERE due IS NOT NULL OR is_blocking;
+CREATE UNIQUE INDEX subscription_retries_blocking_key ON eventstore.subscription_retries (subscription, stream) WHERE is_blocking;
+COMMENT ON TABLE eventstore.subscription_retries IS 'Events of a subscription that go their own way: to be delivered again, parked, or skipped beyond the checkpoint.';
+COMMENT ON COLUMN eventstore.subscription_retries.subscription IS 'Name of the subscription.';
+COMMENT ON COLUMN eventstore.subscription_retries.position IS 'Position of the event.';
+COMMENT ON COLUMN eventstore.subscription_retries.stream IS 'Stream of the event.';
+COMMENT ON COLUMN eventstore.subscription_retries.version IS 'Version of the event.';
+COMMENT ON COLUMN eventstore.subscription_retries.retry IS 'Number of the row''s present state; see subscription_shares.retried.';
+COMMENT ON COLUMN eventstore.subscription_retries.attempts IS 'How many times the event was delivered.';
+COMMENT ON COLUMN eventstore.subscription_retries.due IS 'When it may be delivered again; null = it is parked or skipped.';
+COMMENT ON COLUMN eventstore.subscription_retries.parked_at IS 'When it was parked; null = it is not.';
+COMMENT ON COLUMN eventstore.subscription_retries.is_blocking IS 'Whether later events of the stream wait for it.';
+COMMENT ON COLUMN eventstore.subscription_retries.is_replayed IS 'Whether it was parked before.';
+COMMENT ON COLUMN eventstore.subscription_retries.delivered_to IS 'Later events of the stream up to this position were delivered, too ...';
+COMMENT ON COLUMN eventstore.subscription_retries.delivered_attempts IS '... so many times.';
+COMMENT ON COLUMN eventstore.subscription_retries.reason IS 'Why it is here.';
+REVOKE ALL ON TABLE eventstore.subscription_retries FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_retries', '');
+
+CREATE FUNCTION @extschema@.es_partition(stream text, partitions int) RETURNS int
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_partition';
+COMMENT ON FUNCTION @extschema@.es_partition(text, int) IS
+	'The partition of a stream, from 0; the same on every machine, in every version.';
+REVOKE ALL ON FUNCTION @extschema@.es_partition(text, int) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- What admins do
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.es_create_subscription(name text, category text DEFAULT NULL, types text[] DEFAULT NULL, after_position bigint DEFAULT 0,
+												   partitions int DEFAULT 64, max_retries int DEFAULT 10, lease interval DEFAULT '30 s',
+												   park_policy text DEFAULT 'pass') RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_create_subscription';
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text) IS
+	'Makes a subscription to all events, or to those of a category or of some types, after a position (-1 = the head).';
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_drop_subscription(name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_drop_subscription';
+COMMENT ON FUNCTION @extschema@.es_drop_subscription(text) IS 'Removes a subscription, with its checkpoints and its parked events.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_subscription(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions int, park_policy text DEFAULT NULL, max_retries int DEFAULT NULL,
+												  lease interval DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval) IS
+	'Changes how many partitions a subscription has, and its settings; null = leave as it is.';
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_reset_subscription(name text, after_position bigint) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_reset_subscription';
+COMMENT ON FUNCTION @extschema@.es_reset_subscription(text, bigint) IS
+	'Puts a subscription where it would be had it just been made after a position (-1 = the head).';
+REVOKE ALL ON FUNCTION @extschema@.es_reset_subscription(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count int DEFAULT NULL) RETURNS int
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked';
+COMMENT ON FUNCTION @extschema@.es_replay_parked(text, int) IS
+	'Has parked events delivered again, the lowest positions first; returns how many.';
+REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, int) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- What consumers do
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count int DEFAULT 100, wait interval DEFAULT '0',
+									 OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text,
+									 OUT data jsonb, OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz,
+									 OUT partition int, OUT token bigint, OUT attempt int) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch';
+COMMENT ON FUNCTION @extschema@.es_fetch(text, text, int, interval) IS
+	'The next events of a consumer''s partitions, with the token to acknowledge them by; waits for some if it is told to.';
+REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, int, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_ack(subscription text, token bigint, "position" bigint) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_ack';
+COMMENT ON FUNCTION @extschema@.es_ack(text, bigint, bigint) IS
+	'Done with everything delivered under a token up to a position.';
+REVOKE ALL ON FUNCTION @extschema@.es_ack(text, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_nack(subscription text, token bigint, "position" bigint, reason text, action text DEFAULT 'retry',
+									delay interval DEFAULT '0') RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_nack';
+COMMENT ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval) IS
+	'One event could not be worked on: have it delivered again (retry), put aside (park), or leave it (skip).';
+REVOKE ALL ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_release(subscription text, consumer text DEFAULT NULL) RETURNS int
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_release';
+COMMENT ON FUNCTION @extschema@.es_release(text, text) IS
+	'A consumer leaves, and its partitions are free at once; returns how many it had.';
+REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- What there is to see
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+-- A function, so that who may see the view needs no right on the tables.
+CREATE FUNCTION eventstore.find_subscription_status(OUT name text, OUT partition int, OUT consumer text, OUT checkpoint bigint, OUT lag_events bigint,
+													OUT lag_seconds double precision, OUT parked bigint, OUT lease_end timestamptz) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+	WITH p AS MATERIALIZED (
+		SELECT s.name, s.category, s.types, s.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
+			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
+		FROM eventstore.subscriptions s
+		CROSS JOIN LATERAL generate_series(0, s.partitions - 1) p
+		CROSS JOIN LATERAL (
+			SELECT h.consumer, h.checkpoint, h.lease_end FROM eventstore.subscription_shares h
+			WHERE h.subscription = s.name AND h.division = s.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
+		) h
+		LEFT JOIN (
+			-- What was parked once does not take the checkpoint back when it is replayed.
+			SELECT s.name, @extschema@.es_partition(r.stream, s.partitions) AS partition, count(r.parked_at) AS parked,
+				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
+							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
+			FROM eventstore.subscriptions s JOIN eventstore.subscription_retries r ON r.subscription = s.name GROUP BY 1, 2
+		) r ON r.name = s.name AND r.partition = p
+	), l AS (
+		SELECT p.name, p.partition, count(*) AS events, min(e.recorded_at) AS oldest
+		FROM (SELECT p.name, p.category, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
+		CROSS JOIN LATERAL (
+			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions) AS partition FROM eventstore.events e
+			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
+		) e
+		JOIN p ON p.name = s.name AND p.partition = e.partition AND p.checkpoint < e.position
+		GROUP BY 1, 2
+	)
+	SELECT p.name, p.partition, p.consumer, p.checkpoint, coalesce(l.events, 0),
+		   coalesce(extract(epoch FROM greatest(clock_timestamp() - l.oldest, interval '0')), 0)::double precision, p.parked, p.lease_end
+	FROM p LEFT JOIN l ON l.name = p.name AND l.partition = p.partition
+$$;
+COMMENT ON FUNCTION eventstore.find_subscription_status() IS 'The rows of eventstore.subscription_status.';
+REVOKE ALL ON FUNCTION eventstore.find_subscription_status() FROM PUBLIC;
+
+CREATE VIEW eventstore.subscription_status AS
+	SELECT name, partition, consumer, checkpoint, lag_events, lag_seconds, parked, lease_end FROM eventstore.find_subscription_status();
+COMMENT ON VIEW eventstore.subscription_status IS 'How far each partition of each subscription is, and who works on it.';
+COMMENT ON COLUMN eventstore.subscription_status.name IS 'Name of the subscription.';
+COMMENT ON COLUMN eventstore.subscription_status.partition IS 'Number of the partition, from 0.';
+COMMENT ON COLUMN eventstore.subscription_status.consumer IS 'Who works on it; null = nobody.';
+COMMENT ON COLUMN eventstore.subscription_status.checkpoint IS 'Every matching event of the partition up to this position is acknowledged, skipped or parked.';
+COMMENT ON COLUMN eventstore.subscription_status.lag_events IS 'How many matching events there are after the checkpoint.';
+COMMENT ON COLUMN eventstore.subscription_status.lag_seconds IS 'How long ago the first of them was recorded; 0 = there is none.';
+COMMENT ON COLUMN eventstore.subscription_status.parked IS 'How many events of the partition are parked.';
+COMMENT ON COLUMN eventstore.subscription_status.lease_end IS 'When the consumer may be replaced, unless it calls before.';
+REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
+
+CREATE VIEW eventstore.parked AS
+	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
+		   @extschema@.es_partition(r.stream, s.partitions) AS partition, r.attempts, r.reason, r.parked_at
+	FROM eventstore.subscription_retries r
+	JOIN eventstore.subscriptions s ON s.name = r.subscription
+	JOIN eventstore.events e ON e.position = r.position
+	WHERE r.parked_at IS NOT NULL;
+COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
+COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';
+COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream.';
+COMMENT ON COLUMN eventstore.parked.attempts IS 'How many times the event was delivered.';
+COMMENT ON COLUMN eventstore.parked.reason IS 'Why it was parked.';
+COMMENT ON COLUMN eventstore.parked.parked_at IS 'When it was parked.';
+COMMENT ON COLUMN eventstore.parked.position IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.stream IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.category IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.version IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.id IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.type IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.data IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.metadata IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.tags IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.recorded_at IS 'See eventstore.events.';
+REVOKE ALL ON TABLE eventstore.parked FROM PUBLIC;

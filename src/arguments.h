@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * arguments.h
+ *		Arguments that the verbs of subscriptions share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_ARGUMENTS_H
+#define ES_ARGUMENTS_H
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+extern void es_arguments_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
+extern text *es_arguments_get_subscription(FunctionCallInfo fcinfo, int argument, const char *name);
+extern text *es_arguments_get_consumer(FunctionCallInfo fcinfo, int argument);
+extern TimestampTz es_arguments_get_time_after(FunctionCallInfo fcinfo, int argument,
+											   const char *name, TimestampTz now);
+
+#endif /* ES_ARGUMENTS_H */
