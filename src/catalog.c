@@ -9,7 +9,7 @@
  * its indexes: the lock on the table keeps an index that has been looked up
  * from being dropped, as REINDEX CONCURRENTLY waits for who holds it.
  *
- * Memory: a static array.  Locks: es_catalog_open takes the one it is asked
+ * Memory: static variables.  Locks: es_catalog_open takes the one it is asked
  * for and leaves it to the end of the transaction.  Calls: nothing of ours.
  *
  *-------------------------------------------------------------------------
@@ -43,9 +43,16 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_SHARES_PKEY] = "subscription_shares_pkey",
 	 [ES_RETRIES] = "subscription_retries",
 	 [ES_RETRIES_PKEY] = "subscription_retries_pkey",
-	 [ES_RETRIES_ACTIVE] = "subscription_retries_active_idx"};
+	 [ES_RETRIES_ACTIVE] = "subscription_retries_active_idx",
+	 [ES_PROJECTIONS] = "projections",
+	 [ES_PROJECTIONS_PKEY] = "projections_pkey",
+	 [ES_PROJECTION_APPENDS] = "projection_appends",
+	 [ES_PROJECTION_APPENDS_PKEY] = "projection_appends_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
+
+/* How many times they were forgotten. */
+static uint64 catalog_generation = 0;
 
 /* Relcache callback: relid is InvalidOid where everything is invalidated. */
 static void
@@ -58,6 +65,7 @@ catalog_forget(Datum arg, Oid relid)
 		if (relid == InvalidOid || catalog_oids[i] == relid)
 		{
 			memset(catalog_oids, 0, sizeof(catalog_oids));
+			catalog_generation++;
 			return;
 		}
 	}
@@ -68,6 +76,17 @@ void
 es_catalog_init(void)
 {
 	CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
+}
+
+/*
+ * A number that changes whenever one of the relations is invalidated.  What is
+ * cached of their contents is good as long as it stays: changes that others
+ * have to notice invalidate the relation, too.
+ */
+uint64
+es_catalog_generation(void)
+{
+	return catalog_generation;
 }
 
 /* InvalidOid: there is none. */

@@ -33,11 +33,15 @@ typedef enum EsRelation
 	ES_SHARES,
 	ES_SHARES_PKEY, /* (subscription, share) */
 	ES_RETRIES,
-	ES_RETRIES_PKEY,  /* (subscription, position) */
-	ES_RETRIES_ACTIVE /* the same, those that are due or blocking */
+	ES_RETRIES_PKEY,   /* (subscription, position) */
+	ES_RETRIES_ACTIVE, /* the same, those that are due or blocking */
+	ES_PROJECTIONS,
+	ES_PROJECTIONS_PKEY, /* (name) */
+	ES_PROJECTION_APPENDS,
+	ES_PROJECTION_APPENDS_PKEY /* (projection, position) */
 } EsRelation;
 
-#define ES_RELATION_COUNT (ES_RETRIES_ACTIVE + 1)
+#define ES_RELATION_COUNT (ES_PROJECTION_APPENDS_PKEY + 1)
 
 /* Columns of eventstore.streams. */
 #define Anum_streams_stream      1
@@ -105,9 +109,31 @@ typedef enum EsRelation
 #define Anum_retries_delivered_attempts 12
 #define Anum_retries_reason             13
 
+/* Columns of eventstore.projections. */
+#define Anum_projections_name           1
+#define Anum_projections_owner          2
+#define Anum_projections_mode           3
+#define Anum_projections_query          4
+#define Anum_projections_is_declared    5
+#define Anum_projections_tables         6
+#define Anum_projections_categories     7
+#define Anum_projections_types          8
+#define Anum_projections_on_error       9
+#define Anum_projections_settings       10
+#define Anum_projections_state          11
+#define Anum_projections_position       12
+#define Anum_projections_events_applied 13
+#define Natts_projections               17
+
+/* Columns of eventstore.projection_appends. */
+#define Anum_projection_appends_projection 1
+#define Anum_projection_appends_position   2
+#define Natts_projection_appends           2
+
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);
 extern Oid es_catalog_oid(EsRelation which);
+extern uint64 es_catalog_generation(void);
 extern Relation es_catalog_open(EsRelation which, LOCKMODE lockmode);
 
 #endif /* ES_CATALOG_H */

@@ -12,14 +12,18 @@
 #define ES_COMPAT_H
 
 #include "access/genam.h"
+#include "access/stratnum.h"
 #include "access/tableam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "optimizer/optimizer.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "eventstore supports PostgreSQL 15 to 18"
@@ -111,7 +115,15 @@ typedef bool EsUpdateIndexes;
 #define es_compat_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
 #endif
 
-/* 16 made one ownership check of many. */
+/* 16 made one check of privileges of many, ... */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_database_privilege(oid, role, mode) \
+	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#else
+#define es_compat_database_privilege(oid, role, mode) pg_database_aclcheck(oid, role, mode)
+#endif
+
+/* ... and one of ownership. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
 #else
@@ -142,5 +154,65 @@ es_compat_next_proclock(PGPROC *proc, int partition, PROCLOCK *last)
 		return NULL;
 	return (PROCLOCK *) ((char *) next - offsetof(PROCLOCK, procLink));
 }
+
+/*
+ * 18 has the expressions of GROUP BY in a range table entry of their own;
+ * what is written here works on queries that refer to them directly.
+ */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_flatten_group(query) \
+	((query)->targetList = (List *) flatten_group_exprs(NULL, query, (Node *) (query)->targetList))
+#define es_compat_forget_group(query) ((query)->hasGroupRTE = false)
+#else
+#define es_compat_flatten_group(query) ((void) 0)
+#define es_compat_forget_group(query)  ((void) 0)
+#endif
+
+/* 17 renamed what tells whether the search_path is still the same. */
+#if PG_VERSION_NUM >= 170000
+typedef SearchPathMatcher EsSearchPath;
+#define es_compat_search_path()            GetSearchPathMatcher(CurrentMemoryContext)
+#define es_compat_is_search_path(expected) SearchPathMatchesCurrentEnvironment(expected)
+#else
+typedef OverrideSearchPath EsSearchPath;
+#define es_compat_search_path()            GetOverrideSearchPath(CurrentMemoryContext)
+#define es_compat_is_search_path(expected) OverrideSearchPathMatchesCurrent(expected)
+#endif
+
+/*
+ * Whether an operator orders, and which way.  18 says so by another type.
+ */
+static inline bool
+es_compat_is_ordering(Oid operator, bool * is_descending)
+{
+	Oid opfamily;
+	Oid type;
+#if PG_VERSION_NUM >= 180000
+	CompareType direction;
+	bool result = get_ordering_op_properties(operator, & opfamily, &type, &direction);
+
+	*is_descending = direction == COMPARE_GT;
+#else
+	int16 direction;
+	bool result = get_ordering_op_properties(operator, & opfamily, &type, &direction);
+
+	*is_descending = direction == BTGreaterStrategyNumber;
+#endif
+	return result;
+}
+
+/* 16 gave stringToQualifiedNameList a place for soft errors. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_name_list(name) stringToQualifiedNameList(name, NULL)
+#else
+#define es_compat_name_list(name) stringToQualifiedNameList(name)
+#endif
+
+/* 16 renamed it: what a session tells about itself, by number from 1. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_backend_status(number) pgstat_get_local_beentry_by_index(number)
+#else
+#define es_compat_backend_status(number) pgstat_fetch_stat_local_beentry(number)
+#endif
 
 #endif /* ES_COMPAT_H */

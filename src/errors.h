@@ -26,6 +26,9 @@
 /* A token that is no longer its owner's. */
 #define ES_ERRCODE_LEASE_LOST MAKE_SQLSTATE('S', 'E', '0', '0', '5')
 
+/* An inline projection's SQL raised an error. */
+#define ES_ERRCODE_PROJECTION_FAILED MAKE_SQLSTATE('S', 'E', '0', '0', '6')
+
 /* UPDATE, DELETE or TRUNCATE of stored events. */
 #define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 

@@ -12,6 +12,7 @@
 
 #include "catalog.h"
 #include "eventstore.h"
+#include "cordon.h"
 #include "settings.h"
 #include "shared.h"
 #include "transaction.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	es_settings_define();
 	es_catalog_init();
 	es_transaction_init();
+	es_cordon_init();
 	if (is_preloaded)
 	{
 		es_shared_request();

@@ -8,9 +8,14 @@
  *	 entry		eventstore.c	_PG_init
  *	 processes	launcher.c		keeps a worker in each of eventstore.databases
  *				worker.c		announces the head
+ *				runner.c		applies async projections
  *	 verbs		append.c		es_append, es_append_streams, es_assert_version ...
  *				read.c			es_read, es_read_all, es_head ...
  *				notify.c		es_wait, es_channel
+ *				project.c		es_create_projection, es_run_projection ...
+ *				rebuild.c		es_rebuild_projection
+ *				verify.c		es_verify_projection
+ *				as_of.c			es_projection_as_of
  *				immutability.c	the triggers that refuse changes
  *				fetch.c			es_fetch
  *				ack.c			es_ack, es_nack
@@ -25,6 +30,7 @@
  *				share.c			partitions that stand at the same place
  *				subscription.c	the definition of a subscription
  *	 store		store.c			what every form of append comes down to
+ *				inline.c		projections that the append applies
  *				transaction.c	what a transaction that appends owes to others
  *				order.c			the head
  *				inflight.c		appends in flight: publishing and finding them
@@ -38,7 +44,25 @@
  *				guard.c			what sessions tell each other about subscriptions
  *				wake.c			sessions that wait
  *				sql.c			statements in SQL, for what is not worth C
- *				shared.c		shared memory: which database has a worker
+ *				shared.c		shared memory: which database has a worker, its runners
+ *	 projections
+ *				replay.c		the history applied once more, beside the tables
+ *				difference.c	between a table and its copy
+ *				shadow.c		copies of tables
+ *				redirect.c		a handler's SQL, with copies in place of its tables
+ *				cordon.c		keeps a replay away from what is in use
+ *				progress.c		who runs or rebuilds what, for others to see
+ *				readtable.c		the tables of declarations
+ *				run.c			a step of an async projection
+ *				advance.c		applying stored events, from the checkpoint on
+ *				barrier.c		a moment without appends in flight
+ *				apply.c			running a projection's SQL over events
+ *				projection.c	definitions, checkpoints, locks
+ *				declare.c		the SQL that keeps a declared table
+ *				analyze.c		analysis of a projection's query
+ *				parts.c			aggregates taken apart into ones that merge
+ *				callable.c		functions and aggregates that a declaration can use
+ *				pick.c			aggregates es_first, es_last
  *	 values		json.c			events from JSON
  *				event.c			events from arguments and arrays
  *				names.c			names of streams, types, tags; categories
@@ -62,6 +86,13 @@
  *	 append				one call's events for one stream
  *	 in flight			an append whose transaction is still open
  *	 head				position up to which the store is settled
+ *	 projection			SQL that is applied to every event
+ *	 read table			what a projection writes, for others to read
+ *	 replay				a projection's SQL over the history, on copies of its
+ *						tables: to rebuild, to verify, to look into the past
+ *	 declared table		a read table that is kept equal to a query over all
+ *						events; of any other projection the SQL is a handler
+ *	 checkpoint			position up to which a projection has been applied
  *	 exact retry		a call whose every event is stored already
  *	 subscription		a consumer group: each event is worked on by one consumer
  *	 partition			streams that are worked on together; see es_partition
@@ -80,6 +111,9 @@
  *								AccessShare			es_stream_version
  *	 eventstore.events			RowExclusive		append
  *								AccessShare			reads
+ *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops
+ *													an inline projection: so that no append
+ *													is in flight; tried for moments
  *	 their indexes				AccessShare or RowExclusive
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
  *	   order of the names		FOR SHARE			es_assert_version
@@ -91,6 +125,21 @@
  *								AccessShare			es_head and what is built on it
  *	 eventstore.head			AccessShare			the head on standbys
  *								RowExclusive		the worker
+ *	 eventstore.projections		AccessShare			append, where it has to be read anew
+ *								RowExclusive		verbs of projections
+ *	 eventstore.				RowExclusive		append by a projection's SQL
+ *	   projection_appends		AccessShare			es_run_projection and its kin
+ *	 userlock "rebuild"			Exclusive			es_rebuild_projection, es_drop_projection;
+ *													before all others of the projection
+ *	 read tables				AccessShare			replays, from their begin
+ *	 userlock of a projection	Exclusive			its verbs, but es_wait_projection; runners,
+ *													for a batch; es_verify_projection, for a
+ *													moment; es_rebuild_projection, at its end;
+ *													before the lock on eventstore.events
+ *	 read tables				RowExclusive		es_rebuild_projection, at its end
+ *	 read tables and their rows						what the projection's SQL takes, in the
+ *													order of projections' names; rows of
+ *													declared tables in that of their keys
  *	 userlock "waits"			AccessShare			es_wait, while it waits
  *	 userlock "use" of a			AccessShare			es_ack, es_nack, es_release,
  *	   subscription									es_replay_parked; es_fetch for
@@ -108,18 +157,21 @@
  *	   table
  *	 page of the sequence,		moments				append, es_head ...; append takes the
  *	   content lock									userlock under it
- *	 LWLock "eventstore"		moments				workers, launcher, DROP DATABASE
+ *	 LWLock "eventstore"		moments				workers, runners, launcher, DROP DATABASE
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; position.c: the last position; inflight.c: what is published;
  * past.c: known heads; uuid.c: random bytes; plans of statements, where they
- * stand) and, to the end of the transaction, the categories to notify about and
- * the subscriptions whose consumers to wake (transaction.c).
+ * stand; inline.c: the inline projections with their plans, below
+ * CacheMemoryContext; runner.c: what it knows of projections, in
+ * TopMemoryContext) and, to the end of the transaction, the categories to
+ * notify about and the subscriptions whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
- * transaction and subtransaction (transaction.c); if preloaded, shared memory
- * (shared.c) and ProcessUtility (launcher.c).
+ * transaction and subtransaction (transaction.c), ExecutorStart and
+ * ProcessUtility (cordon.c); if preloaded, shared memory (shared.c) and
+ * ProcessUtility once more (launcher.c).
  *
  *-------------------------------------------------------------------------
  */

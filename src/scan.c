@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -41,6 +42,7 @@ es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 	scan->index = es_catalog_open(index, AccessShareLock);
 	scan->slot = table_slot_create(heap, NULL);
 	scan->key_count = 0;
+	scan->wants_entries = false;
 	scan->desc = NULL;
 }
 
@@ -67,6 +69,7 @@ es_scan_begin(EsScan *scan, Snapshot snapshot)
 {
 	es_scan_stop(scan);
 	scan->desc = es_compat_index_beginscan(scan->heap, scan->index, snapshot, scan->key_count);
+	scan->desc->xs_want_itup = scan->wants_entries;
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
@@ -162,6 +165,38 @@ es_scan_next_to_update(EsScan *scan, Size room)
 		if (scan_fetch_roomy(scan, room))
 			return true;
 	return false;
+}
+
+/*
+ * Like es_scan_next, forward, but only tell one of the index's columns, of type
+ * bigint, without looking at rows on pages that are visible to everybody.
+ *
+ * scan: begun with wants_entries.  map: as of es_scan_next_unsettled.
+ */
+bool
+es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value)
+{
+	IndexScanDesc desc = scan->desc;
+	bool is_null;
+
+	for (;;)
+	{
+		ItemPointer tid = index_getnext_tid(desc, ForwardScanDirection);
+		bool is_visible;
+
+		if (tid == NULL)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		is_visible = VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map);
+		if (is_visible)
+			PredicateLockPage(scan->heap, ItemPointerGetBlockNumber(tid), desc->xs_snapshot);
+		else
+			is_visible = index_fetch_heap(desc, scan->slot);
+		if (!is_visible)
+			continue;
+		*value = DatumGetInt64(index_getattr(desc->xs_itup, column, desc->xs_itupdesc, &is_null));
+		return true;
+	}
 }
 
 /* Let go of the index's pages.  What is in scan->slot stays valid. */

@@ -30,6 +30,8 @@ typedef struct EsScan
 	ScanKeyData keys[ES_SCAN_MAX_KEYS];
 	int key_count;
 
+	bool wants_entries; /* set it before es_scan_begin for es_scan_next_entry */
+
 	IndexScanDesc desc; /* NULL until es_scan_begin */
 } EsScan;
 
@@ -40,6 +42,7 @@ extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
 extern bool es_scan_next_to_update(EsScan *scan, Size room);
 extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
+extern bool es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value);
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);
 

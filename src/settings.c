@@ -16,6 +16,7 @@
 
 bool es_guc_notify = true;
 char *es_guc_databases = NULL;
+int es_guc_projection_workers = 2;
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)
@@ -44,5 +45,10 @@ es_settings_define(void)
 							   "A database where the extension is not installed has an idle one.",
 							   &es_guc_databases, "postgres", PGC_SIGHUP, GUC_LIST_INPUT,
 							   settings_check_databases, NULL, NULL);
+	DefineCustomIntVariable(
+		"eventstore.projection_workers",
+		"Processes at the most that apply async projections, in each database that has a worker.",
+		"0: none; es_run_projection does the same from any session. They count towards max_worker_processes.",
+		&es_guc_projection_workers, 2, 0, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

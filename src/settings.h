@@ -10,6 +10,7 @@
 
 extern bool es_guc_notify;
 extern char *es_guc_databases;
+extern int es_guc_projection_workers;
 
 extern void es_settings_define(void);
 

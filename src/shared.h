@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *		Shared memory: which database has a worker, and how to wake it.
+ *		Shared memory: which database has a worker, and how to wake it; its runners.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,5 +23,13 @@ extern void es_shared_end_workers(List *but_in);
 extern void es_shared_hold(Oid database);
 extern void es_shared_unhold(Oid database);
 extern bool es_shared_is_held(Oid database);
+
+extern int es_shared_count_runners(Oid database);
+extern int es_shared_claim_runner(int limit);
+extern void es_shared_release_runner(int number);
+extern bool es_shared_runner_begin(int number);
+extern void es_shared_runner_set_idle(int number, bool is_idle);
+extern bool es_shared_runner_is_idle(int number);
+extern bool es_shared_wake_runner(void);
 
 #endif /* ES_SHARED_H */

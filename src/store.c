@@ -3,7 +3,7 @@
  * store.c
  *		Storing: what every form of append comes down to.
  *
- * es_store_append takes an array of EsAppend and goes in three steps:
+ * es_store_append takes an array of EsAppend and goes in four steps:
  *
  * 1. Each stream's row is moved on, in byte order of the streams' names, so
  *	  that two calls can not wait for each other in a circle.  From then on
@@ -11,10 +11,11 @@
  * 2. What is about to come is published, then positions and versions are
  *	  given out, in the caller's order.
  * 3. The events are inserted, as one statement.
+ * 4. Inline projections are applied to them.
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
- * inflight, names, position, recorder, scan, stream, transaction.
+ * inflight, inline, names, position, recorder, scan, stream, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +33,7 @@
 #include "ids.h"
 #include "names.h"
 #include "inflight.h"
+#include "inline.h"
 #include "position.h"
 #include "recorder.h"
 #include "store.h"
@@ -272,6 +274,7 @@ es_store_append(EsAppend *appends, int append_count, const char *verb)
 	{
 		store_assign_positions(appends, append_count);
 		store_insert(events, in_order, append_count, has_given_ids);
+		es_inline_apply(events, in_order, append_count);
 	}
 	es_position_remember(appends[append_count - 1].last_position);
 

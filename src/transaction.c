@@ -55,6 +55,9 @@ static List *transaction_categories = NIL;
 /* Subscriptions whose consumers wait for the end of this transaction. */
 static List *transaction_subscriptions = NIL;
 
+/* Whether the worker has to look at the projections when it is over. */
+static bool transaction_has_projection = false;
+
 /* How far back to look for a category; NOTIFY drops duplicates by itself. */
 #define TRANSACTION_LOOK_BACK 32
 
@@ -104,6 +107,16 @@ es_transaction_wake_consumers(uint32 key)
 
 	transaction_subscriptions = list_append_unique_int(transaction_subscriptions, (int) key);
 	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * This transaction changes a projection, or just has its lock: when it is over,
+ * there may be something to do for who applies async ones.
+ */
+void
+es_transaction_change_projection(void)
+{
+	transaction_has_projection = true;
 }
 
 /*
@@ -172,6 +185,9 @@ transaction_on_end(XactEvent event, void *arg)
 		default:
 			return;
 	}
+	if (transaction_has_projection)
+		(void) es_shared_wake_worker();
+	transaction_has_projection = false;
 	transaction_categories = NIL;
 	transaction_subscriptions = NIL;
 }

@@ -11,5 +11,6 @@
 extern void es_transaction_init(void);
 extern void es_transaction_append(const text *category);
 extern void es_transaction_wake_consumers(uint32 key);
+extern void es_transaction_change_projection(void);
 
 #endif /* ES_TRANSACTION_H */

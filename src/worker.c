@@ -44,6 +44,7 @@
 #include "compat.h"
 #include "names.h"
 #include "order.h"
+#include "runner.h"
 #include "scan.h"
 #include "settings.h"
 #include "shared.h"
@@ -53,6 +54,9 @@
 /* In milliseconds: how often to look at what nobody tells about ... */
 #define WORKER_LOOK_MS 50    /* prepared transactions in flight */
 #define WORKER_IDLE_MS 10000 /* is the extension there now? */
+
+/* To try again to have async projections applied. */
+#define WORKER_RETRY_MS 1000
 
 /* ... and to save the head, which costs a row version each time. */
 #define WORKER_SAVE_MS 50
@@ -187,6 +191,7 @@ worker_work(void)
 {
 	bool is_told;
 	int64 head = es_order_head(&is_told);
+	long sleep_ms = is_told ? WORKER_IDLE_MS : WORKER_LOOK_MS;
 
 	worker_find_store();
 	worker_tell_head(head);
@@ -199,11 +204,14 @@ worker_work(void)
 		TimestampDifferenceExceeds(worker_saved_at, GetCurrentTimestamp(), WORKER_SAVE_MS))
 		worker_save();
 
+	if (!es_runner_call(head) && sleep_ms > WORKER_RETRY_MS)
+		sleep_ms = WORKER_RETRY_MS;
+
 	if (head > worker_announced)
 		return 0;
 	if (worker_announced > worker_saved)
-		return WORKER_SAVE_MS;
-	return is_told ? WORKER_IDLE_MS : WORKER_LOOK_MS;
+		return Min(sleep_ms, WORKER_SAVE_MS);
+	return sleep_ms;
 }
 
 /* One round, in a transaction; returns as worker_work does. */

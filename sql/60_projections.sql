@@ -1,0 +1,182 @@
+-- Projections: SQL that is applied to every event, and the read tables that come of it.
+
+-- What users made: the definitions, and how far they have come. A running inline projection has been applied to every event; its
+-- position is where the appends took over.
+CREATE TABLE eventstore.projections
+(
+	name                text   COLLATE "C" NOT NULL CONSTRAINT projections_pkey PRIMARY KEY,
+	owner               text   COLLATE "C" NOT NULL,
+	mode                text   COLLATE "C" NOT NULL CONSTRAINT projections_mode_check CHECK (mode IN ('inline', 'async')),
+	query               text   COLLATE "C" NOT NULL,
+	is_declared         boolean            NOT NULL,
+	tables              text[] COLLATE "C" NOT NULL,
+	categories          text[] COLLATE "C",
+	types               text[] COLLATE "C",
+	on_error            text   COLLATE "C" NOT NULL CONSTRAINT projections_on_error_check CHECK (on_error IN ('fail', 'stop', 'skip')),
+	settings            text[] COLLATE "C" NOT NULL,
+	state               text   COLLATE "C" NOT NULL CONSTRAINT projections_state_check CHECK (state IN ('running', 'paused', 'failed')),
+	position            bigint             NOT NULL,
+	events_applied      bigint             NOT NULL,
+	last_error          text   COLLATE "C",
+	last_error_code     text   COLLATE "C",
+	last_error_position bigint,
+	last_error_at       timestamptz
+)
+WITH (fillfactor = 50);
+COMMENT ON TABLE eventstore.projections IS 'One row a projection; written by es_create_projection and its kin only.';
+COMMENT ON COLUMN eventstore.projections.name IS 'Name of the projection, 1 to 63 bytes.';
+COMMENT ON COLUMN eventstore.projections.owner IS 'Name of the role that made it; its SQL runs with the rights of that role.';
+COMMENT ON COLUMN eventstore.projections.mode IS 'inline: applied by the append itself; async: by the worker or es_run_projection.';
+COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given.';
+COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler.';
+COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of the one with its state, if there is one; of a handler''s tables.';
+COMMENT ON COLUMN eventstore.projections.categories IS 'Only events of these categories; null = of all.';
+COMMENT ON COLUMN eventstore.projections.types IS 'Only events of these types; null = of all.';
+COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection; skip: go on behind the event.';
+COMMENT ON COLUMN eventstore.projections.settings IS 'Settings that its SQL runs with, name=value: those of its creation.';
+COMMENT ON COLUMN eventstore.projections.state IS 'running, paused or failed.';
+COMMENT ON COLUMN eventstore.projections.position IS 'The checkpoint: every event up to here is applied, or skipped.';
+COMMENT ON COLUMN eventstore.projections.events_applied IS 'How many events were applied up to the checkpoint.';
+COMMENT ON COLUMN eventstore.projections.last_error IS 'Message of the last error.';
+COMMENT ON COLUMN eventstore.projections.last_error_code IS 'SQLSTATE of the last error.';
+COMMENT ON COLUMN eventstore.projections.last_error_position IS 'Position of the event that the last error came up with.';
+COMMENT ON COLUMN eventstore.projections.last_error_at IS 'When the last error came up.';
+REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
+
+CREATE FUNCTION eventstore.forget_projections() RETURNS trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_forget_projections';
+COMMENT ON FUNCTION eventstore.forget_projections() IS 'Makes every session read the definitions anew.';
+REVOKE ALL ON FUNCTION eventstore.forget_projections() FROM PUBLIC;
+
+-- Not for what changes with every batch.
+CREATE TRIGGER projections_are_cached
+	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state
+	ON eventstore.projections FOR EACH STATEMENT EXECUTE FUNCTION eventstore.forget_projections();
+-- ALWAYS: a change that comes by logical replication has to be noticed, too.
+ALTER TABLE eventstore.projections ENABLE ALWAYS TRIGGER projections_are_cached;
+COMMENT ON TRIGGER projections_are_cached ON eventstore.projections IS 'Sessions keep the definitions; this tells them of a change.';
+
+-- A projection never sees the events that its own SQL has appended: these.
+CREATE TABLE eventstore.projection_appends
+(
+	projection text COLLATE "C" NOT NULL,
+	position   bigint           NOT NULL,
+	CONSTRAINT projection_appends_pkey PRIMARY KEY (projection, position)
+);
+COMMENT ON TABLE eventstore.projection_appends IS 'Events that were appended by a projection''s own SQL: that projection does not see them.';
+COMMENT ON COLUMN eventstore.projection_appends.projection IS 'Name of the projection.';
+COMMENT ON COLUMN eventstore.projection_appends.position IS 'Position of the event.';
+REVOKE ALL ON TABLE eventstore.projection_appends FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_appends', '');
+
+CREATE FUNCTION @extschema@.es_create_projection(name text, query text, mode text DEFAULT 'inline', categories text[] DEFAULT NULL, types text[] DEFAULT NULL,
+												 tables regclass[] DEFAULT NULL, on_error text DEFAULT 'fail') RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_create_projection';
+COMMENT ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text) IS
+	'Makes a projection: a declared table (SELECT ... FROM events ... GROUP BY ...) or a handler, and applies it to every event there is.';
+REVOKE ALL ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_drop_projection(name text, drop_table boolean DEFAULT false) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_drop_projection';
+COMMENT ON FUNCTION @extschema@.es_drop_projection(text, boolean) IS
+	'Drops a projection, and its declared table if asked to.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_projection(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_pause_projection(name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_pause_projection';
+COMMENT ON FUNCTION @extschema@.es_pause_projection(text) IS
+	'Stops applying a projection, until es_resume_projection.';
+REVOKE ALL ON FUNCTION @extschema@.es_pause_projection(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_resume_projection(name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_resume_projection';
+COMMENT ON FUNCTION @extschema@.es_resume_projection(text) IS
+	'Goes on with a projection that is paused or has failed; an inline one is applied to what it has missed first.';
+REVOKE ALL ON FUNCTION @extschema@.es_resume_projection(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_run_projection(name text, max_count bigint DEFAULT NULL) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_run_projection';
+COMMENT ON FUNCTION @extschema@.es_run_projection(text, bigint) IS
+	'Applies an async projection to the events after its checkpoint, at most max_count; returns to how many.';
+REVOKE ALL ON FUNCTION @extschema@.es_run_projection(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_wait_projection(name text, "position" bigint, timeout interval DEFAULT '30 s') RETURNS boolean
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_wait_projection';
+COMMENT ON FUNCTION @extschema@.es_wait_projection(text, bigint, interval) IS
+	'Waits until a projection has been applied to every event up to a position; false on timeout.';
+REVOKE ALL ON FUNCTION @extschema@.es_wait_projection(text, bigint, interval) FROM PUBLIC;
+
+-- The value at the first and at the last position. They have no way to combine: PostgreSQL computes them in one process.
+CREATE FUNCTION eventstore.pick_first(internal, anyelement, bigint) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_first';
+COMMENT ON FUNCTION eventstore.pick_first(internal, anyelement, bigint) IS 'Step of aggregate es_first.';
+REVOKE ALL ON FUNCTION eventstore.pick_first(internal, anyelement, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.pick_last(internal, anyelement, bigint) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_last';
+COMMENT ON FUNCTION eventstore.pick_last(internal, anyelement, bigint) IS 'Step of aggregate es_last.';
+REVOKE ALL ON FUNCTION eventstore.pick_last(internal, anyelement, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.picked(internal, anyelement, bigint) RETURNS anyelement
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_picked';
+COMMENT ON FUNCTION eventstore.picked(internal, anyelement, bigint) IS 'Result of aggregates es_first and es_last.';
+REVOKE ALL ON FUNCTION eventstore.picked(internal, anyelement, bigint) FROM PUBLIC;
+
+CREATE AGGREGATE @extschema@.es_first(value anyelement, "position" bigint)
+	(SFUNC = eventstore.pick_first, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
+COMMENT ON AGGREGATE @extschema@.es_first(anyelement, bigint) IS
+	'The value at the lowest position, null or not.';
+REVOKE ALL ON FUNCTION @extschema@.es_first(anyelement, bigint) FROM PUBLIC;
+
+CREATE AGGREGATE @extschema@.es_last(value anyelement, "position" bigint)
+	(SFUNC = eventstore.pick_last, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
+COMMENT ON AGGREGATE @extschema@.es_last(anyelement, bigint) IS
+	'The value at the highest position, null or not.';
+REVOKE ALL ON FUNCTION @extschema@.es_last(anyelement, bigint) FROM PUBLIC;
+
+-- Events are counted only where a column is asked for that needs it, and not for running inline projections' lag.
+CREATE VIEW eventstore.projection_status AS
+	SELECT p.name, p.mode, CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' ELSE p.state END AS state,
+		   CASE WHEN i.is_applied_by_appends THEN @extschema@.es_head() ELSE p.position END AS position,
+		   CASE WHEN i.is_applied_by_appends THEN 0 ELSE i.behind END AS lag,
+		   CASE WHEN i.is_applied_by_appends OR i.oldest IS NULL THEN 0
+				ELSE greatest(extract(epoch FROM pg_catalog.clock_timestamp() - i.oldest), 0) END AS lag_seconds,
+		   p.last_error, p.last_error_code, p.last_error_position, p.last_error_at,
+		   p.events_applied + CASE WHEN i.is_applied_by_appends THEN i.behind ELSE 0 END AS events_applied,
+		   p.owner,
+		   r.pid AS rebuild_pid, r.events_done AS rebuild_events_done, r.events_total AS rebuild_events_total,
+		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid
+	FROM eventstore.projections p
+	LEFT JOIN (SELECT DISTINCT ON (a.projection) a.* FROM eventstore.find_projection_activity() a WHERE a.activity = 'rebuild') r ON r.projection = p.name
+	CROSS JOIN
+		 LATERAL (SELECT p.mode = 'inline' AND p.state = 'running' AS is_applied_by_appends,
+						 (SELECT count(*) FROM eventstore.events e
+						  WHERE e.position > p.position
+							AND (p.categories IS NULL OR e.category = ANY (p.categories))
+							AND (p.types IS NULL OR e.type = ANY (p.types))
+							AND NOT EXISTS (SELECT FROM eventstore.projection_appends a
+											WHERE a.projection = p.name AND a.position = e.position)) AS behind,
+						 (SELECT e.recorded_at FROM eventstore.events e
+						  WHERE e.position > p.position
+							AND (p.categories IS NULL OR e.category = ANY (p.categories))
+							AND (p.types IS NULL OR e.type = ANY (p.types))
+						  ORDER BY e.position LIMIT 1) AS oldest) i;
+COMMENT ON VIEW eventstore.projection_status IS 'How far each projection is. One row each.';
+COMMENT ON COLUMN eventstore.projection_status.name IS 'Name of the projection.';
+COMMENT ON COLUMN eventstore.projection_status.mode IS 'inline or async.';
+COMMENT ON COLUMN eventstore.projection_status.state IS 'running, paused, failed or rebuilding.';
+COMMENT ON COLUMN eventstore.projection_status.position IS 'It has been applied to every event up to here.';
+COMMENT ON COLUMN eventstore.projection_status.lag IS 'How many events it has not been applied to yet; counting them takes time where they are many.';
+COMMENT ON COLUMN eventstore.projection_status.lag_seconds IS 'Age of the first of those events, in seconds.';
+COMMENT ON COLUMN eventstore.projection_status.last_error IS 'Message of the last error.';
+COMMENT ON COLUMN eventstore.projection_status.last_error_code IS 'SQLSTATE of the last error.';
+COMMENT ON COLUMN eventstore.projection_status.last_error_position IS 'Position of the event that the last error came up with.';
+COMMENT ON COLUMN eventstore.projection_status.last_error_at IS 'When the last error came up.';
+COMMENT ON COLUMN eventstore.projection_status.events_applied IS 'To how many events it has been applied; for inline ones they are counted when this is read.';
+COMMENT ON COLUMN eventstore.projection_status.owner IS 'The role that its SQL runs as.';
+COMMENT ON COLUMN eventstore.projection_status.rebuild_pid IS 'The session that rebuilds it; null = none.';
+COMMENT ON COLUMN eventstore.projection_status.rebuild_events_done IS 'To how many events the rebuild has applied it.';
+COMMENT ON COLUMN eventstore.projection_status.rebuild_events_total IS 'To how many it will, as far as is known.';
+COMMENT ON COLUMN eventstore.projection_status.runner_pid IS 'The process of the worker that is applying it at this moment; null = none.';
+REVOKE ALL ON TABLE eventstore.projection_status FROM PUBLIC;

@@ -1,0 +1,561 @@
+/*-------------------------------------------------------------------------
+ *
+ * difference.c
+ *		The difference between a table and its copy.
+ *
+ * Rows are told apart by the primary key, or by a unique index on columns that
+ * are not null.  A table with neither is compared as a bag of rows, and written
+ * all anew.  Otherwise only what differs is written: so the table stays what it
+ * is, with its indexes, rights, views and foreign keys, and readers go on.
+ *
+ * Values are compared byte by byte where they are written; for a report, as
+ * JSON, so that 1.0 is no other number than 1.00.
+ *
+ * Rows are deleted from the tables that refer to others first, and inserted
+ * there last.
+ *
+ * Memory: the current context.  Locks: RowExclusive on the tables.  Calls:
+ * shadow.  Triggers of the tables run here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_operator.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/memutils.h"
+#include "access/table.h"
+
+#include "compat.h"
+#include "difference.h"
+
+/* A column of the key, and the operator that its index compares by. */
+typedef struct EsDifferenceKey
+{
+	char *column;   /* quoted */
+	char *operator; /* as it stands between two columns */
+} EsDifferenceKey;
+
+/* ----------------------------------------------------------------------
+ * Keys
+ * ----------------------------------------------------------------------
+ */
+
+static bool
+difference_has(const List *names, const char *name)
+{
+	const ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+static char *
+difference_operator(Oid operator)
+{
+	HeapTuple row = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form = (Form_pg_operator) GETSTRUCT(row);
+	char *name = psprintf("OPERATOR(%s.%s)",
+						  quote_identifier(get_namespace_name(form->oprnamespace)),
+						  NameStr(form->oprname));
+
+	ReleaseSysCache(row);
+	return name;
+}
+
+/* Whether an index tells all rows apart, at every moment. */
+static bool
+difference_is_key(Relation table, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	int i;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL || RelationGetIndexExpressions(index) != NIL)
+		return false;
+	for (i = 0; i < form->indnkeyatts; i++)
+		if (!TupleDescAttr(RelationGetDescr(table), form->indkey.values[i] - 1)->attnotnull)
+			return false;
+	return true;
+}
+
+/* The columns of an index; NIL if it is none to tell rows apart by. */
+static List *
+difference_read_key(Relation table, Oid oid, const List *columns)
+{
+	Relation index = index_open(oid, AccessShareLock);
+	List *keys = NIL;
+	int i;
+
+	for (i = 0; difference_is_key(table, index) && i < index->rd_index->indnkeyatts; i++)
+	{
+		AttrNumber number = index->rd_index->indkey.values[i];
+		Oid type = index->rd_opcintype[i];
+		Oid operator= get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
+		EsDifferenceKey *key = palloc(sizeof(EsDifferenceKey));
+		char *name = NameStr(TupleDescAttr(RelationGetDescr(table), number - 1)->attname);
+
+		key->column = pstrdup(quote_identifier(name));
+		if (!OidIsValid(operator) || !difference_has(columns, key->column))
+		{
+			keys = NIL;
+			break;
+		}
+		key->operator= difference_operator(operator);
+		keys = lappend(keys, key);
+	}
+	index_close(index, NoLock);
+	return keys;
+}
+
+static List *
+difference_find_key(Relation table, const List *columns)
+{
+	List *indexes = RelationGetIndexList(table);
+	Oid primary = RelationGetPrimaryKeyIndex(table);
+	List *keys = NIL;
+	ListCell *cell;
+
+	if (OidIsValid(primary))
+		keys = difference_read_key(table, primary, columns);
+	foreach (cell, indexes)
+	{
+		if (keys != NIL)
+			break;
+		keys = difference_read_key(table, lfirst_oid(cell), columns);
+	}
+	return keys;
+}
+
+/* Columns that UPDATE may set: not those that are always made by the system. */
+static List *
+difference_find_updatable(Relation table, List *columns)
+{
+	TupleDesc desc = RelationGetDescr(table);
+	List *result = list_copy(columns);
+	int i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		ListCell *cell;
+
+		if (column->attisdropped || column->attidentity != ATTRIBUTE_IDENTITY_ALWAYS)
+			continue;
+		foreach (cell, result)
+			if (strcmp(lfirst(cell), quote_identifier(NameStr(column->attname))) == 0)
+				result = foreach_delete_current(result, cell);
+	}
+	return result;
+}
+
+/* How a table and its copy are compared. */
+EsDifference *
+es_difference_make(const EsShadow *shadow)
+{
+	EsDifference *difference = palloc(sizeof(EsDifference));
+	Relation table = relation_open(shadow->table, AccessShareLock);
+
+	difference->shadow = shadow;
+	difference->columns = es_shadow_columns(shadow->oid);
+	difference->updatable = difference_find_updatable(table, difference->columns);
+	difference->keys = difference_find_key(table, difference->columns);
+	relation_close(table, NoLock);
+	return difference;
+}
+
+/* ----------------------------------------------------------------------
+ * Pieces of SQL; the table is t, its copy is c
+ * ----------------------------------------------------------------------
+ */
+
+/* The columns, each with a prefix. */
+static char *
+difference_list(const List *columns, const char *prefix)
+{
+	StringInfoData sql;
+	const ListCell *cell;
+
+	initStringInfo(&sql);
+	foreach (cell, columns)
+		appendStringInfo(&sql, "%s%s%s", cell == list_head(columns) ? "" : ", ", prefix,
+						 (char *) lfirst(cell));
+	return sql.data;
+}
+
+/* The columns of the key, for SQL; NULL: there is none. */
+char *
+es_difference_key(const EsDifference *difference)
+{
+	List *columns = NIL;
+	ListCell *cell;
+
+	foreach (cell, difference->keys)
+		columns = lappend(columns, ((EsDifferenceKey *) lfirst(cell))->column);
+	return columns == NIL ? NULL : difference_list(columns, "");
+}
+
+/* Whether rows have the same key. */
+static char *
+difference_match(const EsDifference *difference)
+{
+	StringInfoData sql;
+	const ListCell *cell;
+
+	initStringInfo(&sql);
+	foreach (cell, difference->keys)
+	{
+		const EsDifferenceKey *key = lfirst(cell);
+
+		appendStringInfo(&sql, "%st.%s %s c.%s", cell == list_head(difference->keys) ? "" : " AND ",
+						 key->column, key->operator, key->column);
+	}
+	return sql.data;
+}
+
+/* Whether rows of the same key are different: a value has other bytes. */
+static char *
+difference_differs(const List *columns)
+{
+	return psprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
+					difference_list(columns, "t."), difference_list(columns, "c."));
+}
+
+/* A row as JSON, from "t." or "c.". */
+static char *
+difference_json(const EsDifference *difference, const char *prefix)
+{
+	return psprintf("(SELECT pg_catalog.to_jsonb(x) FROM (SELECT %s) AS x)",
+					difference_list(difference->columns, prefix));
+}
+
+/* ----------------------------------------------------------------------
+ * Making the table like its copy
+ * ----------------------------------------------------------------------
+ */
+
+static uint64
+difference_execute(const char *sql)
+{
+	uint64 count;
+
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	count = SPI_processed;
+	SPI_finish();
+	return count;
+}
+
+/* Delete rows that the copy does not have, or has with other values, too. */
+static void
+difference_delete(const EsDifference *difference, bool deletes_different)
+{
+	const EsShadow *shadow = difference->shadow;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM %s AS t", shadow->table_name);
+	if (difference->keys != NIL)
+		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s AS c WHERE %s", shadow->name,
+						 difference_match(difference));
+	if (difference->keys != NIL && deletes_different)
+		appendStringInfo(&sql, " AND NOT %s", difference_differs(difference->columns));
+	if (difference->keys != NIL)
+		appendStringInfoChar(&sql, ')');
+	(void) difference_execute(sql.data);
+}
+
+static void
+difference_update(const EsDifference *difference)
+{
+	const EsShadow *shadow = difference->shadow;
+	StringInfoData sql;
+	ListCell *cell;
+
+	if (difference->updatable == NIL)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET ", shadow->table_name);
+	foreach (cell, difference->updatable)
+		appendStringInfo(&sql, "%s%s = c.%s", cell == list_head(difference->updatable) ? "" : ", ",
+						 (char *) lfirst(cell), (char *) lfirst(cell));
+	appendStringInfo(&sql, " FROM %s AS c WHERE %s AND %s", shadow->name,
+					 difference_match(difference), difference_differs(difference->updatable));
+	(void) difference_execute(sql.data);
+}
+
+/* Insert rows of the copy that the table does not have. */
+static void
+difference_insert(const EsDifference *difference)
+{
+	const EsShadow *shadow = difference->shadow;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS c",
+					 shadow->table_name, difference_list(difference->columns, ""),
+					 difference_list(difference->columns, "c."), shadow->name);
+	if (difference->keys != NIL)
+		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
+						 shadow->table_name, difference_match(difference));
+	(void) difference_execute(sql.data);
+}
+
+/* Identity columns go on behind the highest value. */
+static void
+difference_move_identity(const EsDifference *difference)
+{
+	const EsShadow *shadow = difference->shadow;
+	Relation table = relation_open(shadow->table, AccessShareLock);
+	int i;
+
+	for (i = 0; i < RelationGetDescr(table)->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table), i);
+		char *name = NameStr(column->attname);
+		char *sequence;
+
+		if (column->attisdropped || column->attidentity == '\0')
+			continue;
+		sequence = psprintf("pg_catalog.pg_get_serial_sequence(%s, %s)::pg_catalog.regclass",
+							quote_literal_cstr(shadow->table_name), quote_literal_cstr(name));
+		(void) difference_execute(
+			psprintf("SELECT pg_catalog.setval(%s, m) FROM (SELECT pg_catalog.max(%s)::pg_catalog.int8 AS m FROM %s) AS x "
+					 "WHERE m > COALESCE(pg_catalog.pg_sequence_last_value(%s), 0)",
+					 sequence, quote_identifier(name), shadow->name, sequence));
+	}
+	relation_close(table, NoLock);
+}
+
+static bool
+difference_is_referenced(Oid table)
+{
+	Relation constraints = table_open(ConstraintRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(constraints, InvalidOid, false, NULL, 0, NULL);
+	bool result = false;
+	HeapTuple row;
+
+	while (!result && (row = systable_getnext(scan)) != NULL)
+		result = ((Form_pg_constraint) GETSTRUCT(row))->contype == CONSTRAINT_FOREIGN &&
+			((Form_pg_constraint) GETSTRUCT(row))->confrelid == table;
+	systable_endscan(scan);
+	table_close(constraints, AccessShareLock);
+	return result;
+}
+
+/*
+ * Update rows that differ.  Where rows exchange values of a unique column, that
+ * fails on the way: then they are deleted, and inserted anew, unless rows of
+ * other tables refer to them.
+ */
+static void
+difference_change(const EsDifference *difference)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool is_done = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		difference_update(difference);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
+			difference_is_referenced(difference->shadow->table))
+			ReThrowError(error);
+		is_done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (!is_done)
+		difference_delete(difference, true);
+}
+
+/* Whether a table has a foreign key to another. */
+static bool
+difference_refers(Oid from, Oid to)
+{
+	Relation rel = relation_open(from, AccessShareLock);
+	ListCell *cell;
+	bool result = false;
+
+	foreach (cell, RelationGetFKeyList(rel))
+		if (((ForeignKeyCacheInfo *) lfirst(cell))->confrelid == to)
+			result = true;
+	relation_close(rel, NoLock);
+	return result;
+}
+
+/* The order in which to insert: a table behind those that it refers to. */
+static List *
+difference_sort(const List *differences)
+{
+	List *left = list_copy(differences);
+	List *result = NIL;
+
+	while (left != NIL)
+	{
+		EsDifference *next = linitial(left);
+		ListCell *a;
+		ListCell *b;
+
+		foreach (a, left)
+		{
+			const EsDifference *candidate = lfirst(a);
+			bool is_free = true;
+
+			foreach (b, left)
+				if (a != b &&
+					difference_refers(candidate->shadow->table,
+									  ((EsDifference *) lfirst(b))->shadow->table))
+					is_free = false;
+			if (is_free)
+			{
+				next = lfirst(a);
+				break;
+			}
+		}
+		/* Of tables that refer to each other, any is first. */
+		left = list_delete_ptr(left, next);
+		result = lappend(result, next);
+	}
+	return result;
+}
+
+/*
+ * Make tables like their copies.  Call it with the settings and the role that
+ * the projection runs with.
+ *
+ * differences: of EsDifference.
+ */
+void
+es_difference_apply(const List *differences)
+{
+	List *sorted = difference_sort(differences);
+	ListCell *cell;
+	int i;
+
+	for (i = list_length(sorted) - 1; i >= 0; i--)
+		difference_delete(list_nth(sorted, i), false);
+	foreach (cell, sorted)
+	{
+		const EsDifference *difference = lfirst(cell);
+
+		if (difference->keys != NIL)
+			difference_change(difference);
+		difference_insert(difference);
+		difference_move_identity(difference);
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * Telling it
+ * ----------------------------------------------------------------------
+ */
+
+/* The key as JSON: of whichever row there is. */
+static char *
+difference_json_key(const EsDifference *difference, bool names_table)
+{
+	StringInfoData sql;
+	const ListCell *cell;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "(SELECT pg_catalog.to_jsonb(x) FROM (SELECT ");
+	foreach (cell, difference->keys)
+	{
+		const char *column = ((EsDifferenceKey *) lfirst(cell))->column;
+
+		appendStringInfo(&sql, "%sCOALESCE(t.%s, c.%s) AS %s",
+						 cell == list_head(difference->keys) ? "" : ", ", column, column, column);
+	}
+	appendStringInfoString(&sql, ") AS x)");
+	if (names_table)
+		return psprintf("pg_catalog.jsonb_build_object(%s, %s)",
+						quote_literal_cstr(difference->shadow->table_name), sql.data);
+	return sql.data;
+}
+
+static char *
+difference_report_keyed(const EsDifference *difference, bool names_table)
+{
+	const EsShadow *shadow = difference->shadow;
+	char *t = difference_json(difference, "t.");
+	char *c = difference_json(difference, "c.");
+
+	return psprintf(
+		"SELECT CASE WHEN t.tableoid IS NULL THEN 'missing' WHEN c.tableoid IS NULL THEN 'extra' ELSE 'different' END, "
+		"%s, CASE WHEN t.tableoid IS NOT NULL THEN %s END, CASE WHEN c.tableoid IS NOT NULL THEN %s END "
+		"FROM %s AS t FULL JOIN %s AS c ON %s "
+		"WHERE CASE WHEN t.tableoid IS NULL OR c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
+		"ORDER BY 2",
+		difference_json_key(difference, names_table), t, c, shadow->table_name, shadow->name,
+		difference_match(difference), difference_differs(difference->columns), t, c);
+}
+
+/* Rows numbered among those that are the same. */
+static char *
+difference_bag(const EsDifference *difference, const char *table)
+{
+	return psprintf("(SELECT r, pg_catalog.row_number() OVER (PARTITION BY r) AS n "
+					"FROM (SELECT pg_catalog.to_jsonb(x) AS r FROM (SELECT %s FROM %s) AS x) AS y)",
+					difference_list(difference->columns, ""), table);
+}
+
+static char *
+difference_report_bag(const EsDifference *difference, bool names_table)
+{
+	const EsShadow *shadow = difference->shadow;
+	char *key = names_table ? psprintf("pg_catalog.jsonb_build_object(%s, NULL)",
+									   quote_literal_cstr(shadow->table_name))
+							: "NULL::pg_catalog.jsonb";
+
+	return psprintf("SELECT CASE WHEN t.r IS NULL THEN 'missing' ELSE 'extra' END, %s, t.r, c.r "
+					"FROM %s AS t FULL JOIN %s AS c ON t.r OPERATOR(pg_catalog.=) c.r AND t.n OPERATOR(pg_catalog.=) c.n "
+					"WHERE t.r IS NULL OR c.r IS NULL ORDER BY 3, 4",
+					key, difference_bag(difference, shadow->table_name),
+					difference_bag(difference, shadow->name));
+}
+
+/*
+ * SELECT of the difference: kind, key, the stored row and the one of the copy.
+ *
+ * names_table: the key says of which table it is.
+ */
+char *
+es_difference_report(const EsDifference *difference, bool names_table)
+{
+	if (difference->keys == NIL)
+		return difference_report_bag(difference, names_table);
+	return difference_report_keyed(difference, names_table);
+}

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * difference.h
+ *		The difference between a table and its copy.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_DIFFERENCE_H
+#define ES_DIFFERENCE_H
+
+#include "shadow.h"
+
+typedef struct EsDifference
+{
+	const EsShadow *shadow;
+	List *columns;   /* of char *: quoted names */
+	List *updatable; /* those of them that UPDATE may set */
+	List *keys;      /* of EsDifferenceKey; NIL: it has none */
+} EsDifference;
+
+extern EsDifference *es_difference_make(const EsShadow *shadow);
+extern char *es_difference_key(const EsDifference *difference);
+extern void es_difference_apply(const List *differences);
+extern char *es_difference_report(const EsDifference *difference, bool names_table);
+
+#endif /* ES_DIFFERENCE_H */

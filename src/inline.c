@@ -1,0 +1,447 @@
+/*-------------------------------------------------------------------------
+ *
+ * inline.c
+ *		Projections that the appending transaction applies.
+ *
+ * Called when the events are in the table.  The running inline projections are
+ * kept in the backend, with their filters and plans, until something is
+ * changed in eventstore.projections; whether one cares for an event is decided
+ * from what the append has in memory.
+ *
+ * A change of the set of running inline projections waits until no append is
+ * in flight (barrier.c), so who appends and has the lock on eventstore.events
+ * knows the right ones.
+ *
+ * A projection's SQL may append.  It does not see those events itself, neither
+ * here nor in a later replay: they are noted.  Others see them, and may append
+ * in turn, up to a depth.
+ *
+ * Memory: the set in a context of its own, below CacheMemoryContext; a batch in
+ * one that ends with it.  Locks: what the projections' SQL takes.  Calls:
+ * apply, catalog, names, projection, scan.  User code runs here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "analyze.h"
+#include "apply.h"
+#include "catalog.h"
+#include "compat.h"
+#include "errors.h"
+#include "inline.h"
+#include "names.h"
+#include "scan.h"
+
+/* A running inline projection. */
+typedef struct InlineEntry
+{
+	EsProjection *projection;
+	EsApplier *applier; /* NULL until it is first applied */
+} InlineEntry;
+
+/* All of them, as of a generation of the catalogue. */
+typedef struct InlineSet
+{
+	MemoryContext context;
+	uint64 generation;
+	int users; /* calls that work with it */
+	int count;
+	InlineEntry *entries; /* in the order of their names */
+} InlineSet;
+
+static InlineSet *inline_set = NULL;
+
+/* An event, as its row is. */
+typedef struct InlineEvent
+{
+	Datum values[Natts_event];
+	bool nulls[Natts_event];
+} InlineEvent;
+
+/* ----------------------------------------------------------------------
+ * The set
+ * ----------------------------------------------------------------------
+ */
+
+static void
+inline_free(InlineSet *set)
+{
+	int i;
+
+	for (i = 0; i < set->count; i++)
+		if (set->entries[i].applier != NULL)
+			es_apply_free(set->entries[i].applier);
+	MemoryContextDelete(set->context);
+}
+
+static InlineSet *
+inline_load(void)
+{
+	uint64 generation = es_catalog_generation();
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "inline projections",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	InlineSet *set = palloc0(sizeof(InlineSet));
+	List *all = es_projection_list();
+	ListCell *cell;
+
+	set->context = context;
+	set->generation = generation;
+	set->entries = palloc0(sizeof(InlineEntry) * Max(list_length(all), 1));
+	foreach (cell, all)
+	{
+		EsProjection *projection = lfirst(cell);
+
+		if (projection->is_inline && projection->state == ES_PROJECTION_RUNNING)
+			set->entries[set->count++].projection = projection;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return set;
+}
+
+/* The running inline projections; release them with inline_release. */
+static pg_noinline InlineSet *
+inline_acquire(void)
+{
+	if (inline_set == NULL || inline_set->generation != es_catalog_generation())
+	{
+		InlineSet *fresh = inline_load();
+
+		if (inline_set != NULL && inline_set->users == 0)
+			inline_free(inline_set);
+		inline_set = fresh;
+	}
+	inline_set->users++;
+	return inline_set;
+}
+
+static void
+inline_release(InlineSet *set)
+{
+	set->users--;
+	if (set->users == 0 && set != inline_set)
+		inline_free(set);
+}
+
+static EsApplier *
+inline_get_applier(InlineSet *set, InlineEntry *entry)
+{
+	MemoryContext caller = MemoryContextSwitchTo(set->context);
+
+	if (entry->applier == NULL)
+		entry->applier = es_apply_make(entry->projection);
+	MemoryContextSwitchTo(caller);
+	return entry->applier;
+}
+
+/* ----------------------------------------------------------------------
+ * Events
+ * ----------------------------------------------------------------------
+ */
+
+static void
+inline_set_pointer(InlineEvent *event, AttrNumber column, const void *value)
+{
+	event->values[column - 1] = PointerGetDatum(value);
+	event->nulls[column - 1] = (value == NULL);
+}
+
+static void
+inline_fill(InlineEvent *event, const EsAppend *append, const EsEvent *given)
+{
+	memset(event->nulls, 0, sizeof(event->nulls));
+	event->values[Anum_events_position - 1] = Int64GetDatum(given->position);
+	event->values[Anum_events_version - 1] = Int64GetDatum(given->version);
+	event->values[Anum_events_recorded_at - 1] = TimestampTzGetDatum(append->recorded_at);
+	inline_set_pointer(event, Anum_events_stream, append->stream);
+	inline_set_pointer(event, Anum_events_category, append->category);
+	inline_set_pointer(event, Anum_events_id, &given->id);
+	inline_set_pointer(event, Anum_events_type, given->type);
+	inline_set_pointer(event, Anum_events_data, given->data);
+	inline_set_pointer(event, Anum_events_metadata, given->metadata);
+	inline_set_pointer(event, Anum_events_tags, given->tags);
+}
+
+/* A trigger may have changed what events say: read what is stored. */
+static void
+inline_fetch(Relation events, InlineEvent *event)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan scan;
+	int i;
+
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ,
+					event->values[Anum_events_position - 1]);
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+	{
+		HeapTuple row = ExecCopySlotHeapTuple(scan.slot);
+
+		for (i = 0; i < Natts_event; i++)
+			event->values[i] = heap_getattr(row, i + 1, RelationGetDescr(events), &event->nulls[i]);
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * The events of a call, in order of position.
+ *
+ * may_differ: what is stored is not what was given.
+ */
+static InlineEvent *
+inline_collect(Relation events, EsAppend *const *appends, int append_count, bool may_differ,
+			   int *count)
+{
+	InlineEvent *result;
+	int i;
+	int j;
+
+	*count = 0;
+	for (i = 0; i < append_count; i++)
+		*count += appends[i]->event_count;
+	result = palloc(sizeof(InlineEvent) * *count);
+	*count = 0;
+	if (may_differ)
+		CommandCounterIncrement();
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			inline_fill(&result[*count], appends[i], &appends[i]->events[j]);
+			if (may_differ)
+				inline_fetch(events, &result[*count]);
+			(*count)++;
+		}
+	}
+	return result;
+}
+
+/* Whether a projection cares for one of the events, as they were given. */
+static bool
+inline_may_care(const EsProjection *projection, EsAppend *const *appends, int append_count)
+{
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		if (!es_projection_has_name(&projection->categories, appends[i]->category))
+			continue;
+		for (j = 0; j < appends[i]->event_count; j++)
+			if (es_projection_has_name(&projection->types, appends[i]->events[j].type))
+				return true;
+	}
+	return false;
+}
+
+/* Whether it cares for an event, as it is stored. */
+static bool
+inline_cares(const EsProjection *projection, const InlineEvent *event)
+{
+	return es_projection_has_name(&projection->categories,
+								  DatumGetTextPP(event->values[Anum_events_category - 1])) &&
+		es_projection_has_name(&projection->types,
+							   DatumGetTextPP(event->values[Anum_events_type - 1]));
+}
+
+/* ----------------------------------------------------------------------
+ * Errors
+ * ----------------------------------------------------------------------
+ */
+
+static const char *
+inline_hint(const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
+		return "If the projection is not needed any more, drop it with es_drop_projection.";
+	return error->hint;
+}
+
+/*
+ * In PG_CATCH: raise the error as SE006.
+ *
+ * first, last: positions of the events that were applied.
+ */
+static void
+inline_rethrow(const EsProjection *projection, int64 first, int64 last, MemoryContext context)
+{
+	ErrorData *error;
+	const char *hint;
+	char *range;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (es_apply_is_passing(error->sqlerrcode) || error->sqlerrcode == ES_ERRCODE_PROJECTION_FAILED)
+		PG_RE_THROW();
+	FlushErrorState();
+	hint = inline_hint(error);
+	range = first == last ? psprintf("%lld", (long long) first)
+						  : psprintf("%lld to %lld", (long long) first, (long long) last);
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_PROJECTION_FAILED),
+			 errmsg("projection \"%s\" failed", projection->name),
+			 errdetail("Projection \"%s\", position %s: %s: %s", projection->name, range,
+					   unpack_sql_state(error->sqlerrcode), error->message),
+			 hint != NULL ? errhint("%s", hint) : 0,
+			 /* Of a declared table it is a statement that its user did not write. */
+			 error->context != NULL && !projection->is_declared ? errcontext("%s", error->context) : 0));
+}
+
+/* ----------------------------------------------------------------------
+ * Applying
+ * ----------------------------------------------------------------------
+ */
+
+static void
+inline_run(EsApplier *applier, InlineEvent **passing, int count)
+{
+	Tuplestorestate *store;
+	TupleDesc desc;
+	int i;
+
+	if (count == 1 && applier->sql[ES_SOURCE_ONE] != NULL)
+	{
+		char nulls[Natts_event];
+
+		for (i = 0; i < Natts_event; i++)
+			nulls[i] = passing[0]->nulls[i] ? 'n' : ' ';
+		es_apply_one(applier, passing[0]->values, nulls);
+		return;
+	}
+	desc = es_analyze_event_desc();
+	store = tuplestore_begin_heap(false, false, work_mem);
+	for (i = 0; i < count; i++)
+		tuplestore_putvalues(store, desc, passing[i]->values, passing[i]->nulls);
+	es_apply_batch(applier, store);
+	tuplestore_end(store);
+}
+
+static void
+inline_apply_entry(InlineSet *set, InlineEntry *entry, InlineEvent *events, int event_count)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
+	int count = 0;
+	int i;
+
+	for (i = 0; i < event_count; i++)
+		if (inline_cares(entry->projection, &events[i]))
+			passing[count++] = &events[i];
+	if (count > 0)
+	{
+		int64 first = DatumGetInt64(passing[0]->values[Anum_events_position - 1]);
+		int64 last = DatumGetInt64(passing[count - 1]->values[Anum_events_position - 1]);
+
+		PG_TRY();
+		{
+			inline_run(inline_get_applier(set, entry), passing, count);
+		}
+		PG_CATCH();
+		{
+			inline_rethrow(entry->projection, first, last, caller);
+		}
+		PG_END_TRY();
+	}
+	pfree(passing);
+}
+
+/* Note what the running projection appends, whatever others do with it. */
+static void
+inline_note(const EsApplyScope *scope, EsAppend *const *appends, int append_count)
+{
+	const EsProjection *projection = scope->applier->projection;
+	int i;
+	int j;
+
+	if (scope->applier->is_replay)
+	{
+		unconstify(EsApplier *, scope->applier)->is_refused = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("projection \"%s\" appends while it is replayed", projection->name),
+				 errhint("What a projection appends is there already. "
+						 "A projection whose SQL appends can not be rebuilt, verified or seen as of the past.")));
+	}
+	if (scope->depth >= ES_APPLY_MAX_DEPTH)
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_PROJECTION_FAILED),
+				 errmsg("projection \"%s\" failed", projection->name),
+				 errdetail("Projections append within each other, %d deep.", scope->depth),
+				 errhint("Two projections that answer each other's events never end; give them filters.")));
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			es_projection_add_append(projection->name, appends[i]->events[j].position);
+}
+
+static bool
+inline_is_running(const EsApplyScope *scope, const EsProjection *projection)
+{
+	return scope != NULL && strcmp(scope->applier->projection->name, projection->name) == 0;
+}
+
+static pg_noinline void
+inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
+{
+	const EsApplyScope *scope = es_apply_current();
+	bool may_differ = events->trigdesc != NULL && events->trigdesc->trig_insert_before_row;
+	InlineEvent *collected = NULL;
+	int count;
+	int i;
+
+	if (scope != NULL)
+		inline_note(scope, appends, append_count);
+	for (i = 0; i < set->count; i++)
+	{
+		const EsProjection *projection = set->entries[i].projection;
+
+		if (!may_differ && !inline_may_care(projection, appends, append_count))
+			continue;
+		if (inline_is_running(scope, projection))
+			continue;
+		if (collected == NULL)
+			collected = inline_collect(events, appends, append_count, may_differ, &count);
+		inline_apply_entry(set, &set->entries[i], collected, count);
+	}
+	if (collected != NULL)
+		pfree(collected);
+}
+
+/*
+ * Apply the running inline projections to the events of a call, which are in
+ * the table.
+ *
+ * events: open, with the lock of who appends.  Raises SE006 where a
+ * projection's SQL raises.
+ */
+void
+es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
+{
+	InlineSet *set = inline_acquire();
+
+	if (set->count == 0 && es_apply_current() == NULL)
+	{
+		inline_release(set);
+		return;
+	}
+	PG_TRY();
+	{
+		inline_apply_set(set, events, appends, append_count);
+	}
+	PG_FINALLY();
+	{
+		inline_release(set);
+	}
+	PG_END_TRY();
+}

@@ -1,0 +1,531 @@
+/*-------------------------------------------------------------------------
+ *
+ * project.c
+ *		The verbs of projections: make, drop, pause, resume, run, wait.
+ *
+ * An inline projection is made, and resumed, in two steps: it is applied to
+ * what is stored, while appends go on; then appends are kept waiting for the
+ * moment that the rest takes, and take over from there.
+ *
+ * Memory: the function call's context.  Locks: the projection's, to the end of
+ * the transaction; for inline ones, at last, barrier.c's.  Calls: advance,
+ * apply, barrier, catalog, order, position, projection, readtable, run.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "advance.h"
+#include "apply.h"
+#include "barrier.h"
+#include "catalog.h"
+#include "compat.h"
+#include "errors.h"
+#include "order.h"
+#include "position.h"
+#include "projection.h"
+#include "readtable.h"
+#include "run.h"
+#include "transaction.h"
+
+PG_FUNCTION_INFO_V1(es_create_projection);
+PG_FUNCTION_INFO_V1(es_drop_projection);
+PG_FUNCTION_INFO_V1(es_pause_projection);
+PG_FUNCTION_INFO_V1(es_resume_projection);
+PG_FUNCTION_INFO_V1(es_run_projection);
+PG_FUNCTION_INFO_V1(es_wait_projection);
+
+/* How often es_wait_projection looks, in milliseconds. */
+#define PROJECT_LOOK_MS 20
+
+/* ----------------------------------------------------------------------
+ * Arguments
+ * ----------------------------------------------------------------------
+ */
+
+static void
+project_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+}
+
+static char *
+project_get_text(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	project_check_not_null(fcinfo, argument, name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* An argument that has to be one of two words; returns whether it is the first. */
+static bool
+project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *first,
+				   const char *second)
+{
+	char *value = project_get_text(fcinfo, argument, name);
+
+	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown %s \"%s\"", name, value),
+				 errhint("It is \"%s\" or \"%s\".", first, second)));
+	return strcmp(value, first) == 0;
+}
+
+static char *
+project_get_name(FunctionCallInfo fcinfo)
+{
+	char *name = project_get_text(fcinfo, 0, "name");
+
+	if (name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection name must not be empty")));
+	if (strlen(name) > ES_MAX_PROJECTION_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("projection name is too long"),
+				 errdetail("It has %zu bytes; the limit is %d.", strlen(name), ES_MAX_PROJECTION_BYTES)));
+	return name;
+}
+
+/* Elements of an array argument without nulls; at least one. */
+static Datum *
+project_get_array(FunctionCallInfo fcinfo, int argument, const char *name, int *count)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(argument);
+	Oid type = ARR_ELEMTYPE(array);
+	bool *nulls;
+	Datum *elements;
+	int16 length;
+	bool by_value;
+	char align;
+	int i;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	if (ARR_NDIM(array) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a one-dimensional array with at least one element", name),
+				 errhint("NULL stands for no restriction.")));
+	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, count);
+	for (i = 0; i < *count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name)));
+	return elements;
+}
+
+static void
+project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFilter *filter)
+{
+	Datum *elements;
+	int i;
+
+	if (PG_ARGISNULL(argument))
+		return;
+	elements = project_get_array(fcinfo, argument, name, &filter->count);
+	filter->is_on = true;
+	filter->names = palloc(sizeof(text *) * filter->count);
+	for (i = 0; i < filter->count; i++)
+		filter->names[i] = DatumGetTextPP(elements[i]);
+}
+
+/* What an existing projection's verbs begin with. */
+static EsProjection *
+project_get(FunctionCallInfo fcinfo, const char *verb)
+{
+	char *name = project_get_name(fcinfo);
+
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
+	es_transaction_change_projection();
+	es_projection_lock(name);
+	return es_projection_get(name);
+}
+
+/* ----------------------------------------------------------------------
+ * Applying
+ * ----------------------------------------------------------------------
+ */
+
+/* Raise SE006 where an inline projection can't be applied to what is stored. */
+static void
+project_advance_inline(EsProjection *projection, EsApplier *applier, int64 upto)
+{
+	EsProjectionError error;
+
+	(void) es_advance(projection, applier, upto, PG_INT64_MAX, &error);
+	if (error.code != 0)
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_PROJECTION_FAILED),
+				 errmsg("projection \"%s\" failed", projection->name),
+				 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
+						   (long long) error.position, unpack_sql_state(error.code), error.message)));
+}
+
+/*
+ * Apply an inline projection to what is stored, and let appends take over.
+ *
+ * Its SQL may append, and others answer that; as long as it has not taken over,
+ * such answers are more for it to be applied to.
+ */
+static void
+project_start_inline(EsProjection *projection, EsApplier *applier)
+{
+	int64 last;
+	int rounds = 0;
+
+	project_advance_inline(projection, applier, es_order_head(NULL));
+	last = es_barrier_raise();
+	while (projection->position < last)
+	{
+		if (++rounds > ES_APPLY_MAX_DEPTH)
+			ereport(ERROR,
+					(errcode(ES_ERRCODE_PROJECTION_FAILED),
+					 errmsg("projection \"%s\" failed", projection->name),
+					 errdetail("Projections answer each other's events, %d times.", rounds - 1),
+					 errhint("Two projections that answer each other's events never end; give them filters.")));
+		project_advance_inline(projection, applier, last);
+		last = es_position_given_out(false);
+	}
+	projection->state = ES_PROJECTION_RUNNING;
+}
+
+/* Appends do not apply an inline projection from now on. */
+static void
+project_stop_inline(EsProjection *projection)
+{
+	int64 last = es_barrier_raise();
+
+	projection->events_applied += es_advance_count(projection, projection->position, last);
+	projection->position = last;
+}
+
+static bool
+project_is_applied_by_appends(const EsProjection *projection)
+{
+	return projection->is_inline && projection->state == ES_PROJECTION_RUNNING;
+}
+
+/* ----------------------------------------------------------------------
+ * Making
+ * ----------------------------------------------------------------------
+ */
+
+/* The schemas of search_path, temporary ones last: see apply.c. */
+static char *
+project_search_path(void)
+{
+	List *schemas = fetch_search_path(false);
+	StringInfoData path;
+	ListCell *cell;
+
+	initStringInfo(&path);
+	foreach (cell, schemas)
+	{
+		char *schema = get_namespace_name(lfirst_oid(cell));
+
+		if (schema != NULL && !isAnyTempNamespace(lfirst_oid(cell)))
+			appendStringInfo(&path, "%s, ", quote_identifier(schema));
+	}
+	appendStringInfoString(&path, "pg_temp");
+	return path.data;
+}
+
+/* The settings of this moment that a projection's SQL will run with. */
+static List *
+project_settings(void)
+{
+	static const char *const names[] = {"TimeZone",        "DateStyle",
+										"IntervalStyle",   "extra_float_digits",
+										"bytea_output",    "standard_conforming_strings",
+										"backslash_quote", "transform_null_equals",
+										"array_nulls",     "xmlbinary",
+										"xmloption",       "lc_monetary",
+										"lc_numeric",      "lc_time"};
+	List *settings = list_make1(psprintf("search_path=%s", project_search_path()));
+	int i;
+
+	for (i = 0; i < lengthof(names); i++)
+		settings = lappend(settings,
+						   psprintf("%s=%s", names[i], GetConfigOption(names[i], false, false)));
+	return settings;
+}
+
+/* The tables of a handler, as the user named them. */
+static List *
+project_get_tables(FunctionCallInfo fcinfo, int argument)
+{
+	List *result = NIL;
+	Datum *elements;
+	int count;
+	int i;
+
+	if (PG_ARGISNULL(argument))
+		return NIL;
+	elements = project_get_array(fcinfo, argument, "tables", &count);
+	for (i = 0; i < count; i++)
+		result = lappend(result, es_readtable_check(DatumGetObjectId(elements[i])));
+	return result;
+}
+
+static EsProjection *
+project_read_arguments(FunctionCallInfo fcinfo)
+{
+	EsProjection *projection = palloc0(sizeof(EsProjection));
+
+	projection->name = project_get_name(fcinfo);
+	projection->query = project_get_text(fcinfo, 1, "query");
+	projection->is_inline = project_get_choice(fcinfo, 2, "mode", "inline", "async");
+	project_get_filter(fcinfo, 3, "categories", &projection->categories);
+	project_get_filter(fcinfo, 4, "types", &projection->types);
+	projection->tables = project_get_tables(fcinfo, 5);
+	if (strcmp(project_get_text(fcinfo, 6, "on_error"), "fail") != 0)
+	{
+		projection->skips_errors = project_get_choice(fcinfo, 6, "on_error", "skip", "stop");
+		if (projection->is_inline)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("on_error of an inline projection must be \"fail\""),
+					 errdetail("Its error is the append's.")));
+	}
+	projection->owner = GetUserNameFromId(GetUserId(), false);
+	projection->settings = project_settings();
+	return projection;
+}
+
+/*
+ * es_create_projection(name text, query text, mode text = 'inline',
+ *						categories text[] = NULL, types text[] = NULL,
+ *						tables regclass[] = NULL, on_error text = 'fail') -> void
+ */
+Datum
+es_create_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_read_arguments(fcinfo);
+	EsApplier *applier;
+
+	PreventCommandIfReadOnly("es_create_projection()");
+	PreventCommandIfParallelMode("es_create_projection()");
+	es_transaction_change_projection();
+	es_projection_lock(projection->name);
+	if (es_projection_find(projection->name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("projection \"%s\" already exists", projection->name)));
+
+	es_readtable_make(projection);
+	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;
+	projection->saved_state = projection->state;
+	es_projection_insert(projection);
+	if (projection->is_inline)
+	{
+		applier = es_apply_make(projection);
+		project_start_inline(projection, applier);
+		es_projection_save(projection, NULL);
+		es_apply_free(applier);
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * es_drop_projection(name text, drop_table boolean = false) -> void
+ */
+Datum
+es_drop_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection;
+
+	/* A rebuild has locks on the tables, and would wait for the projection's. */
+	(void) es_projection_lock_rebuild(project_get_name(fcinfo), true);
+	projection = project_get(fcinfo, "es_drop_projection()");
+	project_check_not_null(fcinfo, 1, "drop_table");
+	es_projection_check_owner(projection);
+	if (PG_GETARG_BOOL(1) && !projection->is_declared)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection \"%s\" has no table of its own", projection->name),
+				 errhint("The tables that a handler writes are yours to drop.")));
+	if (project_is_applied_by_appends(projection))
+		(void) es_barrier_raise();
+	es_projection_delete(projection->name);
+	es_readtable_drop(projection, PG_GETARG_BOOL(1));
+	PG_RETURN_VOID();
+}
+
+/* ----------------------------------------------------------------------
+ * Pausing and running
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * es_pause_projection(name text) -> void
+ */
+Datum
+es_pause_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_get(fcinfo, "es_pause_projection()");
+
+	es_projection_check_owner(projection);
+	if (projection->state == ES_PROJECTION_PAUSED)
+		PG_RETURN_VOID();
+	if (project_is_applied_by_appends(projection))
+		project_stop_inline(projection);
+	projection->state = ES_PROJECTION_PAUSED;
+	es_projection_save(projection, NULL);
+	PG_RETURN_VOID();
+}
+
+/*
+ * es_resume_projection(name text) -> void
+ */
+Datum
+es_resume_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
+	EsApplier *applier;
+
+	es_projection_check_owner(projection);
+	if (projection->state == ES_PROJECTION_RUNNING)
+		PG_RETURN_VOID();
+	if (projection->is_inline)
+	{
+		applier = es_apply_make(projection);
+		project_start_inline(projection, applier);
+		es_apply_free(applier);
+	}
+	projection->state = ES_PROJECTION_RUNNING;
+	es_projection_save(projection, NULL);
+	PG_RETURN_VOID();
+}
+
+/* Returns whether an async projection is running; tells why not. */
+static bool
+project_may_run(const EsProjection *projection)
+{
+	if (projection->state == ES_PROJECTION_RUNNING)
+		return !projection->is_inline;
+	if (projection->state == ES_PROJECTION_FAILED)
+		ereport(WARNING,
+				(errmsg("projection \"%s\" has failed", projection->name),
+				 errhint("See eventstore.projection_status; es_resume_projection tries again.")));
+	else
+		ereport(NOTICE,
+				(errmsg("projection \"%s\" is paused", projection->name),
+				 errhint("es_resume_projection goes on with it.")));
+	return false;
+}
+
+/*
+ * es_run_projection(name text, max_count bigint = NULL) -> bigint
+ */
+Datum
+es_run_projection(PG_FUNCTION_ARGS)
+{
+	int64 max_count = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	EsProjection *projection;
+
+	if (max_count < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_count must not be negative")));
+	projection = project_get(fcinfo, "es_run_projection()");
+	if (!project_may_run(projection))
+		PG_RETURN_INT64(0);
+	PG_RETURN_INT64(es_run_async(projection, max_count));
+}
+
+/* ----------------------------------------------------------------------
+ * Waiting
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Whether the next statement sees what a projection made of every event up to a
+ * position.
+ */
+static bool
+project_has_reached(const char *name, int64 position)
+{
+	EsProjection *projection = es_projection_get_visible(name);
+	EsView view;
+
+	if (!project_is_applied_by_appends(projection))
+		return projection->position >= position;
+	/* What this session appends itself, it sees already. */
+	if (!IsolationUsesXactSnapshot())
+		return es_order_head_after_commit() >= position;
+	es_order_begin_view(&view);
+	es_order_end_view(&view);
+	return view.head >= position;
+}
+
+static TimestampTz
+project_deadline(FunctionCallInfo fcinfo, int argument)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+																TimestampTzGetDatum(now),
+																PG_GETARG_DATUM(argument)));
+
+	if (until < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative")));
+	return until;
+}
+
+/*
+ * es_wait_projection(name text, position bigint, timeout interval = '30 s') -> boolean
+ */
+Datum
+es_wait_projection(PG_FUNCTION_ARGS)
+{
+	char *name = project_get_name(fcinfo);
+	TimestampTz until;
+	int64 position;
+
+	project_check_not_null(fcinfo, 1, "position");
+	project_check_not_null(fcinfo, 2, "timeout");
+	position = PG_GETARG_INT64(1);
+	if (position < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("position must not be negative")));
+	until = project_deadline(fcinfo, 2);
+	while (!project_has_reached(name, position))
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		/* Above READ COMMITTED, what the next statement sees does not change. */
+		if (ms <= 0 || IsolationUsesXactSnapshot())
+			PG_RETURN_BOOL(false);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(ms, PROJECT_LOOK_MS), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_BOOL(true);
+}

@@ -1,0 +1,245 @@
+/*-------------------------------------------------------------------------
+ *
+ * shadow.c
+ *		Copies of a projection's tables, for a replay.
+ *
+ * They are temporary tables, so that they vanish with the transaction and a
+ * crash leaves no file behind.  For a handler they have the same names as the
+ * tables, and pg_temp stands first in the search_path of a replay: so its SQL,
+ * and functions that it calls, find the copy by the name without a schema.
+ *
+ * Whatever a transaction updates, it can not clean up itself: a row that is
+ * updated again and again leaves a chain of dead versions, which is walked
+ * through each time.  So a copy is written anew when it has grown by a factor;
+ * the cost of that is in proportion to the growth.
+ *
+ * They are made as the projection's owner, who needs the right to make
+ * temporary tables in the database.
+ *
+ * Memory: the current context.  Locks: AccessShare on the tables, to the end of
+ * the transaction.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "shadow.h"
+
+/* A copy is tidied up when it has this many blocks, and has grown this much. */
+#define SHADOW_MIN_BLOCKS 64
+#define SHADOW_GROWTH     3
+
+/* A name for a temporary table that the session has not used yet. */
+char *
+es_shadow_next_name(void)
+{
+	static uint32 last = 0;
+
+	return psprintf("pg_temp.es_copy_%u", ++last);
+}
+
+/*
+ * Run a command as a role; returns how many rows it has returned or written.
+ *
+ * security_flags: SECURITY_RESTRICTED_OPERATION where expressions of the tables
+ * are evaluated; temporary tables can't be made so.
+ */
+static uint64
+shadow_execute(Oid role, int security_flags, const char *sql)
+{
+	Oid user;
+	int security;
+	int level = NewGUCNestLevel();
+	uint64 count;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(role, security | SECURITY_LOCAL_USERID_CHANGE | security_flags);
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	count = SPI_processed;
+	SPI_finish();
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(false, level);
+	CommandCounterIncrement();
+	return count;
+}
+
+/* Raises 42P01 if there is none of this name. */
+static Oid
+shadow_find(const char *name)
+{
+	List *names = es_compat_name_list(name);
+
+	return RangeVarGetRelid(makeRangeVarFromNameList(names), AccessShareLock, false);
+}
+
+/*
+ * Check that a handler's names mean in this session what they mean in others:
+ * temporary tables of the session come first in a replay.
+ *
+ * tables: qualified names.
+ */
+void
+es_shadow_check_names(const List *tables)
+{
+	const ListCell *a;
+	const ListCell *b;
+
+	foreach (a, tables)
+		foreach (b, tables)
+			if (a != b &&
+				strcmp(get_rel_name(shadow_find(lfirst(a))),
+					   get_rel_name(shadow_find(lfirst(b)))) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("tables %s and %s of a projection have the same name",
+								(char *) lfirst(a), (char *) lfirst(b)),
+						 errdetail("In a replay, copies stand for them, in one schema.")));
+	if (shadow_execute(BOOTSTRAP_SUPERUSERID, SECURITY_RESTRICTED_OPERATION,
+					   "SELECT FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_class AS c USING (relname) "
+					   "WHERE t.relnamespace = pg_catalog.pg_my_temp_schema() AND t.relkind IN ('r', 'v', 'S', 'p', 'f', 'c') "
+					   "AND c.relpersistence <> 't' LIMIT 1") > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a temporary table of this session has the name of another table"),
+				 errdetail("The projection's SQL could mean the wrong one in a replay."),
+				 errhint("Drop the temporary table, or use another session.")));
+}
+
+/*
+ * Make a copy, empty.
+ *
+ * name: of the copy; create: the command that makes it.
+ */
+EsShadow *
+es_shadow_make(Oid owner, char *table_name, char *name, const char *create)
+{
+	EsShadow *shadow = palloc0(sizeof(EsShadow));
+
+	shadow->owner = owner;
+	shadow->table_name = table_name;
+	shadow->table = shadow_find(table_name);
+	(void) shadow_execute(owner, 0, create);
+	shadow->name = name;
+	shadow->oid = shadow_find(name);
+	return shadow;
+}
+
+/* Make a copy, empty, with the table's own name, and columns and indexes like its. */
+EsShadow *
+es_shadow_make_like(Oid owner, char *table_name)
+{
+	char *name = psprintf("pg_temp.%s", quote_identifier(get_rel_name(shadow_find(table_name))));
+
+	return es_shadow_make(owner, table_name, name,
+						  psprintf("CREATE TEMPORARY TABLE %s (LIKE %s INCLUDING ALL)", name,
+								   table_name));
+}
+
+/*
+ * The columns of a table that can be written: a list of quoted names.
+ */
+List *
+es_shadow_columns(Oid table)
+{
+	Relation rel = relation_open(table, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	List *result = NIL;
+	int i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (!column->attisdropped && column->attgenerated == '\0')
+			result = lappend(result, pstrdup(quote_identifier(NameStr(column->attname))));
+	}
+	relation_close(rel, NoLock);
+	return result;
+}
+
+static BlockNumber
+shadow_size(const EsShadow *shadow)
+{
+	Relation rel = relation_open(shadow->oid, AccessShareLock);
+	BlockNumber size = RelationGetNumberOfBlocks(rel);
+
+	relation_close(rel, NoLock);
+	return size;
+}
+
+/* Rows as they are, without the versions that no one sees any more. */
+static void
+shadow_rewrite(const EsShadow *shadow)
+{
+	char *other = es_shadow_next_name();
+	StringInfoData columns;
+	ListCell *cell;
+	List *names = es_shadow_columns(shadow->oid);
+
+	initStringInfo(&columns);
+	foreach (cell, names)
+		appendStringInfo(&columns, "%s%s", cell == list_head(names) ? "" : ", ",
+						 (char *) lfirst(cell));
+	(void) shadow_execute(shadow->owner, 0,
+						  psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s", other,
+								   columns.data, shadow->name));
+	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+						  psprintf("TRUNCATE %s", shadow->name));
+	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+						  psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
+								   shadow->name, columns.data, columns.data, other));
+	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+						  psprintf("DROP TABLE %s", other));
+}
+
+/*
+ * Call it from time to time: writes a copy anew that has grown, and gathers
+ * statistics, without which plans that were made for an empty table stay.
+ */
+void
+es_shadow_tidy(EsShadow *shadow)
+{
+	BlockNumber size = shadow_size(shadow);
+
+	if (size < SHADOW_MIN_BLOCKS || size / SHADOW_GROWTH < shadow->size)
+		return;
+	shadow_rewrite(shadow);
+	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+						  psprintf("ANALYZE %s", shadow->name));
+	shadow->size = shadow_size(shadow);
+}
+
+void
+es_shadow_drop(EsShadow *shadow)
+{
+	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+						  psprintf("DROP TABLE %s", shadow->name));
+}
+
+/* Let a role read a copy. */
+void
+es_shadow_grant(const EsShadow *shadow, Oid role)
+{
+	if (role != shadow->owner)
+		(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							  psprintf("GRANT SELECT ON %s TO %s", shadow->name,
+									   quote_identifier(GetUserNameFromId(role, false))));
+}

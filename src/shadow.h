@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * shadow.h
+ *		Copies of a projection's tables, for a replay.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SHADOW_H
+#define ES_SHADOW_H
+
+#include "nodes/pg_list.h"
+#include "storage/block.h"
+
+/* A temporary table that a replay works on in place of a table. */
+typedef struct EsShadow
+{
+	Oid owner;        /* of both, or at least a role that may write both */
+	Oid table;        /* what it stands for */
+	char *table_name; /* qualified, quoted */
+	Oid oid;
+	char *name;       /* qualified, quoted */
+	BlockNumber size; /* when it was tidied up last */
+} EsShadow;
+
+extern char *es_shadow_next_name(void);
+extern void es_shadow_check_names(const List *tables);
+extern EsShadow *es_shadow_make(Oid owner, char *table_name, char *name, const char *create);
+extern EsShadow *es_shadow_make_like(Oid owner, char *table_name);
+extern void es_shadow_tidy(EsShadow *shadow);
+extern void es_shadow_drop(EsShadow *shadow);
+extern void es_shadow_grant(const EsShadow *shadow, Oid role);
+extern List *es_shadow_columns(Oid table);
+
+#endif /* ES_SHADOW_H */

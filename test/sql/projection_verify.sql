@@ -1,0 +1,151 @@
+-- es_verify_projection tells what is wrong with a projection's tables; es_projection_as_of makes a table of what they were.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS eventstore CASCADE;
+CREATE EXTENSION eventstore;
+DROP ROLE IF EXISTS regress_es_alice, regress_es_bob, regress_es_member;
+RESET client_min_messages;
+\set VERBOSITY terse
+CREATE SCHEMA test_verify;
+SET search_path = test_verify, public;
+SELECT max(es_append('a-' || i % 3, -1, CASE WHEN i % 5 = 0 THEN 'Out' ELSE 'In' END, jsonb_build_object('n', i))) FROM generate_series(1, 30) i;
+
+SELECT es_create_projection('totals', 'SELECT stream, count(*) AS n, sum((data->>''n'')::numeric) AS total, avg((data->>''n'')::int) AS mean FROM events GROUP BY stream');
+SELECT es_create_projection('types', 'SELECT type, count(*) AS n FROM events GROUP BY type', 'async');
+CREATE TABLE heads (stream text PRIMARY KEY, version bigint);
+CREATE TABLE lines (stream text, n int);
+SELECT es_create_projection('heads', $$
+	WITH l AS (INSERT INTO lines SELECT stream, (data->>'n')::int FROM events)
+	INSERT INTO heads SELECT stream, max(version) FROM events GROUP BY stream ON CONFLICT (stream) DO UPDATE SET version = excluded.version
+	$$, tables => '{heads, lines}');
+
+-- Right
+SELECT * FROM es_verify_projection('totals');
+SELECT * FROM es_verify_projection('types');
+SELECT * FROM es_verify_projection('heads');
+SELECT es_run_projection('types', 7);
+SELECT * FROM es_verify_projection('types');
+SELECT es_pause_projection('totals');
+SELECT es_append('a-1', -1, 'In', '{"n": 100}');
+SELECT * FROM es_verify_projection('totals');
+SELECT es_resume_projection('totals');
+-- What the transaction has done itself counts.
+BEGIN;
+SELECT es_append('a-2', -1, 'In', '{"n": 100}');
+SELECT * FROM es_verify_projection('totals');
+SELECT * FROM es_verify_projection('heads');
+ROLLBACK;
+-- Numbers that are written in another way are right.
+UPDATE totals SET total = total + 0.000;
+SELECT * FROM es_verify_projection('totals');
+-- Wrong
+UPDATE totals SET n = n + 1 WHERE stream = 'a-0';
+DELETE FROM totals WHERE stream = 'a-1';
+INSERT INTO totals VALUES ('x', NULL);
+SELECT * FROM es_verify_projection('totals');
+UPDATE types SET n = n - 1;
+SELECT * FROM es_verify_projection('types');
+DELETE FROM heads WHERE stream = 'a-2';
+UPDATE lines SET n = -1 WHERE n = 3;
+INSERT INTO lines VALUES ('a-1', 4);
+SELECT * FROM es_verify_projection('heads');
+SELECT count(*) AS left_behind FROM pg_class WHERE relnamespace = pg_my_temp_schema();
+
+-- As of a position, of a time, of both, of now
+SELECT recorded_at AS at FROM eventstore.events WHERE position = 12 \gset
+SELECT es_projection_as_of('totals', 'at_12', 12);
+TABLE at_12 ORDER BY stream;
+SELECT es_projection_as_of('totals', 'at_time', at => :'at');
+SELECT * FROM at_time EXCEPT SELECT * FROM at_12;
+SELECT es_projection_as_of('totals', 'at_both', 9, :'at'), es_projection_as_of('totals', 'at_both_2', 20, :'at'), es_projection_as_of('totals', 'now');
+TABLE at_both ORDER BY stream;
+SELECT * FROM es_verify_projection('totals') v WHERE NOT EXISTS (SELECT FROM now WHERE to_jsonb(now) = expected);
+SELECT es_projection_as_of('totals', 'nothing', 0), es_projection_as_of('totals', 'never', at => '-infinity'), es_projection_as_of('totals', 'ever', 1000000, 'infinity'),
+	   es_projection_as_of('totals', 'long_ago', at => '2000-01-01 00:00+00');
+SELECT count(*) FROM nothing;
+SELECT * FROM ever EXCEPT SELECT * FROM now;
+SELECT es_projection_as_of('types', 'types_12', 12), es_projection_as_of('heads', 'test_verify."Heads"', 12, 'infinity'), es_projection_as_of('heads', 'time_12', at => :'at');
+TABLE types_12 ORDER BY type;
+TABLE "Heads" ORDER BY stream;
+SELECT count(*), sum(n) FROM "Heads_lines";
+SELECT count(*), sum(n) FROM time_12_lines;
+SELECT conrelid::regclass, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('at_12'::regclass, '"Heads"'::regclass, '"Heads_lines"'::regclass) ORDER BY 1;
+SELECT es_projection_as_of('totals', 'pg_temp.mine', 5);
+SELECT count(*) FROM mine;
+DROP TABLE mine;
+-- at every isolation level
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT count(*) FROM eventstore.events;
+SELECT es_projection_as_of('totals', 'serializable'), es_projection_as_of('heads', 'serializable_heads');
+SELECT * FROM serializable EXCEPT SELECT * FROM now;
+ROLLBACK;
+-- The live tables are not touched.
+SELECT count(*) FROM es_verify_projection('totals');
+
+-- Refused
+SELECT es_projection_as_of('totals', 'at_12', 5);
+SELECT es_projection_as_of('heads', 'at_13');
+CREATE TABLE at_14_lines ();
+SELECT es_projection_as_of('heads', 'at_14');
+SELECT es_projection_as_of('totals', 'nowhere.t');
+SELECT es_projection_as_of('totals', '');
+SELECT es_projection_as_of('totals', 'a b');
+SELECT es_projection_as_of('totals', NULL);
+SELECT es_projection_as_of(NULL, 't');
+SELECT es_projection_as_of('nothing', 't');
+SELECT es_projection_as_of('totals', 't', -1);
+SELECT es_projection_as_of('totals', repeat('x', 64));
+SELECT es_projection_as_of('heads', repeat('x', 60));
+SELECT * FROM es_verify_projection(NULL);
+SELECT * FROM es_verify_projection('nothing');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM es_verify_projection('totals');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT * FROM es_verify_projection('totals');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT es_projection_as_of('totals', 't');
+ROLLBACK;
+
+-- Whose: the owner, a member of it, and who owns the store. The caller owns the new table, and no code of the owner runs as the caller.
+CREATE ROLE regress_es_alice;
+CREATE ROLE regress_es_bob;
+CREATE ROLE regress_es_member IN ROLE regress_es_alice;
+SELECT es_grant('regress_es_alice', 'admin'), es_grant('regress_es_bob', 'admin'), es_grant('regress_es_member', 'admin');
+GRANT ALL ON SCHEMA test_verify TO regress_es_alice, regress_es_member;
+SET ROLE regress_es_alice;
+CREATE TABLE who (role text DEFAULT current_user);
+CREATE FUNCTION is_safe(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN IF current_user <> 'regress_es_alice' THEN RAISE 'run as %', current_user; END IF; RETURN true; END $$;
+CREATE TABLE alices (stream text PRIMARY KEY CHECK (is_safe(stream)), n int);
+SELECT es_create_projection('alices', 'INSERT INTO alices SELECT stream, 1 FROM events WHERE version = 1', 'async', tables => '{alices}');
+SELECT es_run_projection('alices');
+DELETE FROM alices WHERE stream = 'a-1';
+CREATE FUNCTION on_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO test_verify.who DEFAULT VALUES; RETURN NULL; END';
+CREATE TRIGGER on_change AFTER INSERT ON alices FOR EACH ROW EXECUTE FUNCTION on_change();
+SET ROLE regress_es_bob;
+SELECT es_rebuild_projection('alices');
+SELECT * FROM es_verify_projection('alices');
+SELECT es_projection_as_of('alices', 'bobs');
+SET ROLE regress_es_member;
+SELECT * FROM es_verify_projection('alices');
+SELECT es_projection_as_of('alices', 'members');
+TABLE members ORDER BY stream;
+SELECT es_rebuild_projection('alices');
+SELECT * FROM es_verify_projection('alices');
+RESET ROLE;
+SELECT es_projection_as_of('alices', 'owners'), es_rebuild_projection('alices');
+TABLE owners ORDER BY stream;
+TABLE who;
+SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('members', 'owners') ORDER BY 1;
+-- Without the right to make temporary tables
+REVOKE TEMPORARY ON DATABASE :DBNAME FROM PUBLIC;
+SELECT * FROM es_verify_projection('alices');
+GRANT TEMPORARY ON DATABASE :DBNAME TO PUBLIC;
+-- Not from where the caller is somebody else
+CREATE FUNCTION verify_by_index(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM public.es_verify_projection(''totals''); RETURN $1; END';
+CREATE INDEX ON lines (verify_by_index(stream));
+
+SET client_min_messages = warning;
+DROP EXTENSION eventstore CASCADE;
+DROP SCHEMA test_verify CASCADE;
+DROP ROLE regress_es_alice, regress_es_bob, regress_es_member;
