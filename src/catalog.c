@@ -44,6 +44,9 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_RETRIES] = "subscription_retries",
 	 [ES_RETRIES_PKEY] = "subscription_retries_pkey",
 	 [ES_RETRIES_ACTIVE] = "subscription_retries_active_idx",
+	 [ES_EVENT] = "event",
+	 [ES_SNAPSHOTS] = "snapshots",
+	 [ES_SNAPSHOTS_PKEY] = "snapshots_pkey",
 	 [ES_PROJECTIONS] = "projections",
 	 [ES_PROJECTIONS_PKEY] = "projections_pkey",
 	 [ES_PROJECTION_APPENDS] = "projection_appends",
@@ -122,6 +125,13 @@ es_catalog_oid(EsRelation which)
 				 errhint("The extension \"eventstore\" is not installed in this database, or damaged.")));
 	catalog_oids[which] = oid;
 	return oid;
+}
+
+/* The type eventstore.event. */
+Oid
+es_catalog_event_type(void)
+{
+	return get_rel_type_id(es_catalog_oid(ES_EVENT));
 }
 
 /*

@@ -35,6 +35,9 @@ typedef enum EsRelation
 	ES_RETRIES,
 	ES_RETRIES_PKEY,   /* (subscription, position) */
 	ES_RETRIES_ACTIVE, /* the same, those that are due or blocking */
+	ES_EVENT,          /* the type */
+	ES_SNAPSHOTS,
+	ES_SNAPSHOTS_PKEY, /* (stream, schema_version) */
 	ES_PROJECTIONS,
 	ES_PROJECTIONS_PKEY, /* (name) */
 	ES_PROJECTION_APPENDS,
@@ -109,6 +112,13 @@ typedef enum EsRelation
 #define Anum_retries_delivered_attempts 12
 #define Anum_retries_reason             13
 
+/* Columns of eventstore.snapshots. */
+#define Anum_snapshots_stream         1
+#define Anum_snapshots_schema_version 2
+#define Anum_snapshots_version        3
+#define Anum_snapshots_position       4
+#define Anum_snapshots_state          5
+#define Anum_snapshots_saved_at       6
 /* Columns of eventstore.projections. */
 #define Anum_projections_name           1
 #define Anum_projections_owner          2
@@ -133,6 +143,7 @@ typedef enum EsRelation
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);
 extern Oid es_catalog_oid(EsRelation which);
+extern Oid es_catalog_event_type(void);
 extern uint64 es_catalog_generation(void);
 extern Relation es_catalog_open(EsRelation which, LOCKMODE lockmode);
 

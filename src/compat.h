@@ -16,6 +16,7 @@
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "storage/lock.h"
@@ -119,13 +120,18 @@ typedef bool EsUpdateIndexes;
 #if PG_VERSION_NUM >= 160000
 #define es_compat_database_privilege(oid, role, mode) \
 	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#define es_compat_may_execute(oid, role) \
+	object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)
 #else
 #define es_compat_database_privilege(oid, role, mode) pg_database_aclcheck(oid, role, mode)
+#define es_compat_may_execute(oid, role)              pg_proc_aclcheck(oid, role, ACL_EXECUTE)
 #endif
 
 /* ... and one of ownership. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
+#define es_compat_may_execute(oid, role) \
+	object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)
 #else
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif

@@ -11,6 +11,8 @@
  *				runner.c		applies async projections
  *	 verbs		append.c		es_append, es_append_streams, es_assert_version ...
  *				read.c			es_read, es_read_all, es_head ...
+ *				state.c			es_load, es_snapshot, es_save_snapshot
+ *				fold.c			es_fold
  *				notify.c		es_wait, es_channel
  *				project.c		es_create_projection, es_run_projection ...
  *				rebuild.c		es_rebuild_projection
@@ -102,6 +104,9 @@
  *	 lease				time for which a consumer that does not call is not replaced
  *	 run				the events after the checkpoint, without retries
  *	 retry				an event that is out of the run: due, parked or skipped
+ *	 state				what the events of a stream amount to
+ *	 snapshot			a state that is kept, with the version it is of: a cache
+ *	 reducer			function (state, event) -> state
  *
  * Locks, in the order in which they are taken.  Unless said, they are held to
  * the end of the transaction; the deadlock detector knows them all:
@@ -110,10 +115,13 @@
  *	 eventstore.streams			RowExclusive		append, es_assert_version
  *								AccessShare			es_stream_version
  *	 eventstore.events			RowExclusive		append
- *								AccessShare			reads
+ *								AccessShare			reads, es_load, es_fold, es_save_snapshot
  *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops
  *													an inline projection: so that no append
  *													is in flight; tried for moments
+ *	 eventstore.snapshots		AccessShare			es_load, es_snapshot
+ *								RowExclusive		es_save_snapshot
+ *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot
  *	 their indexes				AccessShare or RowExclusive
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
  *	   order of the names		FOR SHARE			es_assert_version

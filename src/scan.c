@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -215,6 +216,19 @@ es_scan_close(EsScan *scan)
 	es_scan_stop(scan);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	relation_close(scan->index, NoLock);
+}
+
+/*
+ * The row of eventstore.events in scan->slot as a value of eventstore.event.
+ *
+ * desc: of the type.  Returns a composite value in the current context, with
+ * nothing left out of line.
+ */
+Datum
+es_scan_event(const EsScan *scan, TupleDesc desc)
+{
+	slot_getsomeattrs(scan->slot, Natts_event);
+	return HeapTupleGetDatum(heap_form_tuple(desc, scan->slot->tts_values, scan->slot->tts_isnull));
 }
 
 /*

@@ -46,6 +46,8 @@ extern bool es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);
 
+extern Datum es_scan_event(const EsScan *scan, TupleDesc desc);
+
 extern Snapshot es_scan_snapshot(SnapshotData *copy);
 
 #endif /* ES_SCAN_H */

@@ -24,6 +24,8 @@ sql($node, <<"SQL");
 	SELECT es_append('odd-3', 0, 'Big', jsonb_build_object('text', repeat('long ', 100000)));
 	SELECT es_append('many-' || i % 7, -1, 'Counted', jsonb_build_object('i', i)) FROM generate_series(1, 2000) i;
 	SELECT es_assert_version('asserted-1', 0);
+	SELECT es_save_snapshot('retried-1', 1, '{"seen": ["First"]}');
+	SELECT es_save_snapshot('many-1', 200, '200', 7);
 	SELECT es_append('gone-1', 0, 'Opened', '{}');
 	UPDATE eventstore.streams SET tombstoned = true WHERE stream = 'gone-1';
 SQL
@@ -33,6 +35,7 @@ is(sqlstate($node, q{BEGIN; SELECT es_append('lost-1', 0, 'Lost', '{}'); SELECT 
 my $store = <<'SQL';
 	SELECT * FROM eventstore.events ORDER BY position;
 	SELECT * FROM eventstore.streams ORDER BY stream;
+	SELECT * FROM eventstore.snapshots ORDER BY stream, schema_version;
 	SELECT last_value, is_called FROM eventstore.positions;
 SQL
 my $rights = <<'SQL';
@@ -64,6 +67,7 @@ sub is_same_store
 	is($ask->(q{SELECT es_append('retried-1', 2, 'Third', '{}')}), '3', "$how: a stream goes on at its version");
 	cmp_ok($ask->(q{SELECT position FROM es_last_event('retried-1')}), '>', $last_position, "$how: and above all positions");
 	is($ask->(q{SELECT es_head() = position FROM es_last_event('retried-1')}), 't', "$how: which is where the head is then");
+	is($ask->(q{SELECT l.version, l.state, e.version, e.type FROM es_load('retried-1') l, unnest(l.events) e}), qq(1|{"seen": ["First"]}|2|Second\n1|{"seen": ["First"]}|3|Third), "$how: a snapshot counts");
 	is($code->($_), 'SE007', "$how: $_ is refused")
 	  for "UPDATE eventstore.events SET type = 'x'", 'DELETE FROM eventstore.events', 'TRUNCATE eventstore.events';
 	is($ask->(q{SET ROLE reader; SELECT version FROM es_last_event('retried-1')}), '3', "$how: a reader reads");

@@ -11,6 +11,7 @@ use Test::More;
 my $primary = new_node('primary', "shared_preload_libraries = 'eventstore'", 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby_feedback = on');
 my $append = sub { sql($primary, "SELECT es_append('$_[0]', -1, 'Appended', '{}')") };
 $append->('a-1') for 1 .. 3;
+sql($primary, q{CREATE FUNCTION counting(state jsonb, event eventstore.event) RETURNS jsonb LANGUAGE plpgsql AS 'BEGIN RETURN jsonb_build_object(''count'', event.version); END'});
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
@@ -92,7 +93,12 @@ becomes($primary, 'SELECT position = es_head() FROM eventstore.head', 't', 'a ne
 is(sqlstate($standby, $_), '25006', "$_ is refused") for q{SELECT es_append('a-1', -1, 'A', '{}')},
   q{SELECT es_append('a-1', -1, '[{"type": "A"}]')}, q{SELECT es_append('a-1', -1, ARRAY['A'], ARRAY['1']::jsonb[])},
   q{SELECT * FROM es_append_streams('[{"stream": "a-1", "expected_version": -1, "events": {"type": "A"}}]')},
-  q{SELECT es_assert_version('a-1', -1)}, q{SELECT es_assert_version('new-1', 0)}, q{SELECT es_grant('pg_monitor', 'read')};
+  q{SELECT es_assert_version('a-1', -1)}, q{SELECT es_assert_version('new-1', 0)},
+  q{SELECT es_save_snapshot('a-1', 1, '1')}, q{SELECT es_grant('pg_monitor', 'read')};
+sql($primary, q{SELECT es_save_snapshot('a-1', 2, '{"count": 2}')});
+$replayed->();
+is(sql($standby, q{SELECT l.version, l.state, cardinality(l.events) + 2 = es_stream_version('a-1'), s.version FROM es_load('a-1') l, es_snapshot('a-1') s}), '2|{"count": 2}|t|2', 'a snapshot there');
+is(sql($standby, q{SELECT (es_fold('a-1', 'counting(jsonb, eventstore.event)') ->> 'count')::bigint = es_stream_version('a-1')}), 't', 'a fold there');
 is(sqlstate($standby, $_), '', "$_ is not") for q{SELECT es_channel('a')}, 'SELECT * FROM eventstore.grants', q{SELECT * FROM es_stream_as_of('a-1', now())};
 
 # Promotion, with one append prepared and one open.
