@@ -30,7 +30,7 @@ export MAKEFLAGS= # what a calling make was told is not meant for the ones below
 bench_build() {
 	[ -z "${BENCH_BUILT:-}" ] || return 0
 	"$root/test/packages" bench
-	make -s -C "$root" all bench/client.bin bench/follow.bin
+	make -s -C "$root" all bench/client.bin bench/follow.bin bench/subscribe.bin
 	make -s -C "$root" install >/dev/null
 	export BENCH_BUILT=1
 }
