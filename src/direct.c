@@ -108,8 +108,38 @@ direct_describe_index(Relation index, IndexInfo *info)
 	info->ii_Context = CurrentMemoryContext;
 }
 
+/* Columns of the rows, as they were before the table took them over. */
+typedef struct DirectRows
+{
+	Datum *values;
+	bool *nulls;
+	int column_count;
+} DirectRows;
+
+/*
+ * Keep what stands in slots: a table turns a slot into a row of its own form,
+ * and to take its columns apart again costs more than to remember them.
+ */
 static void
-direct_insert_keys(Relation index, Relation table, TupleTableSlot **slots, int slot_count)
+direct_keep_rows(DirectRows *rows, TupleTableSlot **slots, int slot_count)
+{
+	int count = slots[0]->tts_tupleDescriptor->natts;
+	int i;
+
+	rows->column_count = count;
+	rows->values = palloc(sizeof(Datum) * count * slot_count);
+	rows->nulls = palloc(sizeof(bool) * count * slot_count);
+	for (i = 0; i < slot_count; i++)
+	{
+		Assert(slots[i]->tts_nvalid == count);
+		memcpy(rows->values + i * count, slots[i]->tts_values, sizeof(Datum) * count);
+		memcpy(rows->nulls + i * count, slots[i]->tts_isnull, sizeof(bool) * count);
+	}
+}
+
+static void
+direct_insert_keys(Relation index, Relation table, const DirectRows *rows, TupleTableSlot **slots,
+				   int slot_count)
 {
 	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum values[INDEX_MAX_KEYS];
@@ -122,12 +152,12 @@ direct_insert_keys(Relation index, Relation table, TupleTableSlot **slots, int s
 	direct_describe_index(index, &info);
 	for (i = 0; i < slot_count; i++)
 	{
-		const TupleTableSlot *slot = slots[i];
+		int row = i * rows->column_count;
 
 		for (column = 0; column < info.ii_NumIndexAttrs; column++)
 		{
-			values[column] = slot->tts_values[info.ii_IndexAttrNumbers[column] - 1];
-			nulls[column] = slot->tts_isnull[info.ii_IndexAttrNumbers[column] - 1];
+			values[column] = rows->values[row + info.ii_IndexAttrNumbers[column] - 1];
+			nulls[column] = rows->nulls[row + info.ii_IndexAttrNumbers[column] - 1];
 		}
 		(void) index_insert(index, values, nulls, &slots[i]->tts_tid, table, check, false, &info);
 	}
@@ -136,20 +166,23 @@ direct_insert_keys(Relation index, Relation table, TupleTableSlot **slots, int s
 /*
  * Insert rows, as part of the current command.
  *
- * slots: virtual ones; so their values stay where they are.
+ * slots: of the table's own kind, filled as virtual ones are; what their
+ * values point to stays where it is.
  */
 void
 es_direct_insert(EsDirect *direct, TupleTableSlot **slots, int slot_count)
 {
 	CommandId cid = GetCurrentCommandId(true);
+	DirectRows rows;
 	int i;
 
+	direct_keep_rows(&rows, slots, slot_count);
 	if (slot_count == 1)
 		table_tuple_insert(direct->table, slots[0], cid, 0, NULL);
 	else
 		table_multi_insert(direct->table, slots, slot_count, cid, 0, NULL);
 	for (i = 0; i < direct->index_count; i++)
-		direct_insert_keys(direct->indexes[i], direct->table, slots, slot_count);
+		direct_insert_keys(direct->indexes[i], direct->table, &rows, slots, slot_count);
 }
 
 void

@@ -374,7 +374,7 @@ recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_
 		desc = CreateTupleDescCopy(desc);
 	}
 	for (i = 0; i < slot_limit; i++)
-		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+		slots[i] = MakeSingleTupleTableSlot(desc, table_slot_callbacks(direct->table));
 
 	for (i = 0; i < append_count; i++)
 	{

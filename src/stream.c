@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -303,12 +304,15 @@ stream_update(EsStream *stream, TupleTableSlot *row)
 	return false;
 }
 
-/* The row as it will be; drop it after use. */
+/*
+ * The row as it will be; drop it after use.  It is a slot of the table's own
+ * kind: of a virtual one, the table would copy each value twice.
+ */
 static TupleTableSlot *
 stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 {
 	TupleDesc desc = RelationGetDescr(stream->rel);
-	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	TupleTableSlot *row = table_slot_create(stream->rel, NULL);
 
 	if (stream->exists)
 	{
