@@ -30,7 +30,7 @@ CREATE TABLE eventstore.streams
 	recorded_at timestamptz      NOT NULL,
 	tombstoned  boolean          NOT NULL DEFAULT false
 )
-WITH (fillfactor = 80);
+WITH (fillfactor = 65);
 COMMENT ON TABLE eventstore.streams IS 'One row a stream: where it is. Written by es_append and its kin only.';
 COMMENT ON COLUMN eventstore.streams.stream IS 'Name of the stream, 1 to 512 bytes, compared byte by byte.';
 COMMENT ON COLUMN eventstore.streams.version IS 'Version of the last event; 0 = no event yet (the row then comes from es_assert_version).';
