@@ -59,7 +59,7 @@ COMMENT ON COLUMN eventstore.subscription_shares.consumer IS 'Who works on it; n
 COMMENT ON COLUMN eventstore.subscription_shares.partitions IS 'A bit for each partition of the subscription.';
 COMMENT ON COLUMN eventstore.subscription_shares.checkpoint IS 'Every matching event up to this position is done, or has a row in subscription_retries.';
 COMMENT ON COLUMN eventstore.subscription_shares.attempts IS 'Pairs of a position and a number: up to there, events after the checkpoint were delivered so many times.';
-COMMENT ON COLUMN eventstore.subscription_shares.retried IS 'Pairs of a retry and a number: it was delivered so many times; counts in place of the retry''s own number.';
+COMMENT ON COLUMN eventstore.subscription_shares.retried IS 'Pairs of a retry and a number: it was delivered so many times; counts in place of the retry''s own number. Negative: not by the last delivery.';
 COMMENT ON COLUMN eventstore.subscription_shares.token IS 'Token of the last delivery; 0 = none.';
 COMMENT ON COLUMN eventstore.subscription_shares.delivered IS 'Last position that was delivered under the token.';
 COMMENT ON COLUMN eventstore.subscription_shares.acked IS 'Position up to which that was acknowledged.';

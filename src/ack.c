@@ -8,7 +8,7 @@
  * has taken them before, the token is refused.
  *
  * Memory: the function call's context.  Locks: see above.  Calls: arguments,
- * deliver, guard, names, owner, partition, retry, share, subscription,
+ * deliver, division, guard, names, owner, partition, retry, share, subscription,
  * transaction.
  *
  *-------------------------------------------------------------------------
@@ -25,6 +25,7 @@
 #include "arguments.h"
 #include "compat.h"
 #include "deliver.h"
+#include "division.h"
 #include "errors.h"
 #include "guard.h"
 #include "names.h"
@@ -180,6 +181,8 @@ ack_begin(AckState *ack)
 static void
 ack_end(AckState *ack)
 {
+	/* Rather here than in a fetch: an ack is near the end of its transaction. */
+	(void) es_division_go_on(&ack->subscription);
 	es_guard_leave(ack->subscription.key);
 	es_transaction_wake_consumers(ack->subscription.key);
 }
@@ -196,17 +199,29 @@ ack_is_delivered(const AckState *ack, const EsRetry *retry)
 	const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
 
 	return share != NULL && retry->due != DT_NOEND && retry->position > share->acked &&
-		retry->position <= share->delivered &&
-		es_share_find_count(share->retried, retry->number, -1) > retry->attempts;
+		retry->position <= share->delivered && es_deliver_has_retry(share, retry);
 }
 
-/* Up to where the events of a retry's stream are out of the run. */
+/* Where a share is when everything up to a position is acknowledged. */
 static int64
-ack_limit(const AckState *ack, const EsRetry *retry)
+ack_checkpoint_at(const EsShare *share, int64 position)
+{
+	int64 checkpoint = position >= share->delivered ? share->scanned
+													: Min(position, share->scanned);
+
+	return Max(share->checkpoint, checkpoint);
+}
+
+/* acked: up to where the call acknowledges; 0: it does not. */
+static EsRetryReach
+ack_reach(const AckState *ack, const EsRetry *retry, int64 acked)
 {
 	const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+	EsRetryReach reach = {.checkpoint = share->checkpoint, .passed = es_share_passed(share)};
 
-	return Max(share->checkpoint, share->scanned);
+	if (acked > share->acked)
+		reach.checkpoint = ack_checkpoint_at(share, acked);
+	return reach;
 }
 
 /* The rows of events that are done, up to the position. */
@@ -223,7 +238,7 @@ ack_resolve_retries(AckState *ack)
 		if (share == NULL)
 			continue;
 		if (retry->position <= ack->position && ack_is_delivered(ack, retry))
-			es_retry_resolve(&ack->subscription, retry, ack_limit(ack, retry));
+			es_retry_resolve(&ack->subscription, retry, ack_reach(ack, retry, ack->position));
 	}
 }
 
@@ -260,15 +275,41 @@ ack_advance(AckState *ack, int64 position)
 		{
 			es_guard_settle(share->number);
 			share->acked = position;
-			es_share_advance(share,
-							 position >= share->delivered ? share->scanned
-														  : Min(position, share->scanned));
+			es_share_advance(share, ack_checkpoint_at(share, position));
 			if (position >= share->delivered)
 				share->retried.count = 0;
 		}
 		share->lease_end = es_subscription_lease_end(&ack->subscription, ack->now);
 		es_share_update(&ack->subscription, share);
 	}
+}
+
+/* Whether anything that was delivered under the token is still to be settled. */
+static bool
+ack_has_more(const AckState *ack)
+{
+	const EsShare *share = &ack->mine.items[0];
+	int i;
+
+	for (i = 0; i < ack->retries.count; i++)
+		if (ack_is_delivered(ack, &ack->retries.items[i]))
+			return true;
+	return es_deliver_has_more(&ack->delivery, share->acked, Min(share->delivered, share->scanned));
+}
+
+/* If that was the last of them, the delivery is done. */
+static void
+ack_finish(AckState *ack)
+{
+	const EsShare *share = &ack->mine.items[0];
+	int64 after = share->checkpoint;
+	int i;
+
+	for (i = 1; i < ack->mine.count; i++)
+		after = Min(after, ack->mine.items[i].checkpoint);
+	ack->retries = es_retry_load(&ack->subscription, after);
+	ack_advance(ack, ack_has_more(ack) ? share->acked : share->delivered);
+	ack_forget_skipped(ack);
 }
 
 /*
@@ -295,6 +336,9 @@ es_ack(PG_FUNCTION_ARGS)
 	ack_resolve_retries(&ack);
 	ack_advance(&ack, ack.position);
 	ack_forget_skipped(&ack);
+	/* What comes after may have been skipped. */
+	if (ack.retries.count > 0 && ack.mine.items[0].acked < ack.mine.items[0].delivered)
+		ack_finish(&ack);
 	ack_end(&ack);
 	PG_RETURN_VOID();
 }
@@ -308,7 +352,6 @@ es_ack(PG_FUNCTION_ARGS)
 static void
 ack_nack_event(AckState *ack, EsRetry *event)
 {
-	const EsShare *share = es_deliver_share_of(&ack->mine, event->partition);
 	bool is_used_up = event->attempts > ack->subscription.max_retries;
 
 	event->is_parked = ack->action == ACK_PARK || (ack->action == ACK_RETRY && is_used_up);
@@ -316,8 +359,6 @@ ack_nack_event(AckState *ack, EsRetry *event)
 		event->due = ack->due;
 	event->is_blocking = event->is_parked ? ack->subscription.parks_block
 										  : ack->action == ACK_RETRY;
-	event->delivered_to = Min(share->delivered, share->scanned);
-	event->delivered_attempts = event->attempts;
 	es_retry_insert(&ack->subscription, event, ack->reason);
 }
 
@@ -328,9 +369,9 @@ ack_nack_retry(AckState *ack, const EsRetry *retry)
 	int attempts = es_deliver_attempts(share, retry);
 
 	if (ack->action == ACK_SKIP)
-		es_retry_resolve(&ack->subscription, retry, ack_limit(ack, retry));
+		es_retry_resolve(&ack->subscription, retry, ack_reach(ack, retry, 0));
 	else if (ack->action == ACK_PARK || attempts > ack->subscription.max_retries)
-		es_retry_park(&ack->subscription, retry, attempts, ack->reason, ack_limit(ack, retry));
+		es_retry_park(&ack->subscription, retry, attempts, ack->reason, ack_reach(ack, retry, 0));
 	else
 		es_retry_again(&ack->subscription, retry, attempts, ack->due, ack->reason);
 }
@@ -368,34 +409,6 @@ ack_nack(AckState *ack)
 						(long long) ack->position, (long long) ack->token),
 				 errdetail("It was not delivered under it, is settled already, or waits for an "
 						   "earlier event of its stream.")));
-}
-
-/* Whether anything that was delivered under the token is still to be settled. */
-static bool
-ack_has_more(const AckState *ack)
-{
-	const EsShare *share = &ack->mine.items[0];
-	int i;
-
-	for (i = 0; i < ack->retries.count; i++)
-		if (ack_is_delivered(ack, &ack->retries.items[i]))
-			return true;
-	return es_deliver_has_more(&ack->delivery, share->acked, Min(share->delivered, share->scanned));
-}
-
-/* If that was the last of them, the delivery is done. */
-static void
-ack_finish(AckState *ack)
-{
-	const EsShare *share = &ack->mine.items[0];
-	int64 after = share->checkpoint;
-	int i;
-
-	for (i = 1; i < ack->mine.count; i++)
-		after = Min(after, ack->mine.items[i].checkpoint);
-	ack->retries = es_retry_load(&ack->subscription, after);
-	ack_advance(ack, ack_has_more(ack) ? share->acked : share->delivered);
-	ack_forget_skipped(ack);
 }
 
 static AckAction

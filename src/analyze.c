@@ -131,6 +131,8 @@ analyze_check_functions(Node *node, void *context)
 	if (IsA(node, SubLink))
 		es_parts_refuse(errdetail("It has a subquery in an expression, whose result may change."),
 						errhint(ES_PARTS_HANDLER_HINT));
+	if (IsA(node, GroupingFunc))
+		es_parts_refuse(errdetail("It has GROUPING."));
 	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
 		es_parts_refuse(errdetail("It depends on when, or by whom, it is run."),
 						errhint("Use the event's own columns, such as recorded_at or metadata."));
@@ -371,7 +373,7 @@ analyze_write_rows(EsPartsState *state)
 	foreach (cell, state->arguments)
 		analyze_add_target(query, lfirst(cell), psprintf("a%d", foreach_current_index(cell) + 1));
 	if (state->analysis->needs_position)
-		analyze_add_target(query, es_parts_find_position(state->query), "position");
+		analyze_add_target(query, state->position, "position");
 	(void) query_tree_walker(query, analyze_name_events, &level, QTW_EXAMINE_RTES_BEFORE);
 	return pg_get_querydef(query, false);
 }
@@ -412,7 +414,7 @@ analyze_write_output(EsPartsState *state, List *expressions)
 static void
 analyze_declaration(Query *query, EsAnalysis *analysis)
 {
-	EsPartsState state = {query, analysis, NIL, NIL};
+	EsPartsState state = {.query = query, .analysis = analysis};
 	List *expressions = NIL;
 	ListCell *cell;
 

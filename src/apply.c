@@ -35,7 +35,6 @@
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
-#include "utils/pg_locale.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
 #include "utils/xml.h"

@@ -19,7 +19,7 @@
 typedef struct EsApplySettings
 {
 	const void *timezone;
-	int numbers[11];
+	int numbers[12]; /* an even count: no padding, so that they compare as bytes */
 	char locales[3][NAMEDATALEN];
 } EsApplySettings;
 
@@ -52,7 +52,7 @@ typedef struct EsApplyScope
 	int guc_level;
 } EsApplyScope;
 
-/* How deep projections may append within each other. */
+/* How many times projections may answer each other's events. */
 #define ES_APPLY_MAX_DEPTH 32
 
 extern EsApplier *es_apply_make(const EsProjection *projection);

@@ -61,6 +61,8 @@ static const char *const callable_settled[] = {
 	"date_out",
 	"date_part",
 	"date_trunc",
+	"enum_in",
+	"enum_out",
 	"extract",
 	"float4out",
 	"float8out",

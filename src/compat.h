@@ -82,6 +82,11 @@ typedef bool EsUpdateIndexes;
 #define es_compat_set_locator(record, rel) ((record)->node = (rel)->rd_node)
 #endif
 
+/* 18's pg_locale.h wants ICU's headers, which the server's packages do not bring. */
+extern PGDLLIMPORT char *locale_monetary;
+extern PGDLLIMPORT char *locale_numeric;
+extern PGDLLIMPORT char *locale_time;
+
 /* 18 added instrumentation to index_beginscan. */
 #if PG_VERSION_NUM >= 180000
 #define es_compat_index_beginscan(heap, index, snapshot, nkeys) \
@@ -130,8 +135,6 @@ typedef bool EsUpdateIndexes;
 /* ... and one of ownership. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
-#define es_compat_may_execute(oid, role) \
-	object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)
 #else
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
@@ -212,6 +215,13 @@ es_compat_is_ordering(Oid operator, bool * is_descending)
 #define es_compat_name_list(name) stringToQualifiedNameList(name, NULL)
 #else
 #define es_compat_name_list(name) stringToQualifiedNameList(name)
+#endif
+
+/* 18 asks whether a deferrable one will do. */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define es_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
 /* 16 renamed it: what a session tells about itself, by number from 1. */

@@ -78,7 +78,16 @@ deliver_owners(const EsDelivery *delivery)
 int
 es_deliver_attempts(const EsShare *share, const EsRetry *retry)
 {
-	return (int) es_share_find_count(share->retried, retry->number, retry->attempts);
+	int64 before = es_share_find_count(share->retried, -retry->number, retry->attempts);
+
+	return (int) es_share_find_count(share->retried, retry->number, before);
+}
+
+/* Whether it was by the last delivery of its share. */
+bool
+es_deliver_has_retry(const EsShare *share, const EsRetry *retry)
+{
+	return es_share_find_count(share->retried, retry->number, -1) >= 0;
 }
 
 /* ----------------------------------------------------------------------
@@ -158,6 +167,7 @@ deliver_is_in_run(DeliverRun *run)
 static EsRetry
 deliver_make_retry(const DeliverRun *run)
 {
+	const EsShare *share = run->owners[run->partition];
 	TupleTableSlot *slot = run->scan.slot;
 	EsRetry retry = {0};
 	bool is_null;
@@ -168,6 +178,8 @@ deliver_make_retry(const DeliverRun *run)
 	retry.version = DatumGetInt64(slot_getattr(slot, Anum_events_version, &is_null));
 	retry.attempts = run->attempts;
 	retry.due = DT_NOEND;
+	retry.delivered_to = es_share_passed(share);
+	retry.delivered_attempts = es_share_attempts_at(share, run->position + 1);
 	retry.partition = run->partition;
 	return retry;
 }
@@ -190,22 +202,30 @@ deliver_give_up(EsDelivery *delivery, const EsRetry *retry)
 	delivery->given_up[delivery->given_up_count++] = *retry;
 }
 
-/* Whether an event waits behind one that this fetch parks. */
+/* Whether a stream waits behind an event that this fetch parks. */
 static bool
-deliver_is_behind(const DeliverRun *run)
+deliver_is_behind(const EsDelivery *delivery, const text *stream)
 {
-	const EsDelivery *delivery = run->delivery;
-	bool is_null;
 	int i;
 
-	if (delivery->given_up_count == 0 || !delivery->subscription->parks_block)
+	if (!delivery->subscription->parks_block)
 		return false;
 	for (i = 0; i < delivery->given_up_count; i++)
-		if (es_names_equal(delivery->given_up[i].stream,
-						   DatumGetTextPP(
-							   slot_getattr(run->scan.slot, Anum_events_stream, &is_null))))
+		if (es_names_equal(delivery->given_up[i].stream, stream))
 			return true;
 	return false;
+}
+
+/* The same for the event that the scan stands at. */
+static bool
+deliver_run_is_behind(const DeliverRun *run)
+{
+	bool is_null;
+
+	return run->delivery->given_up_count > 0 &&
+		deliver_is_behind(run->delivery,
+						  DatumGetTextPP(
+							  slot_getattr(run->scan.slot, Anum_events_stream, &is_null)));
 }
 
 /* Move to the next event to be delivered.  Returns false at the end. */
@@ -217,7 +237,7 @@ deliver_next_in_run(DeliverRun *run)
 	while (es_scan_next(&run->scan, ForwardScanDirection))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!deliver_is_in_run(run) || deliver_is_behind(run))
+		if (!deliver_is_in_run(run) || deliver_run_is_behind(run))
 			continue;
 		if (run->attempts > delivery->subscription->max_retries)
 		{
@@ -361,6 +381,11 @@ deliver_all(DeliverRun *run, TimestampTz now)
 		int attempts = is_retry ? es_deliver_attempts(run->owners[retry->partition], retry)
 								: run->attempts;
 
+		if (is_retry && deliver_is_behind(delivery, retry->stream))
+		{
+			next = deliver_next_retry(run, next + 1, now);
+			continue;
+		}
 		is_alone = deliver_is_last_attempt(delivery, attempts);
 		if (is_alone && delivery->count > 0)
 			break;

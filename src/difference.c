@@ -29,6 +29,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_operator.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -128,7 +129,7 @@ static List *
 difference_find_key(Relation table, const List *columns)
 {
 	List *indexes = RelationGetIndexList(table);
-	Oid primary = RelationGetPrimaryKeyIndex(table);
+	Oid primary = es_compat_primary_key(table);
 	List *keys = NIL;
 	ListCell *cell;
 
@@ -169,7 +170,7 @@ difference_find_updatable(Relation table, List *columns)
 EsDifference *
 es_difference_make(const EsShadow *shadow)
 {
-	EsDifference *difference = palloc(sizeof(EsDifference));
+	EsDifference *difference = palloc0(sizeof(EsDifference));
 	Relation table = relation_open(shadow->table, AccessShareLock);
 
 	difference->shadow = shadow;
@@ -181,7 +182,8 @@ es_difference_make(const EsShadow *shadow)
 }
 
 /* ----------------------------------------------------------------------
- * Pieces of SQL; the table is t, its copy is c
+ * Pieces of SQL; the table is es_t, its copy es_c: every alias begins with es_,
+ * as an alias that is also a column's name would mean the column
  * ----------------------------------------------------------------------
  */
 
@@ -223,8 +225,9 @@ difference_match(const EsDifference *difference)
 	{
 		const EsDifferenceKey *key = lfirst(cell);
 
-		appendStringInfo(&sql, "%st.%s %s c.%s", cell == list_head(difference->keys) ? "" : " AND ",
-						 key->column, key->operator, key->column);
+		appendStringInfo(&sql, "%ses_t.%s %s es_c.%s",
+						 cell == list_head(difference->keys) ? "" : " AND ", key->column,
+						 key->operator, key->column);
 	}
 	return sql.data;
 }
@@ -234,14 +237,14 @@ static char *
 difference_differs(const List *columns)
 {
 	return psprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
-					difference_list(columns, "t."), difference_list(columns, "c."));
+					difference_list(columns, "es_t."), difference_list(columns, "es_c."));
 }
 
-/* A row as JSON, from "t." or "c.". */
+/* A row as JSON, from "es_t." or "es_c.". */
 static char *
 difference_json(const EsDifference *difference, const char *prefix)
 {
-	return psprintf("(SELECT pg_catalog.to_jsonb(x) FROM (SELECT %s) AS x)",
+	return psprintf("(SELECT pg_catalog.to_jsonb(es_row) FROM (SELECT %s) AS es_row)",
 					difference_list(difference->columns, prefix));
 }
 
@@ -263,23 +266,65 @@ difference_execute(const char *sql)
 	return count;
 }
 
-/* Delete rows that the copy does not have, or has with other values, too. */
+/*
+ * Make a table for notes of which rows differ: the place of the row in the table
+ * and of that in its copy, null where there is none.  To be called before
+ * es_difference_apply, by who may make temporary tables.
+ */
+void
+es_difference_prepare(EsDifference *difference)
+{
+	const EsShadow *shadow = difference->shadow;
+
+	if (difference->keys == NIL)
+		return;
+	difference->changes = es_shadow_next_name();
+	(void) es_shadow_execute(shadow->owner, 0,
+							 psprintf("CREATE TEMPORARY TABLE %s (part oid, old tid, new tid)",
+									  difference->changes));
+}
+
+void
+es_difference_drop(const EsDifference *difference)
+{
+	if (difference->keys != NIL)
+		(void) es_shadow_execute(difference->shadow->owner, SECURITY_RESTRICTED_OPERATION,
+								 psprintf("DROP TABLE %s", difference->changes));
+}
+
+/* Note which rows differ: the only time that all of both tables is read. */
+static void
+difference_find(const EsDifference *difference)
+{
+	const EsShadow *shadow = difference->shadow;
+
+	if (difference->keys == NIL)
+		return;
+	(void) difference_execute(
+		psprintf("INSERT INTO %s SELECT es_t.tableoid, es_t.ctid, es_c.ctid FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
+				 "WHERE es_t.ctid IS NULL OR es_c.ctid IS NULL OR %s",
+				 difference->changes, shadow->table_name, shadow->name, difference_match(difference),
+				 difference->updatable == NIL ? "false"
+											  : difference_differs(difference->updatable)));
+}
+
+/*
+ * Delete rows that the copy does not have.
+ *
+ * deletes_different: also those that it has with other values.
+ */
 static void
 difference_delete(const EsDifference *difference, bool deletes_different)
 {
 	const EsShadow *shadow = difference->shadow;
-	StringInfoData sql;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM %s AS t", shadow->table_name);
-	if (difference->keys != NIL)
-		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s AS c WHERE %s", shadow->name,
-						 difference_match(difference));
-	if (difference->keys != NIL && deletes_different)
-		appendStringInfo(&sql, " AND NOT %s", difference_differs(difference->columns));
-	if (difference->keys != NIL)
-		appendStringInfoChar(&sql, ')');
-	(void) difference_execute(sql.data);
+	if (difference->keys == NIL)
+		(void) difference_execute(psprintf("DELETE FROM %s", shadow->table_name));
+	else
+		(void) difference_execute(
+			psprintf("DELETE FROM %s AS es_t USING %s AS es_d WHERE es_t.tableoid OPERATOR(pg_catalog.=) es_d.part "
+					 "AND es_t.ctid OPERATOR(pg_catalog.=) es_d.old AND es_d.new IS %s NULL",
+					 shadow->table_name, difference->changes, deletes_different ? "NOT" : ""));
 }
 
 static void
@@ -292,33 +337,43 @@ difference_update(const EsDifference *difference)
 	if (difference->updatable == NIL)
 		return;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS t SET ", shadow->table_name);
+	appendStringInfo(&sql, "UPDATE %s AS es_t SET ", shadow->table_name);
 	foreach (cell, difference->updatable)
-		appendStringInfo(&sql, "%s%s = c.%s", cell == list_head(difference->updatable) ? "" : ", ",
+		appendStringInfo(&sql, "%s%s = es_c.%s",
+						 cell == list_head(difference->updatable) ? "" : ", ",
 						 (char *) lfirst(cell), (char *) lfirst(cell));
-	appendStringInfo(&sql, " FROM %s AS c WHERE %s AND %s", shadow->name,
-					 difference_match(difference), difference_differs(difference->updatable));
+	appendStringInfo(
+		&sql,
+		" FROM %s AS es_d JOIN %s AS es_c ON es_c.ctid OPERATOR(pg_catalog.=) es_d.new "
+		"WHERE es_t.tableoid OPERATOR(pg_catalog.=) es_d.part AND es_t.ctid OPERATOR(pg_catalog.=) es_d.old",
+		difference->changes, shadow->name);
 	(void) difference_execute(sql.data);
 }
 
-/* Insert rows of the copy that the table does not have. */
+/*
+ * Insert rows of the copy that the table does not have.
+ *
+ * inserts_different: also those that it had with other values.
+ */
 static void
-difference_insert(const EsDifference *difference)
+difference_insert(const EsDifference *difference, bool inserts_different)
 {
 	const EsShadow *shadow = difference->shadow;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS c",
+	appendStringInfo(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS es_c",
 					 shadow->table_name, difference_list(difference->columns, ""),
-					 difference_list(difference->columns, "c."), shadow->name);
+					 difference_list(difference->columns, "es_c."), shadow->name);
 	if (difference->keys != NIL)
-		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
-						 shadow->table_name, difference_match(difference));
+		appendStringInfo(&sql, " JOIN %s AS es_d ON es_c.ctid OPERATOR(pg_catalog.=) es_d.new",
+						 difference->changes);
+	if (difference->keys != NIL && !inserts_different)
+		appendStringInfoString(&sql, " WHERE es_d.old IS NULL");
 	(void) difference_execute(sql.data);
 }
 
-/* Identity columns go on behind the highest value. */
+/* Columns with a sequence of their own go on behind the highest value. */
 static void
 difference_move_identity(const EsDifference *difference)
 {
@@ -332,12 +387,12 @@ difference_move_identity(const EsDifference *difference)
 		char *name = NameStr(column->attname);
 		char *sequence;
 
-		if (column->attisdropped || column->attidentity == '\0')
+		if (column->attisdropped || !es_shadow_has_sequence(shadow, name))
 			continue;
 		sequence = psprintf("pg_catalog.pg_get_serial_sequence(%s, %s)::pg_catalog.regclass",
 							quote_literal_cstr(shadow->table_name), quote_literal_cstr(name));
 		(void) difference_execute(
-			psprintf("SELECT pg_catalog.setval(%s, m) FROM (SELECT pg_catalog.max(%s)::pg_catalog.int8 AS m FROM %s) AS x "
+			psprintf("SELECT pg_catalog.setval(%s, m) FROM (SELECT pg_catalog.max(%s)::pg_catalog.int8 AS m FROM %s) AS es_row "
 					 "WHERE m > COALESCE(pg_catalog.pg_sequence_last_value(%s), 0)",
 					 sequence, quote_identifier(name), shadow->name, sequence));
 	}
@@ -361,11 +416,11 @@ difference_is_referenced(Oid table)
 }
 
 /*
- * Update rows that differ.  Where rows exchange values of a unique column, that
- * fails on the way: then they are deleted, and inserted anew, unless rows of
+ * Update rows that differ; returns whether it worked.  Where rows exchange values of a unique column, that
+ * fails on the way: then they are deleted, to be inserted anew, unless rows of
  * other tables refer to them.
  */
-static void
+static bool
 difference_change(const EsDifference *difference)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -399,6 +454,7 @@ difference_change(const EsDifference *difference)
 	CurrentResourceOwner = owner;
 	if (!is_done)
 		difference_delete(difference, true);
+	return is_done;
 }
 
 /* Whether a table has a foreign key to another. */
@@ -454,7 +510,7 @@ difference_sort(const List *differences)
 
 /*
  * Make tables like their copies.  Call it with the settings and the role that
- * the projection runs with.
+ * the projection runs with, once, after es_difference_prepare.
  *
  * differences: of EsDifference.
  */
@@ -465,15 +521,16 @@ es_difference_apply(const List *differences)
 	ListCell *cell;
 	int i;
 
+	foreach (cell, sorted)
+		difference_find(lfirst(cell));
 	for (i = list_length(sorted) - 1; i >= 0; i--)
 		difference_delete(list_nth(sorted, i), false);
 	foreach (cell, sorted)
 	{
 		const EsDifference *difference = lfirst(cell);
+		bool is_changed = difference->keys == NIL || difference_change(difference);
 
-		if (difference->keys != NIL)
-			difference_change(difference);
-		difference_insert(difference);
+		difference_insert(difference, !is_changed);
 		difference_move_identity(difference);
 	}
 }
@@ -491,15 +548,15 @@ difference_json_key(const EsDifference *difference, bool names_table)
 	const ListCell *cell;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "(SELECT pg_catalog.to_jsonb(x) FROM (SELECT ");
+	appendStringInfoString(&sql, "(SELECT pg_catalog.to_jsonb(es_row) FROM (SELECT ");
 	foreach (cell, difference->keys)
 	{
 		const char *column = ((EsDifferenceKey *) lfirst(cell))->column;
 
-		appendStringInfo(&sql, "%sCOALESCE(t.%s, c.%s) AS %s",
+		appendStringInfo(&sql, "%sCOALESCE(es_t.%s, es_c.%s) AS %s",
 						 cell == list_head(difference->keys) ? "" : ", ", column, column, column);
 	}
-	appendStringInfoString(&sql, ") AS x)");
+	appendStringInfoString(&sql, ") AS es_row)");
 	if (names_table)
 		return psprintf("pg_catalog.jsonb_build_object(%s, %s)",
 						quote_literal_cstr(difference->shadow->table_name), sql.data);
@@ -510,14 +567,14 @@ static char *
 difference_report_keyed(const EsDifference *difference, bool names_table)
 {
 	const EsShadow *shadow = difference->shadow;
-	char *t = difference_json(difference, "t.");
-	char *c = difference_json(difference, "c.");
+	char *t = difference_json(difference, "es_t.");
+	char *c = difference_json(difference, "es_c.");
 
 	return psprintf(
-		"SELECT CASE WHEN t.tableoid IS NULL THEN 'missing' WHEN c.tableoid IS NULL THEN 'extra' ELSE 'different' END, "
-		"%s, CASE WHEN t.tableoid IS NOT NULL THEN %s END, CASE WHEN c.tableoid IS NOT NULL THEN %s END "
-		"FROM %s AS t FULL JOIN %s AS c ON %s "
-		"WHERE CASE WHEN t.tableoid IS NULL OR c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
+		"SELECT CASE WHEN es_t.tableoid IS NULL THEN 'missing' WHEN es_c.tableoid IS NULL THEN 'extra' ELSE 'different' END, "
+		"%s, CASE WHEN es_t.tableoid IS NOT NULL THEN %s END, CASE WHEN es_c.tableoid IS NOT NULL THEN %s END "
+		"FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
+		"WHERE CASE WHEN es_t.tableoid IS NULL OR es_c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
 		"ORDER BY 2",
 		difference_json_key(difference, names_table), t, c, shadow->table_name, shadow->name,
 		difference_match(difference), difference_differs(difference->columns), t, c);
@@ -527,9 +584,10 @@ difference_report_keyed(const EsDifference *difference, bool names_table)
 static char *
 difference_bag(const EsDifference *difference, const char *table)
 {
-	return psprintf("(SELECT r, pg_catalog.row_number() OVER (PARTITION BY r) AS n "
-					"FROM (SELECT pg_catalog.to_jsonb(x) AS r FROM (SELECT %s FROM %s) AS x) AS y)",
-					difference_list(difference->columns, ""), table);
+	return psprintf(
+		"(SELECT r, pg_catalog.row_number() OVER (PARTITION BY r) AS n "
+		"FROM (SELECT pg_catalog.to_jsonb(es_row) AS r FROM (SELECT %s FROM %s) AS es_row) AS es_rows)",
+		difference_list(difference->columns, ""), table);
 }
 
 static char *
@@ -540,9 +598,9 @@ difference_report_bag(const EsDifference *difference, bool names_table)
 									   quote_literal_cstr(shadow->table_name))
 							: "NULL::pg_catalog.jsonb";
 
-	return psprintf("SELECT CASE WHEN t.r IS NULL THEN 'missing' ELSE 'extra' END, %s, t.r, c.r "
-					"FROM %s AS t FULL JOIN %s AS c ON t.r OPERATOR(pg_catalog.=) c.r AND t.n OPERATOR(pg_catalog.=) c.n "
-					"WHERE t.r IS NULL OR c.r IS NULL ORDER BY 3, 4",
+	return psprintf("SELECT CASE WHEN es_t.r IS NULL THEN 'missing' ELSE 'extra' END, %s, es_t.r, es_c.r "
+					"FROM %s AS es_t FULL JOIN %s AS es_c ON es_t.r OPERATOR(pg_catalog.=) es_c.r AND es_t.n OPERATOR(pg_catalog.=) es_c.n "
+					"WHERE es_t.r IS NULL OR es_c.r IS NULL ORDER BY 3, 4",
 					key, difference_bag(difference, shadow->table_name),
 					difference_bag(difference, shadow->name));
 }

@@ -16,11 +16,14 @@ typedef struct EsDifference
 	List *columns;   /* of char *: quoted names */
 	List *updatable; /* those of them that UPDATE may set */
 	List *keys;      /* of EsDifferenceKey; NIL: it has none */
+	char *changes;   /* where it is noted which rows differ */
 } EsDifference;
 
 extern EsDifference *es_difference_make(const EsShadow *shadow);
 extern char *es_difference_key(const EsDifference *difference);
+extern void es_difference_prepare(EsDifference *difference);
 extern void es_difference_apply(const List *differences);
+extern void es_difference_drop(const EsDifference *difference);
 extern char *es_difference_report(const EsDifference *difference, bool names_table);
 
 #endif /* ES_DIFFERENCE_H */

@@ -97,18 +97,13 @@ es_division_ends_at(const EsSubscription *subscription, const EsShares *shares, 
 	*position = 0;
 	for (p = 0; p < subscription->partitions; p++)
 	{
-		const EsPairs *attempts;
-
 		if (owners[p] == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("partition %d of subscription \"%s\" has no row", p,
 							text_to_cstring(subscription->name)),
 					 errhint("Use es_reset_subscription.")));
-		attempts = &owners[p]->attempts;
-		*position = Max(*position, Max(owners[p]->checkpoint, owners[p]->scanned));
-		if (attempts->count > 0)
-			*position = Max(*position, attempts->items[attempts->count - 1].key);
+		*position = Max(*position, es_share_passed(owners[p]));
 	}
 	for (p = 0; p < subscription->partitions; p++)
 		is_at_end &= owners[p]->checkpoint >= *position && !es_share_is_outstanding(owners[p]) &&

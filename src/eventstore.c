@@ -11,8 +11,8 @@
 #include "miscadmin.h"
 
 #include "catalog.h"
-#include "eventstore.h"
 #include "cordon.h"
+#include "eventstore.h"
 #include "settings.h"
 #include "shared.h"
 #include "transaction.h"

@@ -75,6 +75,7 @@
  *				catalog.c		the relations, by role
  *	 bottom		settings.c		the settings eventstore.*
  *				errors.h		our SQLSTATEs
+ *				userlock.h		locks of our own
  *				compat.h		differences between PostgreSQL majors
  *
  * Glossary:

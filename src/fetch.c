@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -151,7 +150,7 @@ fetch_take(FetchState *fetch)
 	/* Others wait for the end of this transaction: make it soon. */
 	if (has_begun)
 		fetch->has_time = false;
-	return !fetch->assignment.is_held && !(has_begun && IsTransactionBlock());
+	return !fetch->assignment.is_held;
 }
 
 /* Whether another session of this consumer has fetched since the first look. */

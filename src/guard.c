@@ -32,55 +32,36 @@
 #include "compat.h"
 #include "guard.h"
 #include "partition.h"
+#include "userlock.h"
 #include "wake.h"
 
-/* locktag_field4; others are in inflight.c and wake.c. */
-#define GUARD_MUTEX   0x4503
-#define GUARD_USE     0x4504
-#define GUARD_WAITS   0x4505
-#define GUARD_SLEEPS  0x4506
-#define GUARD_SETTLES 0x4507
-
-static LOCKTAG
-guard_tag(uint64 object, uint16 kind)
-{
-	LOCKTAG tag = {.locktag_field1 = MyDatabaseId,
-				   .locktag_field2 = (uint32) (object >> 32),
-				   .locktag_field3 = (uint32) object,
-				   .locktag_field4 = kind,
-				   .locktag_type = LOCKTAG_USERLOCK,
-				   .locktag_lockmethodid = DEFAULT_LOCKMETHOD};
-
-	return tag;
-}
-
 static void
-guard_acquire(uint64 object, uint16 kind, LOCKMODE mode)
+guard_acquire(uint64 object, EsUserlock kind, LOCKMODE mode)
 {
-	LOCKTAG tag = guard_tag(object, kind);
+	LOCKTAG tag = es_userlock_tag(kind, object);
 
 	(void) LockAcquire(&tag, mode, false, false);
 }
 
 static bool
-guard_try(uint64 object, uint16 kind, LOCKMODE mode)
+guard_try(uint64 object, EsUserlock kind, LOCKMODE mode)
 {
-	LOCKTAG tag = guard_tag(object, kind);
+	LOCKTAG tag = es_userlock_tag(kind, object);
 
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 static void
-guard_release(uint64 object, uint16 kind, LOCKMODE mode)
+guard_release(uint64 object, EsUserlock kind, LOCKMODE mode)
 {
-	LOCKTAG tag = guard_tag(object, kind);
+	LOCKTAG tag = es_userlock_tag(kind, object);
 
 	(void) LockRelease(&tag, mode, false);
 }
 
 /* Whether another session holds a lock in whatever mode. */
 static bool
-guard_is_held(uint64 object, uint16 kind)
+guard_is_held(uint64 object, EsUserlock kind)
 {
 	if (!guard_try(object, kind, AccessExclusiveLock))
 		return true;
@@ -102,68 +83,68 @@ es_guard_key(const text *subscription)
 void
 es_guard_enter(uint32 key)
 {
-	guard_acquire(key, GUARD_MUTEX, ExclusiveLock);
+	guard_acquire(key, ES_USERLOCK_MUTEX, ExclusiveLock);
 }
 
 void
 es_guard_leave(uint32 key)
 {
-	guard_release(key, GUARD_MUTEX, ExclusiveLock);
+	guard_release(key, ES_USERLOCK_MUTEX, ExclusiveLock);
 }
 
 /* Keep the subscription from being changed as a whole until commit. */
 void
 es_guard_use(uint32 key)
 {
-	guard_acquire(key, GUARD_USE, AccessShareLock);
+	guard_acquire(key, ES_USERLOCK_USE, AccessShareLock);
 }
 
 /* The same without waiting.  Returns false if it is being changed. */
 bool
 es_guard_try_use(uint32 key)
 {
-	return guard_try(key, GUARD_USE, AccessShareLock);
+	return guard_try(key, ES_USERLOCK_USE, AccessShareLock);
 }
 
 /* Undo the last es_guard_try_use. */
 void
 es_guard_end_use(uint32 key)
 {
-	guard_release(key, GUARD_USE, AccessShareLock);
+	guard_release(key, ES_USERLOCK_USE, AccessShareLock);
 }
 
 /* Wait for the open acks, and keep others out until commit. */
 void
 es_guard_change(uint32 key)
 {
-	guard_acquire(key, GUARD_USE, AccessExclusiveLock);
+	guard_acquire(key, ES_USERLOCK_USE, AccessExclusiveLock);
 }
 
 /* The same without waiting.  Returns false if there are open acks. */
 bool
 es_guard_try_change(uint32 key)
 {
-	return guard_try(key, GUARD_USE, AccessExclusiveLock);
+	return guard_try(key, ES_USERLOCK_USE, AccessExclusiveLock);
 }
 
 /* This transaction writes for good what a share's consumer has done. */
 void
 es_guard_settle(int64 share)
 {
-	guard_acquire((uint64) share, GUARD_SETTLES, AccessShareLock);
+	guard_acquire((uint64) share, ES_USERLOCK_SETTLES, AccessShareLock);
 }
 
 bool
 es_guard_is_settling(int64 share)
 {
-	return guard_is_held((uint64) share, GUARD_SETTLES);
+	return guard_is_held((uint64) share, ES_USERLOCK_SETTLES);
 }
 
 /* Whether this transaction has done so. */
 bool
 es_guard_has_settled(int64 share)
 {
-	LOCKTAG tag = guard_tag((uint64) share, GUARD_SETTLES);
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_SETTLES, (uint64) share);
 
 	return es_compat_lock_held_by_me(&tag, AccessShareLock);
 }
@@ -172,47 +153,47 @@ es_guard_has_settled(int64 share)
 void
 es_guard_wait_settled(int64 share)
 {
-	guard_acquire((uint64) share, GUARD_SETTLES, AccessExclusiveLock);
-	guard_release((uint64) share, GUARD_SETTLES, AccessExclusiveLock);
+	guard_acquire((uint64) share, ES_USERLOCK_SETTLES, AccessExclusiveLock);
+	guard_release((uint64) share, ES_USERLOCK_SETTLES, AccessExclusiveLock);
 }
 
 /* Be woken with the consumers of a subscription, until es_guard_part. */
 void
 es_guard_join(uint32 key)
 {
-	guard_acquire(key, GUARD_WAITS, AccessShareLock);
+	guard_acquire(key, ES_USERLOCK_CONSUMERS, AccessShareLock);
 }
 
 void
 es_guard_part(uint32 key)
 {
-	guard_release(key, GUARD_WAITS, AccessShareLock);
+	guard_release(key, ES_USERLOCK_CONSUMERS, AccessShareLock);
 }
 
 /* The consumer of a share sleeps, until es_guard_rise. */
 void
 es_guard_sleep(int64 share)
 {
-	guard_acquire((uint64) share, GUARD_SLEEPS, AccessShareLock);
+	guard_acquire((uint64) share, ES_USERLOCK_SLEEPS, AccessShareLock);
 }
 
 void
 es_guard_rise(int64 share)
 {
-	guard_release((uint64) share, GUARD_SLEEPS, AccessShareLock);
+	guard_release((uint64) share, ES_USERLOCK_SLEEPS, AccessShareLock);
 }
 
 bool
 es_guard_is_sleeping(int64 share)
 {
-	return guard_is_held((uint64) share, GUARD_SLEEPS);
+	return guard_is_held((uint64) share, ES_USERLOCK_SLEEPS);
 }
 
 /* Wake the consumers of a subscription that wait.  Safe after commit. */
 void
 es_guard_wake(uint32 key)
 {
-	LOCKTAG tag = guard_tag(key, GUARD_WAITS);
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CONSUMERS, key);
 
 	es_wake_holders(&tag);
 }

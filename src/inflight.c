@@ -37,9 +37,7 @@
 #include "compat.h"
 #include "inflight.h"
 #include "position.h"
-
-/* locktag_field4 of an append in flight; sql/32_order.sql knows it, too. */
-#define INFLIGHT_TAG 0x4501
+#include "userlock.h"
 
 /* What this backend has published. */
 static bool inflight_is_published = false;
@@ -64,12 +62,7 @@ inflight_publish(Oid store, int64 position)
 	ResourceOwner caller = CurrentResourceOwner;
 
 	inflight_is_published = false;
-	inflight_tag.locktag_field1 = MyDatabaseId;
-	inflight_tag.locktag_field2 = (uint32) ((uint64) position >> 32);
-	inflight_tag.locktag_field3 = (uint32) position;
-	inflight_tag.locktag_field4 = INFLIGHT_TAG;
-	inflight_tag.locktag_type = LOCKTAG_USERLOCK;
-	inflight_tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+	inflight_tag = es_userlock_tag(ES_USERLOCK_INFLIGHT, (uint64) position);
 
 	/*
 	 * Owned by the (sub)transaction, not by the portal that runs us.
@@ -191,7 +184,7 @@ inflight_is_append(const PROCLOCK *held)
 {
 	const LOCKTAG *tag = &held->tag.myLock->tag;
 
-	return tag->locktag_type == LOCKTAG_USERLOCK && tag->locktag_field4 == INFLIGHT_TAG &&
+	return tag->locktag_type == LOCKTAG_USERLOCK && tag->locktag_field4 == ES_USERLOCK_INFLIGHT &&
 		tag->locktag_field1 == MyDatabaseId && held->holdMask != 0;
 }
 

@@ -13,8 +13,8 @@
  * knows the right ones.
  *
  * A projection's SQL may append.  It does not see those events itself, neither
- * here nor in a later replay: they are noted.  Others see them, and may append
- * in turn, up to a depth.
+ * here nor in a later replay: they are noted.  Others see them when all are
+ * through with what came before, and may append in turn, up to a depth.
  *
  * Memory: the set in a context of its own, below CacheMemoryContext; a batch in
  * one that ends with it.  Locks: what the projections' SQL takes.  Calls:
@@ -59,6 +59,20 @@ typedef struct InlineSet
 } InlineSet;
 
 static InlineSet *inline_set = NULL;
+
+/* Events that a projection's SQL has appended, to be applied by the others. */
+typedef struct InlineQueued
+{
+	const char *projection;
+	int depth; /* 1: in answer to what the caller appended */
+	int count;
+	int64 *positions;
+} InlineQueued;
+
+/* Of the call that is applying; NULL: none is. */
+static List **inline_queue = NULL;
+static MemoryContext inline_queue_context;
+static int inline_depth = 0;
 
 /* An event, as its row is. */
 typedef struct InlineEvent
@@ -133,15 +147,23 @@ inline_release(InlineSet *set)
 		inline_free(set);
 }
 
+/* Made in a context that an error takes away. */
 static EsApplier *
 inline_get_applier(InlineSet *set, InlineEntry *entry)
 {
-	MemoryContext caller = MemoryContextSwitchTo(set->context);
+	MemoryContext context;
+	MemoryContext caller;
+	EsApplier *applier;
 
-	if (entry->applier == NULL)
-		entry->applier = es_apply_make(entry->projection);
+	if (entry->applier != NULL)
+		return entry->applier;
+	context = AllocSetContextCreate(CurrentMemoryContext, "inline projection", ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	applier = es_apply_make(entry->projection);
 	MemoryContextSwitchTo(caller);
-	return entry->applier;
+	MemoryContextSetParent(context, set->context);
+	entry->applier = applier;
+	return applier;
 }
 
 /* ----------------------------------------------------------------------
@@ -172,10 +194,14 @@ inline_fill(InlineEvent *event, const EsAppend *append, const EsEvent *given)
 	inline_set_pointer(event, Anum_events_tags, given->tags);
 }
 
-/* A trigger may have changed what events say: read what is stored. */
-static void
+/*
+ * Read an event as it is stored, by its position.  Returns false if it is not:
+ * its subtransaction was rolled back.
+ */
+static bool
 inline_fetch(Relation events, InlineEvent *event)
 {
+	bool is_found;
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	EsScan scan;
 	int i;
@@ -184,7 +210,8 @@ inline_fetch(Relation events, InlineEvent *event)
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ,
 					event->values[Anum_events_position - 1]);
 	es_scan_begin(&scan, snapshot);
-	if (es_scan_next(&scan, ForwardScanDirection))
+	is_found = es_scan_next(&scan, ForwardScanDirection);
+	if (is_found)
 	{
 		HeapTuple row = ExecCopySlotHeapTuple(scan.slot);
 
@@ -193,6 +220,7 @@ inline_fetch(Relation events, InlineEvent *event)
 	}
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
+	return is_found;
 }
 
 /*
@@ -220,8 +248,9 @@ inline_collect(Relation events, EsAppend *const *appends, int append_count, bool
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
 			inline_fill(&result[*count], appends[i], &appends[i]->events[j]);
+			/* A trigger may have changed what it says. */
 			if (may_differ)
-				inline_fetch(events, &result[*count]);
+				(void) inline_fetch(events, &result[*count]);
 			(*count)++;
 		}
 	}
@@ -374,25 +403,67 @@ inline_note(const EsApplyScope *scope, EsAppend *const *appends, int append_coun
 				 errhint("What a projection appends is there already. "
 						 "A projection whose SQL appends can not be rebuilt, verified or seen as of the past.")));
 	}
-	if (scope->depth >= ES_APPLY_MAX_DEPTH)
+	if (inline_depth >= ES_APPLY_MAX_DEPTH)
 		ereport(ERROR,
 				(errcode(ES_ERRCODE_PROJECTION_FAILED),
 				 errmsg("projection \"%s\" failed", projection->name),
-				 errdetail("Projections append within each other, %d deep.", scope->depth),
+				 errdetail("Projections answer each other's events, %d times.", inline_depth),
 				 errhint("Two projections that answer each other's events never end; give them filters.")));
 	for (i = 0; i < append_count; i++)
 		for (j = 0; j < appends[i]->event_count; j++)
 			es_projection_add_append(projection->name, appends[i]->events[j].position);
 }
 
-static bool
-inline_is_running(const EsApplyScope *scope, const EsProjection *projection)
+/*
+ * What a projection's SQL appends, the others see when all have seen what came
+ * before it: each is applied in the order of positions.
+ */
+static void
+inline_enqueue(const EsApplyScope *scope, EsAppend *const *appends, int append_count)
 {
-	return scope != NULL && strcmp(scope->applier->projection->name, projection->name) == 0;
+	MemoryContext caller = MemoryContextSwitchTo(inline_queue_context);
+	InlineQueued *queued = palloc0(sizeof(InlineQueued));
+	int i;
+	int j;
+
+	queued->projection = scope->applier->projection->name;
+	queued->depth = inline_depth + 1;
+	for (i = 0; i < append_count; i++)
+		queued->count += appends[i]->event_count;
+	queued->positions = palloc(sizeof(int64) * queued->count);
+	queued->count = 0;
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			queued->positions[queued->count++] = appends[i]->events[j].position;
+	*inline_queue = lappend(*inline_queue, queued);
+	MemoryContextSwitchTo(caller);
 }
 
-static pg_noinline void
-inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
+/* Apply what was enqueued. */
+static void
+inline_apply_queued(InlineSet *set, Relation events, const InlineQueued *queued)
+{
+	InlineEvent *stored = palloc0(sizeof(InlineEvent) * queued->count);
+	int count = 0;
+	int i;
+
+	CommandCounterIncrement();
+	for (i = 0; i < queued->count; i++)
+	{
+		stored[count].values[Anum_events_position - 1] = Int64GetDatum(queued->positions[i]);
+		if (inline_fetch(events, &stored[count]))
+			count++;
+	}
+	inline_depth = queued->depth;
+	for (i = 0; i < set->count && count > 0; i++)
+		if (strcmp(set->entries[i].projection->name, queued->projection) != 0)
+			inline_apply_entry(set, &set->entries[i], stored, count);
+	pfree(stored);
+}
+
+/* Apply what the caller has appended. */
+static void
+inline_apply_given(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
 {
 	const EsApplyScope *scope = es_apply_current();
 	bool may_differ = events->trigdesc != NULL && events->trigdesc->trig_insert_before_row;
@@ -400,15 +471,13 @@ inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int 
 	int count;
 	int i;
 
-	if (scope != NULL)
-		inline_note(scope, appends, append_count);
 	for (i = 0; i < set->count; i++)
 	{
 		const EsProjection *projection = set->entries[i].projection;
 
 		if (!may_differ && !inline_may_care(projection, appends, append_count))
 			continue;
-		if (inline_is_running(scope, projection))
+		if (scope != NULL && strcmp(scope->applier->projection->name, projection->name) == 0)
 			continue;
 		if (collected == NULL)
 			collected = inline_collect(events, appends, append_count, may_differ, &count);
@@ -416,6 +485,23 @@ inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int 
 	}
 	if (collected != NULL)
 		pfree(collected);
+}
+
+static pg_noinline void
+inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
+{
+	List *queue = NIL;
+
+	inline_queue = &queue;
+	inline_queue_context = CurrentMemoryContext;
+	inline_apply_given(set, events, appends, append_count);
+	while (queue != NIL)
+	{
+		InlineQueued *queued = linitial(queue);
+
+		queue = list_delete_first(queue);
+		inline_apply_queued(set, events, queued);
+	}
 }
 
 /*
@@ -428,9 +514,18 @@ inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int 
 void
 es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
 {
-	InlineSet *set = inline_acquire();
+	const EsApplyScope *scope = es_apply_current();
+	InlineSet *set;
 
-	if (set->count == 0 && es_apply_current() == NULL)
+	if (scope != NULL)
+		inline_note(scope, appends, append_count);
+	if (scope != NULL && inline_queue != NULL)
+	{
+		inline_enqueue(scope, appends, append_count);
+		return;
+	}
+	set = inline_acquire();
+	if (set->count == 0)
 	{
 		inline_release(set);
 		return;
@@ -441,6 +536,8 @@ es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
 	}
 	PG_FINALLY();
 	{
+		inline_queue = NULL;
+		inline_depth = 0;
 		inline_release(set);
 	}
 	PG_END_TRY();

@@ -90,7 +90,9 @@ lease_count_retries(const EsDelivery *delivery, EsShare *share)
 
 		if (retry->is_active && es_partition_set_has(share->partitions, retry->partition) &&
 			attempts > retry->attempts)
-			counted.items[counted.count++] = (EsPair){retry->number, attempts};
+			counted.items[counted.count++] = (EsPair){delivery->is_delivered[i] ? retry->number
+																				: -retry->number,
+													  attempts};
 	}
 	share->retried = counted;
 }
@@ -136,6 +138,16 @@ lease_store_share(const EsDelivery *delivery, EsShare *share, TimestampTz now)
 	es_share_update(subscription, share);
 }
 
+static EsRetryReach
+lease_reach(const EsDelivery *delivery, const EsRetry *retry)
+{
+	const EsShare *share = es_deliver_share_of(delivery->shares, retry->partition);
+	EsRetryReach reach = {.checkpoint = share->checkpoint,
+						  .passed = Max(es_share_passed(share), delivery->scanned)};
+
+	return reach;
+}
+
 /* Park what has used up its attempts, and forget what is not there. */
 static void
 lease_settle(const EsDelivery *delivery)
@@ -154,8 +166,7 @@ lease_settle(const EsDelivery *delivery)
 
 		if (retry->number != 0)
 			es_retry_park(delivery->subscription, retry, retry->attempts, NULL,
-						  Max(es_deliver_share_of(mine, retry->partition)->checkpoint,
-							  delivery->scanned));
+						  lease_reach(delivery, retry));
 		else
 		{
 			retry->is_parked = true;
@@ -164,8 +175,7 @@ lease_settle(const EsDelivery *delivery)
 	}
 	for (i = 0; i < delivery->gone_count; i++)
 		es_retry_resolve(delivery->subscription, &delivery->gone[i],
-						 Max(es_deliver_share_of(mine, delivery->gone[i].partition)->checkpoint,
-							 delivery->scanned));
+						 lease_reach(delivery, &delivery->gone[i]));
 }
 
 /*

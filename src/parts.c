@@ -189,39 +189,6 @@ parts_is_position(Query *query, Node *node)
 }
 
 /*
- * The column "position" of the rows of a query.  Raises where a subquery hides
- * it.
- */
-Node *
-es_parts_find_position(Query *query)
-{
-	ListCell *cell;
-
-	foreach (cell, query->rtable)
-	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
-		int last = 0;
-		int column;
-
-		if (rte->rtekind == RTE_NAMEDTUPLESTORE)
-			last = Anum_events_position;
-		else if (rte->rtekind == RTE_SUBQUERY)
-			last = list_length(rte->subquery->targetList);
-		for (column = 1; column <= last; column++)
-		{
-			Var *var = makeVar(foreach_current_index(cell) + 1, (AttrNumber) column, INT8OID, -1,
-							   InvalidOid, 0);
-
-			if (parts_is_position(query, (Node *) var))
-				return (Node *) var;
-		}
-	}
-	es_parts_refuse(errdetail("It needs the position, which its subquery does not return."),
-					errhint("Add position to the columns of the subquery."));
-	return NULL;
-}
-
-/*
  * Whether an aggregate takes its rows by position.
  *
  * is_descending: receives whether from the last one on.
@@ -230,12 +197,16 @@ static bool
 parts_is_by_position(EsPartsState *state, Aggref *call, bool *is_descending)
 {
 	SortGroupClause *clause;
+	Node *expression;
 
 	if (list_length(call->aggorder) != 1)
 		return false;
 	clause = linitial_node(SortGroupClause, call->aggorder);
-	return parts_is_position(state->query, get_sortgroupclause_expr(clause, call->args)) &&
-		es_compat_is_ordering(clause->sortop, is_descending);
+	expression = get_sortgroupclause_expr(clause, call->args);
+	if (!parts_is_position(state->query, expression))
+		return false;
+	state->position = expression;
+	return es_compat_is_ordering(clause->sortop, is_descending);
 }
 
 /* Of several rows at one position, SQL leaves open which one is the last. */
@@ -269,10 +240,13 @@ parts_pick(EsPartsState *state, Aggref *call, bool is_last)
 static Node *
 parts_own_pick(EsPartsState *state, Aggref *call, bool is_last)
 {
-	if (!parts_is_position(state->query, (Node *) lsecond_node(TargetEntry, call->args)->expr))
+	Node *expression = (Node *) lsecond_node(TargetEntry, call->args)->expr;
+
+	if (!parts_is_position(state->query, expression))
 		es_parts_refuse(errdetail("The second argument of aggregate \"%s\" is not the position.",
 								  get_func_name(call->aggfnoid)),
 						errhint("Write %s(value, position).", get_func_name(call->aggfnoid)));
+	state->position = expression;
 	return parts_pick(state, call, is_last);
 }
 

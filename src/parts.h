@@ -85,6 +85,7 @@ typedef struct EsPartsState
 	EsAnalysis *analysis; /* receives the parts */
 	List *key_exprs;      /* in the order of analysis->keys */
 	List *arguments;      /* receives the expressions a1 ... */
+	Node *position;       /* receives the column, if it is needed */
 } EsPartsState;
 
 /* Raise 0A000: the reason as detail, maybe with a hint. */
@@ -97,6 +98,5 @@ typedef struct EsPartsState
 	"Write a handler instead: INSERT ... SELECT ... FROM events ... ON CONFLICT, UPDATE, DELETE or MERGE."
 
 extern Node *es_parts_replace(Node *node, void *state);
-extern Node *es_parts_find_position(Query *query);
 
 #endif /* ES_PARTS_H */

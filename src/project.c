@@ -152,14 +152,26 @@ project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFi
 		filter->names[i] = DatumGetTextPP(elements[i]);
 }
 
+/* Raise where projections can't be changed or run. */
+static void
+project_check_call(const char *verb)
+{
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
+	/* Not by the SQL of one, which may be the very one. */
+	if (es_apply_current() != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("%s can not be called by the SQL of a projection", verb)));
+}
+
 /* What an existing projection's verbs begin with. */
 static EsProjection *
 project_get(FunctionCallInfo fcinfo, const char *verb)
 {
 	char *name = project_get_name(fcinfo);
 
-	PreventCommandIfReadOnly(verb);
-	PreventCommandIfParallelMode(verb);
+	project_check_call(verb);
 	es_transaction_change_projection();
 	es_projection_lock(name);
 	return es_projection_get(name);
@@ -279,6 +291,7 @@ static List *
 project_get_tables(FunctionCallInfo fcinfo, int argument)
 {
 	List *result = NIL;
+	ListCell *cell;
 	Datum *elements;
 	int count;
 	int i;
@@ -287,7 +300,17 @@ project_get_tables(FunctionCallInfo fcinfo, int argument)
 		return NIL;
 	elements = project_get_array(fcinfo, argument, "tables", &count);
 	for (i = 0; i < count; i++)
-		result = lappend(result, es_readtable_check(DatumGetObjectId(elements[i])));
+	{
+		char *table = es_readtable_check(DatumGetObjectId(elements[i]));
+
+		if (list_member(result, makeString(table)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("tables names %s twice", table)));
+		result = lappend(result, makeString(table));
+	}
+	foreach (cell, result)
+		lfirst(cell) = strVal(lfirst(cell));
 	return result;
 }
 
@@ -327,8 +350,7 @@ es_create_projection(PG_FUNCTION_ARGS)
 	EsProjection *projection = project_read_arguments(fcinfo);
 	EsApplier *applier;
 
-	PreventCommandIfReadOnly("es_create_projection()");
-	PreventCommandIfParallelMode("es_create_projection()");
+	project_check_call("es_create_projection()");
 	es_transaction_change_projection();
 	es_projection_lock(projection->name);
 	if (es_projection_find(projection->name) != NULL)

@@ -44,12 +44,9 @@
 #include "names.h"
 #include "projection.h"
 #include "scan.h"
+#include "userlock.h"
 
 PG_FUNCTION_INFO_V1(es_forget_projections);
-
-/* locktag_field4 of a projection's lock, and of the one that its rebuild holds. */
-#define PROJECTION_TAG         0x4511
-#define PROJECTION_TAG_REBUILD 0x4512
 
 /* Values of the column state, in the order of EsProjectionState. */
 static const char *const projection_states[] = {"running", "paused", "failed"};
@@ -220,24 +217,17 @@ es_projection_get_visible(const char *name)
 
 /* Two names with the same hash only wait for each other. */
 static LOCKTAG
-projection_tag(const char *name, uint16 kind)
+projection_tag(const char *name, EsUserlock kind)
 {
-	uint64 hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
-	LOCKTAG tag = {.locktag_field1 = MyDatabaseId,
-				   .locktag_field2 = (uint32) (hash >> 32),
-				   .locktag_field3 = (uint32) hash,
-				   .locktag_field4 = kind,
-				   .locktag_type = LOCKTAG_USERLOCK,
-				   .locktag_lockmethodid = DEFAULT_LOCKMETHOD};
-
-	return tag;
+	return es_userlock_tag(kind,
+						   hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0));
 }
 
 /* Have a projection for oneself until the end of the transaction. */
 void
 es_projection_lock(const char *name)
 {
-	LOCKTAG tag = projection_tag(name, PROJECTION_TAG);
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
@@ -246,7 +236,7 @@ es_projection_lock(const char *name)
 void
 es_projection_unlock(const char *name)
 {
-	LOCKTAG tag = projection_tag(name, PROJECTION_TAG);
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
 
 	(void) LockRelease(&tag, ExclusiveLock, false);
 }
@@ -255,7 +245,7 @@ es_projection_unlock(const char *name)
 bool
 es_projection_try_lock(const char *name)
 {
-	LOCKTAG tag = projection_tag(name, PROJECTION_TAG);
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
 
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
@@ -269,7 +259,7 @@ es_projection_try_lock(const char *name)
 bool
 es_projection_lock_rebuild(const char *name, bool waits)
 {
-	LOCKTAG tag = projection_tag(name, PROJECTION_TAG_REBUILD);
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_REBUILD);
 
 	return LockAcquire(&tag, ExclusiveLock, false, !waits) != LOCKACQUIRE_NOT_AVAIL;
 }

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -64,11 +65,11 @@ es_readtable_check(Oid table)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", name)));
 	if (get_rel_namespace(table) == get_namespace_oid(ES_SCHEMA, false) ||
-		isAnyTempNamespace(get_rel_namespace(table)))
+		isAnyTempNamespace(get_rel_namespace(table)) || IsCatalogRelationOid(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("\"%s\" can not be a read table", name),
-				 errdetail("It is temporary, or one of the event store's own.")));
+				 errdetail("It is temporary, or one of the event store's or PostgreSQL's own.")));
 	return readtable_name(table);
 }
 
@@ -83,7 +84,7 @@ readtable_execute(const char *sql)
 }
 
 /* The schema that a table without one goes to. */
-static char *
+static Oid
 readtable_schema(void)
 {
 	List *schemas = fetch_search_path(false);
@@ -99,7 +100,7 @@ readtable_schema(void)
 				(errcode(ERRCODE_INVALID_SCHEMA_NAME),
 				 errmsg("a declared table can not be made in schema \"%s\"", isAnyTempNamespace(schema) ? "pg_temp" : ES_SCHEMA),
 				 errhint("The first schema of search_path is where a declared table is made.")));
-	return get_namespace_name(schema);
+	return schema;
 }
 
 static Oid
@@ -155,7 +156,7 @@ readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis, co
 void
 es_readtable_make(EsProjection *projection)
 {
-	char *schema = NULL;
+	Oid schema;
 	EsDeclareTables tables = {"", ""};
 	EsApplier *applier;
 
@@ -167,9 +168,10 @@ es_readtable_make(EsProjection *projection)
 		return;
 
 	schema = readtable_schema();
-	tables.read = quote_qualified_identifier(schema, projection->name);
-	tables.state = quote_qualified_identifier(schema,
-											  makeObjectName(projection->name, NULL, "state"));
+	tables.read = quote_qualified_identifier(get_namespace_name(schema), projection->name);
+	tables.state = quote_qualified_identifier(get_namespace_name(schema),
+											  ChooseRelationName(projection->name, NULL, "state",
+																 schema, false));
 	readtable_make_declared(projection, applier->analysis, tables.read, tables.state);
 }
 

@@ -86,17 +86,31 @@ rebuild_stop_appends(const EsProjection *projection)
 	return last;
 }
 
-/* Make the tables like the copies, by what the projection's SQL may do. */
-static void
-rebuild_apply(EsReplay *replay, const EsProjection *projection)
+/* How the tables are compared with the copies: a list of EsDifference. */
+static List *
+rebuild_prepare(const EsReplay *replay)
 {
-	EsApplier applier = {.projection = projection, .owner = replay->applier->owner};
-	EsApplyScope scope;
 	List *differences = NIL;
 	ListCell *cell;
 
 	foreach (cell, replay->shadows)
-		differences = lappend(differences, es_difference_make(lfirst(cell)));
+	{
+		EsDifference *difference = es_difference_make(lfirst(cell));
+
+		es_difference_prepare(difference);
+		differences = lappend(differences, difference);
+	}
+	return differences;
+}
+
+/* Make the tables like the copies, by what the projection's SQL may do. */
+static void
+rebuild_apply(const EsReplay *replay, const EsProjection *projection, const List *differences)
+{
+	EsApplier applier = {.projection = projection, .owner = replay->applier->owner};
+	EsApplyScope scope;
+	const ListCell *cell;
+
 	es_apply_enter(&scope, &applier);
 	PG_TRY();
 	{
@@ -110,6 +124,8 @@ rebuild_apply(EsReplay *replay, const EsProjection *projection)
 		es_apply_leave(&scope);
 	}
 	PG_END_TRY();
+	foreach (cell, differences)
+		es_difference_drop(lfirst(cell));
 }
 
 /* A paused projection stays so; one that had failed runs again. */
@@ -131,6 +147,7 @@ es_rebuild_projection(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
 	EsReplay *replay;
+	List *differences;
 	int64 count;
 
 	rebuild_check_isolation();
@@ -143,11 +160,12 @@ es_rebuild_projection(PG_FUNCTION_ARGS)
 	es_transaction_change_projection();
 	replay = es_replay_begin(projection);
 	rebuild_replay(replay);
+	differences = rebuild_prepare(replay);
 	/* Paused, resumed or run meanwhile it may be, but not dropped. */
 	es_projection_lock(projection->name);
 	projection = es_projection_get(projection->name);
 	es_replay_advance(replay, rebuild_stop_appends(projection));
-	rebuild_apply(replay, projection);
+	rebuild_apply(replay, projection, differences);
 	rebuild_save(replay, projection);
 	count = replay->projection.events_applied;
 	es_replay_end(replay);

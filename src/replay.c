@@ -41,7 +41,7 @@
 #include "replay.h"
 
 /* Events between two looks at the copies and two reports of progress. */
-#define REPLAY_HANDLER_STEP  5000
+#define REPLAY_HANDLER_STEP  1000
 #define REPLAY_DECLARED_STEP 250000
 
 /* Milliseconds between two NOTICEs. */
@@ -140,6 +140,7 @@ replay_begin_handler(EsReplay *replay)
 	es_shadow_check_names(projection->tables);
 	foreach (cell, projection->tables)
 		replay->shadows = lappend(replay->shadows, es_shadow_make_like(owner, lfirst(cell)));
+	es_shadow_check_triggers(replay->shadows);
 	replay->applier = es_apply_make_for(projection, NULL, projection->query);
 	foreach (cell, replay->shadows)
 		replay->applier->hidden = lappend_oid(replay->applier->hidden,
@@ -252,15 +253,30 @@ es_replay_advance(EsReplay *replay, int64 upto)
 	replay_show(replay);
 }
 
+/*
+ * What keeps events out that the projection itself has appended, by a trigger on
+ * its table: it is not applied to them.  "": there are none.
+ */
+static const char *
+replay_own_condition(const EsProjection *projection, int64 upto)
+{
+	if (es_projection_appends(projection->name, 0, upto) == NIL)
+		return "";
+	return psprintf(" AND position OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT a.position FROM eventstore.projection_appends AS a "
+					"WHERE a.projection OPERATOR(pg_catalog.=) %s))",
+					quote_literal_cstr(projection->name));
+}
+
 /* INSERT of the declared query's result. */
 static char *
-replay_select_sql(const EsReplay *replay)
+replay_select_sql(const EsReplay *replay, int64 upto)
 {
 	const EsProjection *projection = &replay->projection;
 	const char *until = projection->recorded_until == 0
 		? ""
 		: " AND recorded_at OPERATOR(pg_catalog.<=) $3";
-	char *condition = psprintf("%s%s", es_apply_range_condition(projection), until);
+	char *condition = psprintf("%s%s%s", es_apply_range_condition(projection),
+							   replay_own_condition(projection, upto), until);
 
 	return psprintf("INSERT INTO %s WITH events AS (%s) %s",
 					((EsShadow *) linitial(replay->shadows))->name,
@@ -295,7 +311,7 @@ es_replay_select(EsReplay *replay, Snapshot snapshot, int64 upto)
 	es_apply_enter(&scope, replay->applier);
 	PG_TRY();
 	{
-		replay_select(replay_select_sql(replay), &replay->projection, snapshot, upto);
+		replay_select(replay_select_sql(replay, upto), &replay->projection, snapshot, upto);
 	}
 	PG_FINALLY();
 	{

@@ -298,20 +298,18 @@ retry_forget_skipped(const EsSubscription *subscription, const EsRetry *retry, i
 
 /* Let the stream of a row that blocked go on. */
 static void
-retry_move_on(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
+retry_move_on(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
 {
-	if (retry->is_blocking && !retry_hold_next(subscription, retry, limit))
-		retry_forget_skipped(subscription, retry, limit);
+	if (retry->is_blocking && !retry_hold_next(subscription, retry, reach.passed))
+		retry_forget_skipped(subscription, retry, reach.checkpoint);
 }
 
 /*
  * Park an event that has a row.
- *
- * limit: as for retry_hold_next.
  */
 void
 es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int attempts,
-			  const text *reason, int64 limit)
+			  const text *reason, EsRetryReach reach)
 {
 	static EsSql statement =
 		ES_SQL("UPDATE eventstore.subscription_retries SET retry = $3, attempts = $4, due = NULL, "
@@ -325,13 +323,29 @@ es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int atte
 
 	(void) es_sql_run(&statement, values, reason == NULL ? "     n" : NULL);
 	if (!keeps_blocking)
-		retry_move_on(subscription, retry, limit);
+		retry_move_on(subscription, retry, reach);
 }
 
-/* The event of a row is done; limit: as for retry_hold_next. */
-void
-es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
+/* It is skipped; the row keeps it out of the run. */
+static void
+retry_skip(const EsSubscription *subscription, const EsRetry *retry)
 {
-	es_retry_forget(subscription, retry);
-	retry_move_on(subscription, retry, limit);
+	static EsSql statement =
+		ES_SQL("UPDATE eventstore.subscription_retries SET due = NULL, parked_at = NULL, "
+			   "is_blocking = false WHERE subscription = $1 AND position = $2",
+			   TEXTOID, INT8OID);
+	Datum values[] = {PointerGetDatum(subscription->name), Int64GetDatum(retry->position)};
+
+	(void) es_sql_run(&statement, values, NULL);
+}
+
+/* The event of a row is done. */
+void
+es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
+{
+	if (retry->position > reach.checkpoint)
+		retry_skip(subscription, retry);
+	else
+		es_retry_forget(subscription, retry);
+	retry_move_on(subscription, retry, reach);
 }

@@ -37,6 +37,13 @@ typedef struct EsRetries
 	EsRetry *items;
 } EsRetries;
 
+/* How far a partition is. */
+typedef struct EsRetryReach
+{
+	int64 checkpoint;
+	int64 passed; /* events up to here are not in the run any more */
+} EsRetryReach;
+
 extern EsRetries es_retry_load(const EsSubscription *subscription, int64 after);
 extern const EsRetry *es_retry_find(const EsRetries *retries, int64 position);
 extern const EsRetry *
@@ -46,8 +53,9 @@ extern void es_retry_insert(const EsSubscription *subscription, EsRetry *retry, 
 extern void es_retry_again(const EsSubscription *subscription, const EsRetry *retry, int attempts,
 						   TimestampTz due, const text *reason);
 extern void es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int attempts,
-						  const text *reason, int64 limit);
-extern void es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, int64 limit);
+						  const text *reason, EsRetryReach reach);
+extern void
+es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach);
 extern void es_retry_forget(const EsSubscription *subscription, const EsRetry *retry);
 
 #endif /* ES_RETRY_H */

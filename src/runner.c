@@ -253,11 +253,37 @@ runner_measure(RunnerNote *note, TimestampTz begun)
 	note->pause_ms = 0;
 }
 
+/*
+ * Note an error with the projection, whose state stays; which event it came up
+ * with is not known, so it is noted where the projection stands.
+ */
+static void
+runner_save_error(const char *name, const ErrorData *raised)
+{
+	EsProjection *projection;
+
+	runner_begin_transaction();
+	if (es_catalog_is_installed() && es_projection_try_lock(name) &&
+		(projection = es_projection_find(name)) != NULL)
+	{
+		EsProjectionError error = {.position = projection->position,
+								   .code = raised->sqlerrcode,
+								   .message = raised->message};
+
+		es_projection_save(projection, &error);
+	}
+	runner_end_transaction();
+}
+
 /* In PG_CATCH: the error goes to the log, the projection has to wait. */
 static void
-runner_give_up(RunnerNote *note)
+runner_give_up(RunnerNote *note, MemoryContext context)
 {
+	ErrorData *error;
+
 	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
 	EmitErrorReport();
 	AbortOutOfAnyTransaction();
 	FlushErrorState();
@@ -265,6 +291,20 @@ runner_give_up(RunnerNote *note)
 	note->pause_ms = note->pause_ms == 0 ? RUNNER_PAUSE_MIN_MS
 										 : Min(note->pause_ms * 2, RUNNER_PAUSE_MAX_MS);
 	note->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), note->pause_ms);
+	runner_save_error(note->name, error);
+}
+
+/* Forget everything when definitions have changed: a name may mean another one. */
+static void
+runner_forget(void)
+{
+	static uint64 generation = 0;
+
+	if (generation == es_catalog_generation())
+		return;
+	generation = es_catalog_generation();
+	list_free_deep(runner_notes);
+	runner_notes = NIL;
 }
 
 /* A batch, or nothing; returns as runner_batch does. */
@@ -283,7 +323,7 @@ runner_try(RunnerNote *note, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		runner_give_up(note);
+		runner_give_up(note, context);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -312,6 +352,7 @@ runner_pass(int number, MemoryContext context)
 	runner_end_transaction();
 	MemoryContextSwitchTo(context);
 
+	runner_forget();
 	count = list_length(behind);
 	if (count > 1)
 		runner_call(count);

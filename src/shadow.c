@@ -27,10 +27,14 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -40,16 +44,20 @@
 #include "shadow.h"
 
 /* A copy is tidied up when it has this many blocks, and has grown this much. */
-#define SHADOW_MIN_BLOCKS 64
+#define SHADOW_MIN_BLOCKS 8
 #define SHADOW_GROWTH     3
 
-/* A name for a temporary table that the session has not used yet. */
+/* A name for a temporary table that the session does not have. */
 char *
 es_shadow_next_name(void)
 {
 	static uint32 last = 0;
+	char *name;
 
-	return psprintf("pg_temp.es_copy_%u", ++last);
+	do
+		name = psprintf("es_copy_%u", ++last);
+	while (OidIsValid(RangeVarGetRelid(makeRangeVar(pstrdup("pg_temp"), name, -1), NoLock, true)));
+	return psprintf("pg_temp.%s", name);
 }
 
 /*
@@ -58,8 +66,8 @@ es_shadow_next_name(void)
  * security_flags: SECURITY_RESTRICTED_OPERATION where expressions of the tables
  * are evaluated; temporary tables can't be made so.
  */
-static uint64
-shadow_execute(Oid role, int security_flags, const char *sql)
+uint64
+es_shadow_execute(Oid role, int security_flags, const char *sql)
 {
 	Oid user;
 	int security;
@@ -112,10 +120,11 @@ es_shadow_check_names(const List *tables)
 						 errmsg("tables %s and %s of a projection have the same name",
 								(char *) lfirst(a), (char *) lfirst(b)),
 						 errdetail("In a replay, copies stand for them, in one schema.")));
-	if (shadow_execute(BOOTSTRAP_SUPERUSERID, SECURITY_RESTRICTED_OPERATION,
-					   "SELECT FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_class AS c USING (relname) "
-					   "WHERE t.relnamespace = pg_catalog.pg_my_temp_schema() AND t.relkind IN ('r', 'v', 'S', 'p', 'f', 'c') "
-					   "AND c.relpersistence <> 't' LIMIT 1") > 0)
+	if (es_shadow_execute(
+			BOOTSTRAP_SUPERUSERID, SECURITY_RESTRICTED_OPERATION,
+			"SELECT FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_class AS c USING (relname) "
+			"WHERE t.relnamespace = pg_catalog.pg_my_temp_schema() AND t.relkind IN ('r', 'v', 'S', 'p', 'f', 'c') "
+			"AND c.relpersistence <> 't' LIMIT 1") > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("a temporary table of this session has the name of another table"),
@@ -136,10 +145,53 @@ es_shadow_make(Oid owner, char *table_name, char *name, const char *create)
 	shadow->owner = owner;
 	shadow->table_name = table_name;
 	shadow->table = shadow_find(table_name);
-	(void) shadow_execute(owner, 0, create);
+	(void) es_shadow_execute(owner, 0, create);
 	shadow->name = name;
 	shadow->oid = shadow_find(name);
 	return shadow;
+}
+
+/* Whether a column (its name) of a table is serial or an identity. */
+bool
+es_shadow_has_sequence(const EsShadow *shadow, const char *column)
+{
+	return es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("SELECT WHERE pg_catalog.pg_get_serial_sequence(%s, %s) IS NOT NULL",
+									  quote_literal_cstr(shadow->table_name),
+									  quote_literal_cstr(column))) > 0;
+}
+
+/*
+ * Give a copy's serial columns sequences of its own: so it counts from the start,
+ * and does not use up the table's.  LIKE does so for identity columns only.
+ */
+static void
+shadow_own_sequences(const EsShadow *shadow)
+{
+	Relation rel = relation_open(shadow->oid, AccessShareLock);
+	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
+	int i;
+
+	relation_close(rel, NoLock);
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		const char *name = NameStr(column->attname);
+		char *sequence;
+
+		if (column->attisdropped || !column->atthasdef || column->attgenerated != '\0' ||
+			!es_shadow_has_sequence(shadow, name))
+			continue;
+		sequence = es_shadow_next_name();
+		name = quote_identifier(name);
+		(void) es_shadow_execute(shadow->owner, 0,
+								 psprintf("CREATE TEMPORARY SEQUENCE %s OWNED BY %s.%s", sequence,
+										  shadow->name, name));
+		(void)
+			es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							  psprintf("ALTER TABLE %s ALTER %s SET DEFAULT pg_catalog.nextval(%s)",
+									   shadow->name, name, quote_literal_cstr(sequence)));
+	}
 }
 
 /* Make a copy, empty, with the table's own name, and columns and indexes like its. */
@@ -147,10 +199,90 @@ EsShadow *
 es_shadow_make_like(Oid owner, char *table_name)
 {
 	char *name = psprintf("pg_temp.%s", quote_identifier(get_rel_name(shadow_find(table_name))));
+	EsShadow *shadow = es_shadow_make(owner, table_name, name,
+									  psprintf("CREATE TEMPORARY TABLE %s (LIKE %s INCLUDING ALL)",
+											   name, table_name));
 
-	return es_shadow_make(owner, table_name, name,
-						  psprintf("CREATE TEMPORARY TABLE %s (LIKE %s INCLUDING ALL)", name,
-								   table_name));
+	shadow_own_sequences(shadow);
+	return shadow;
+}
+
+static bool
+shadow_is_among(const List *shadows, Oid table)
+{
+	const ListCell *cell;
+
+	foreach (cell, shadows)
+		if (((EsShadow *) lfirst(cell))->table == table)
+			return true;
+	return false;
+}
+
+/* Whether a foreign key's trigger changes rows of the table that refers. */
+static bool
+shadow_is_cascade(const Trigger *trigger)
+{
+	switch (trigger->tgfoid)
+	{
+		case F_RI_FKEY_CASCADE_DEL:
+		case F_RI_FKEY_CASCADE_UPD:
+		case F_RI_FKEY_SETNULL_DEL:
+		case F_RI_FKEY_SETNULL_UPD:
+		case F_RI_FKEY_SETDEFAULT_DEL:
+		case F_RI_FKEY_SETDEFAULT_UPD:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+shadow_is_before_row(const Trigger *trigger)
+{
+	return !trigger->tgisinternal && TRIGGER_FOR_ROW(trigger->tgtype) &&
+		TRIGGER_FOR_BEFORE(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED;
+}
+
+static void
+shadow_check_trigger(const EsShadow *shadow, const Trigger *trigger, const List *shadows)
+{
+	if (shadow_is_before_row(trigger))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a projection that writes table %s can not be replayed", shadow->table_name),
+				 errdetail("Its trigger \"%s\" changes rows before they are written; a copy has no triggers.",
+						   trigger->tgname)));
+	if (shadow_is_cascade(trigger) && shadow_is_among(shadows, trigger->tgconstrrelid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a projection that writes table %s can not be replayed", shadow->table_name),
+				 errdetail("A foreign key of table \"%s\" to it changes rows by itself; a copy has no foreign keys.",
+						   get_rel_name(trigger->tgconstrrelid)),
+				 errhint("Let the projection's SQL delete these rows, and make the foreign key NO ACTION.")));
+}
+
+/*
+ * Refuse what changes rows of the tables by itself, as the copies do not have it:
+ * triggers before a row, and foreign keys between them that cascade.
+ *
+ * shadows: of EsShadow.
+ */
+void
+es_shadow_check_triggers(const List *shadows)
+{
+	const ListCell *cell;
+
+	foreach (cell, shadows)
+	{
+		const EsShadow *shadow = lfirst(cell);
+		Relation rel = relation_open(shadow->table, AccessShareLock);
+		int count = rel->trigdesc == NULL ? 0 : rel->trigdesc->numtriggers;
+		int i;
+
+		for (i = 0; i < count; i++)
+			shadow_check_trigger(shadow, &rel->trigdesc->triggers[i], shadows);
+		relation_close(rel, NoLock);
+	}
 }
 
 /*
@@ -198,16 +330,17 @@ shadow_rewrite(const EsShadow *shadow)
 	foreach (cell, names)
 		appendStringInfo(&columns, "%s%s", cell == list_head(names) ? "" : ", ",
 						 (char *) lfirst(cell));
-	(void) shadow_execute(shadow->owner, 0,
-						  psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s", other,
-								   columns.data, shadow->name));
-	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-						  psprintf("TRUNCATE %s", shadow->name));
-	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+	(void) es_shadow_execute(shadow->owner, 0,
+							 psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s", other,
+									  columns.data, shadow->name));
+	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("TRUNCATE %s", shadow->name));
+	(void)
+		es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
 						  psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
 								   shadow->name, columns.data, columns.data, other));
-	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-						  psprintf("DROP TABLE %s", other));
+	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("DROP TABLE %s", other));
 }
 
 /*
@@ -222,16 +355,16 @@ es_shadow_tidy(EsShadow *shadow)
 	if (size < SHADOW_MIN_BLOCKS || size / SHADOW_GROWTH < shadow->size)
 		return;
 	shadow_rewrite(shadow);
-	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-						  psprintf("ANALYZE %s", shadow->name));
+	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("ANALYZE %s", shadow->name));
 	shadow->size = shadow_size(shadow);
 }
 
 void
 es_shadow_drop(EsShadow *shadow)
 {
-	(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-						  psprintf("DROP TABLE %s", shadow->name));
+	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("DROP TABLE %s", shadow->name));
 }
 
 /* Let a role read a copy. */
@@ -239,7 +372,7 @@ void
 es_shadow_grant(const EsShadow *shadow, Oid role)
 {
 	if (role != shadow->owner)
-		(void) shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-							  psprintf("GRANT SELECT ON %s TO %s", shadow->name,
-									   quote_identifier(GetUserNameFromId(role, false))));
+		(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+								 psprintf("GRANT SELECT ON %s TO %s", shadow->name,
+										  quote_identifier(GetUserNameFromId(role, false))));
 }

@@ -23,9 +23,12 @@ typedef struct EsShadow
 } EsShadow;
 
 extern char *es_shadow_next_name(void);
+extern uint64 es_shadow_execute(Oid role, int security_flags, const char *sql);
 extern void es_shadow_check_names(const List *tables);
 extern EsShadow *es_shadow_make(Oid owner, char *table_name, char *name, const char *create);
 extern EsShadow *es_shadow_make_like(Oid owner, char *table_name);
+extern bool es_shadow_has_sequence(const EsShadow *shadow, const char *column);
+extern void es_shadow_check_triggers(const List *shadows);
 extern void es_shadow_tidy(EsShadow *shadow);
 extern void es_shadow_drop(EsShadow *shadow);
 extern void es_shadow_grant(const EsShadow *shadow, Oid role);

@@ -148,6 +148,20 @@ es_share_count_attempt(EsShare *share, int64 position)
 	share->attempts = counted;
 }
 
+/*
+ * Up to where events of a stream that is held are not in the run any more: the
+ * deliveries have passed them, or counted them as if delivered.
+ */
+int64
+es_share_passed(const EsShare *share)
+{
+	int64 passed = Max(share->checkpoint, share->scanned);
+
+	if (share->attempts.count > 0)
+		passed = Max(passed, share->attempts.items[share->attempts.count - 1].key);
+	return passed;
+}
+
 /* Move the checkpoint on; it never goes back. */
 void
 es_share_advance(EsShare *share, int64 checkpoint)
@@ -327,8 +341,10 @@ void
 es_share_update(const EsSubscription *subscription, EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+	HeapTuple row = share_make_row(rel, subscription, share);
 
-	CatalogTupleUpdate(rel, &share->tid, share_make_row(rel, subscription, share));
+	CatalogTupleUpdate(rel, &share->tid, row);
+	share->tid = row->t_self;
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();
 }

@@ -69,6 +69,7 @@ extern int64 es_share_next_token(void);
 extern int64 es_share_find_count(EsPairs pairs, int64 key, int64 otherwise);
 extern int es_share_attempts_at(const EsShare *share, int64 position);
 extern void es_share_count_attempt(EsShare *share, int64 position);
+extern int64 es_share_passed(const EsShare *share);
 extern void es_share_advance(EsShare *share, int64 checkpoint);
 
 #endif /* ES_SHARE_H */

@@ -10,7 +10,7 @@
  *
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
  * statements.  Calls: arguments, division, guard, names, order, owner,
- * partition, share, sql, subscription, transaction.
+ * partition, retry, share, sql, subscription, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@
 #include "order.h"
 #include "owner.h"
 #include "partition.h"
+#include "retry.h"
 #include "sql.h"
 #include "transaction.h"
 
@@ -288,6 +289,31 @@ subscribe_divide(EsSubscription *subscription, int partitions)
 	}
 }
 
+/* Streams that wait for a parked event go on. */
+static void
+subscribe_unblock(EsSubscription *subscription)
+{
+	EsRetries retries = es_retry_load(subscription, PG_INT64_MAX);
+	EsShares shares;
+	const EsShare **owners;
+	int i;
+
+	es_guard_enter(subscription->key);
+	shares = es_share_load(subscription);
+	es_guard_leave(subscription->key);
+	owners = es_owner_find(subscription, &shares);
+	subscription->parks_block = false;
+	for (i = 0; i < retries.count; i++)
+	{
+		const EsRetry *retry = &retries.items[i];
+		const EsShare *owner = owners[retry->partition];
+
+		if (retry->is_parked && retry->is_blocking && owner != NULL)
+			es_retry_park(subscription, retry, retry->attempts, NULL,
+						  (EsRetryReach){owner->checkpoint, es_share_passed(owner)});
+	}
+}
+
 /*
  * es_alter_subscription(name text, partitions int, park_policy text = NULL,
  *						 max_retries int = NULL, lease interval = NULL) -> void
@@ -326,6 +352,9 @@ es_alter_subscription(PG_FUNCTION_ARGS)
 
 	subscribe_change(name, &subscription);
 	(void) es_sql_run(&statement, values, nulls);
+	if (!PG_ARGISNULL(2) && subscription.parks_block &&
+		strcmp(text_to_cstring(PG_GETARG_TEXT_PP(2)), "pass") == 0)
+		subscribe_unblock(&subscription);
 	if (partitions != 0 &&
 		(subscription.next_partitions != 0 || partitions != subscription.partitions))
 		subscribe_divide(&subscription, partitions);
@@ -442,6 +471,13 @@ subscribe_release(const EsSubscription *subscription, const text *consumer, int6
 		}
 		released += count;
 	}
+	shares = es_share_load(subscription);
+	for (i = 0; i < shares.count; i++)
+		if (shares.items[i].consumer != NULL &&
+			es_names_equal(shares.items[i].consumer, consumer) &&
+			!es_share_is_open(&shares.items[i]) &&
+			es_owner_is_registration(subscription, &shares.items[i]))
+			es_share_delete(&shares.items[i]);
 	shares = es_share_load(subscription);
 	es_owner_clean(subscription, &shares, consumer);
 	return released;

@@ -21,27 +21,14 @@
 #include "storage/proc.h"
 
 #include "compat.h"
+#include "userlock.h"
 #include "wake.h"
-
-/* locktag_field4 of a waiting session. */
-#define WAKE_WAITS 0x4502
-
-static LOCKTAG
-wake_tag(void)
-{
-	LOCKTAG tag = {.locktag_field1 = MyDatabaseId,
-				   .locktag_field4 = WAKE_WAITS,
-				   .locktag_type = LOCKTAG_USERLOCK,
-				   .locktag_lockmethodid = DEFAULT_LOCKMETHOD};
-
-	return tag;
-}
 
 /* Be woken from now on, by MyLatch, until es_wake_part or an error. */
 void
 es_wake_join(void)
 {
-	LOCKTAG tag = wake_tag();
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_WAITS, 0);
 
 	(void) LockAcquire(&tag, AccessShareLock, false, false);
 }
@@ -49,7 +36,7 @@ es_wake_join(void)
 void
 es_wake_part(void)
 {
-	LOCKTAG tag = wake_tag();
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_WAITS, 0);
 
 	(void) LockRelease(&tag, AccessShareLock, false);
 }
@@ -79,7 +66,7 @@ es_wake_holders(const LOCKTAG *tag)
 void
 es_wake_waiters(void)
 {
-	LOCKTAG tag = wake_tag();
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_WAITS, 0);
 
 	es_wake_holders(&tag);
 }

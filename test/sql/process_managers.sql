@@ -85,6 +85,30 @@ SELECT attempt('SELECT es_append(''ping-1'', 0, ''Ping'', ''{}'')');
 SELECT es_stream_version('ping-1'), es_stream_version('pong-1');
 SELECT name, state FROM eventstore.projection_status ORDER BY name;
 
+-- Others see what is appended in the order of positions, whatever their names: after what it answers. What a handler takes back, nobody sees.
+SELECT es_drop_projection(name) FROM eventstore.projections ORDER BY name;
+CREATE TABLE log (nr bigint GENERATED ALWAYS AS IDENTITY, type text, position bigint);
+CREATE TABLE last (stream text COLLATE "C" PRIMARY KEY, type text);
+CREATE FUNCTION pay(event eventstore.event) RETURNS void LANGUAGE plpgsql AS
+$$
+BEGIN
+	PERFORM es_append(event.stream, es_any(), 'Paid', '{}');
+	BEGIN
+		PERFORM es_append(event.stream, es_any(), 'Taken back', '{}');
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN
+		NULL;
+	END;
+	PERFORM es_append(event.stream, es_any(), 'Thanked', '{}');
+END
+$$;
+SELECT es_create_projection('a_log', 'INSERT INTO log (type, position) SELECT type, position FROM events', categories => '{sale}'), es_create_projection('pay', 'SELECT pay(e) FROM events e', types => '{Ordered}', categories => '{sale}'),
+	   es_create_projection('z_last', 'INSERT INTO last AS l SELECT DISTINCT ON (stream) stream, type FROM events ORDER BY stream, position DESC ON CONFLICT (stream) DO UPDATE SET type = excluded.type', categories => '{sale}');
+SELECT es_append('sale-1', 0, '[{"type": "Opened"}, {"type": "Ordered"}]');
+SELECT version, type FROM es_read('sale-1');
+SELECT type, position > lag(position) OVER (ORDER BY nr) AS rises FROM log ORDER BY nr;
+TABLE last;
+
 SET client_min_messages = warning;
 DROP EXTENSION eventstore CASCADE;
 DROP SCHEMA test_managers CASCADE;

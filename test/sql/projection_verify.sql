@@ -68,7 +68,7 @@ TABLE types_12 ORDER BY type;
 TABLE "Heads" ORDER BY stream;
 SELECT count(*), sum(n) FROM "Heads_lines";
 SELECT count(*), sum(n) FROM time_12_lines;
-SELECT conrelid::regclass, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('at_12'::regclass, '"Heads"'::regclass, '"Heads_lines"'::regclass) ORDER BY 1;
+SELECT conrelid::regclass, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p' AND conrelid IN ('at_12'::regclass, '"Heads"'::regclass, '"Heads_lines"'::regclass) ORDER BY 1;
 SELECT es_projection_as_of('totals', 'pg_temp.mine', 5);
 SELECT count(*) FROM mine;
 DROP TABLE mine;

@@ -38,6 +38,7 @@ END
 $$;
 CALL add_history(30);
 
+CREATE TYPE kind AS ENUM ('Withdrawn', 'Opened', 'Deposited');
 CREATE TABLE queries (name text, query text);
 INSERT INTO queries VALUES
 	('counts', 'SELECT category, count(*) AS n FROM events GROUP BY category'),
@@ -61,6 +62,8 @@ INSERT INTO queries VALUES
 	('left_join', 'SELECT e.stream, count(i.value) AS items FROM events e LEFT JOIN LATERAL jsonb_array_elements(e.data->''items'') i ON true GROUP BY e.stream'),
 	('whole_rows', 'SELECT category, count(e) AS events, count(metadata) AS with_metadata FROM events e GROUP BY category'),
 	('settings', 'SELECT stream, max((data->>''amount'')::float8::text) AS real, min(make_interval(hours => (data->>''whole'')::int)::text) AS interval, max(replace(type, ''e'', ''\'')) AS slashed, max((recorded_at::date)::text) AS date, count(*) FILTER (WHERE tags = NULL) AS none FROM events GROUP BY stream'),
+	('enums', 'SELECT type::kind AS kind, max(type::kind) AS most, count(*) AS n FROM events WHERE type IN (''Opened'', ''Deposited'') GROUP BY type::kind'),
+	('behind_join', 'SELECT j.s, es_last(j.t, j.p) AS last FROM (SELECT e.stream AS s, e.type AS t, e.position AS p FROM events e JOIN (SELECT 1) o ON true) AS j GROUP BY j.s'),
 	('nested', 'SELECT kind, sum(amount) AS amount, es_last(amount, position) AS last FROM (SELECT position, left(stream, 1) AS kind, (data->>''amount'')::numeric AS amount FROM events WHERE type <> ''Opened'') x WHERE amount IS NOT NULL GROUP BY kind'),
 	('Strange "name"', 'SELECT category AS "k1", type AS "select", count(*) AS "p1", avg((data->>''whole'')::int) AS "Über" FROM events GROUP BY category, type');
 
@@ -311,6 +314,7 @@ INSERT INTO refused (query) VALUES
 	('SELECT category, es_last(type, version) AS n FROM events GROUP BY category'), ('SELECT category, count(*) FROM events RIGHT JOIN (VALUES (1)) v ON true GROUP BY category'), ('SELECT category, n.n, count(*) AS c FROM (SELECT category, count(*) AS n FROM events GROUP BY category) n GROUP BY 1, 2'),
 	('SELECT category, es_last(type, position) AS n FROM (SELECT category, type, position + 0 AS position FROM events) e GROUP BY category'), ('SELECT category, es_last(type, e.position) AS t FROM (SELECT category, type FROM events) x, LATERAL (SELECT 1::bigint AS position) e GROUP BY category'),
 	('SELECT item, es_last(type, position) AS n FROM events, jsonb_array_elements_text(data) AS item GROUP BY item'), ('SELECT category, jsonb_object_agg(item, type ORDER BY position) AS n FROM events, jsonb_array_elements_text(data) AS item GROUP BY category'),
+	('SELECT category, count(*) AS n, GROUPING(category) AS g FROM events GROUP BY category'), ('SELECT j.stream, es_last(j.type, j.position) AS n FROM (events e CROSS JOIN (VALUES (1)) v) AS j GROUP BY j.stream'),
 	('SELECT category, generate_series(1, 2) AS g, count(*) AS n FROM events GROUP BY category'), ('SELECT category || ''x'', count(*) AS n FROM events GROUP BY 1'), ('SELECT category, count(*) AS n, sum(version) AS n FROM events GROUP BY category'),
 	('SELECT DISTINCT stream FROM events'), ('SELECT stream, type FROM events'), ('SELECT category, count(*) AS n FROM events GROUP BY category FOR UPDATE'),
 	('SELECT category, colour, count(*) AS n FROM events GROUP BY category'), ('SELECT category, count(*) AS n FROM events'), ('SELECT category, count(*) AS n FROM eventstore.events GROUP BY category'), ('SELECT category, count(*) FROM evnets GROUP BY category'),
@@ -349,6 +353,8 @@ SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events'
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', tables => '{eventstore.streams}');
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', tables => ARRAY[0]::regclass[]);
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', tables => '{NULL}');
+SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', tables => '{pg_class}');
+SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', tables => '{other,refused,other}');
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', on_error => 'skip');
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', 'async', on_error => 'ignore');
 SELECT es_create_projection('x', 'INSERT INTO other SELECT category FROM events', 'async', on_error => NULL);
@@ -386,6 +392,25 @@ ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT es_create_projection('x', 'SELECT category, count(*) AS n FROM events GROUP BY category');
 ROLLBACK;
+
+-- Names: a state table that is there already, names that are only told apart at their end
+SELECT es_create_projection('p_state', 'SELECT category, count(*) AS n FROM events GROUP BY category', 'async'), es_create_projection('p', 'SELECT category, avg(version) AS n FROM events GROUP BY category', 'async');
+SELECT es_create_projection(repeat('l', 62) || i, 'SELECT category, avg(version) AS n FROM events GROUP BY category') FROM generate_series(1, 3) i;
+SELECT es_append('names-1', 0, 'T', '1'), es_run_projection('p') > 0;
+SELECT name, tables FROM eventstore.projections WHERE name ~ '^[pl]' ORDER BY name;
+SELECT count(es_drop_projection(name, true)) FROM eventstore.projections WHERE name ~ '^[pl]';
+
+-- A projection's SQL changes no projections and runs none.
+CREATE TABLE calls (call text);
+INSERT INTO calls VALUES ('SELECT es_run_projection(''calls'')'), ('SELECT es_pause_projection(''calls'')'), ('SELECT es_resume_projection(''calls'')'), ('SELECT es_drop_projection(''calls'')'),
+	('SELECT es_create_projection(''new'', ''SELECT category, count(*) AS n FROM events GROUP BY category'')');
+CREATE FUNCTION call(call text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE call; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$;
+CREATE TABLE answers (call text, answer text);
+SELECT es_create_projection('calls', 'INSERT INTO answers SELECT c.call, call(c.call) FROM events, calls c WHERE type = ''Call''', 'async');
+SELECT es_append('names-1', 1, 'Call', '{}');
+SELECT es_run_projection('calls') > 0;
+SELECT answer, count(*) FROM answers GROUP BY answer;
+SELECT es_drop_projection('calls');
 
 -- The aggregates by themselves
 SELECT es_first(v, p), es_last(v, p), es_last(v, p) FILTER (WHERE p < 0) AS none FROM (VALUES ('b', 2), ('a', 1), (NULL, 3), ('z', NULL), ('c', 3)) x (v, p);

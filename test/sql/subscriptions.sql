@@ -351,6 +351,56 @@ SELECT is(fetched('order', 'c'), 'order-1/6:2', 'the later one');
 SELECT is(acked('order', 'c'), 'ok', 'done');
 SELECT is(fetched('order', 'c') || (SELECT count(*) FROM eventstore.subscription_retries WHERE subscription = 'order'), '-0', 'nothing is left');
 
+-- The fetch that parks an event delivers none of its stream behind it, retries neither.
+SELECT es_create_subscription('behind', 'behind', partitions => 1, max_retries => 1, park_policy => 'block_stream');
+SELECT fill('behind-1', 'behind-1', 'behind-1');
+SELECT is(fetched('behind', 'c'), 'behind-1/1:1 behind-1/2:1 behind-1/3:1', 'delivered');
+SELECT is(nacked('behind', 'c', 'behind-1/3'), 'ok', 'the last one fails');
+SELECT is(fetched('behind', 'c'), 'behind-1/1:2', 'the last attempt');
+SELECT is(fetched('behind', 'c'), '-', 'parked: all others wait');
+SELECT es_alter_subscription('behind', NULL, 'pass');
+SELECT is(fetched('behind', 'c'), 'behind-1/2:2', 'pass: the stream goes on');
+SELECT is(acked('behind', 'c'), 'ok', 'done');
+SELECT is(fetched('behind', 'c'), 'behind-1/3:2', 'to its end');
+SELECT is(acked('behind', 'c'), 'ok', 'done');
+SELECT is(fetched('behind', 'c') || parked_of('behind'), '-behind-1/1:2 not acknowledged', 'one is parked');
+
+-- What was held was not delivered.
+SELECT es_create_subscription('held', 'held', partitions => 1, max_retries => 1);
+SELECT fill('held-1');
+SELECT is(fetched('held', 'c'), 'held-1/1:1', 'delivered');
+SELECT is(nacked('held', 'c', 'held-1/1', 'retry', '1 hour'), 'ok', 'it fails');
+SELECT fill('held-2', 'held-1', 'held-2');
+SELECT is(fetched('held', 'c'), 'held-2/1:1 held-2/2:1', 'the other stream');
+UPDATE eventstore.subscription_retries SET due = now() WHERE subscription = 'held';
+SELECT is(fetched('held', 'c', 1), 'held-1/1:2', 'due');
+SELECT is(acked('held', 'c'), 'ok', 'done');
+SELECT is(fetched('held', 'c', 1), 'held-2/1:2', 'again');
+SELECT is(acked('held', 'c'), 'ok', 'done');
+SELECT is(fetched('held', 'c', 1), 'held-1/2:1', 'for the first time');
+SELECT is(acked('held', 'c'), 'ok', 'done');
+SELECT is(fetched('held', 'c'), 'held-2/2:2', 'the last');
+
+-- Replayed before the checkpoint has passed it, and skipped: it does not come again.
+SELECT fill('order-1', 'order-2');
+SELECT is(fetched('order', 'c'), 'order-1/7:1 order-2/2:1', 'delivered');
+SELECT is(nacked('order', 'c', 'order-2/2', 'park'), 'ok', 'parked');
+SELECT is(es_replay_parked('order'), 1, 'replayed');
+SELECT is(fetched('order', 'c', 1), 'order-1/7:2', 'the last attempt is made alone');
+SELECT es_alter_subscription('order', NULL, max_retries => 9);
+SELECT is(fetched('order', 'c'), 'order-1/7:3 order-2/2:1', 'both come');
+SELECT is(nacked('order', 'c', 'order-2/2', 'skip'), 'ok', 'skipped');
+SELECT is(acked('order', 'c', 'order-1/7'), 'ok', 'the other is done');
+SELECT is(fetched('order', 'c') || (SELECT count(*) FROM eventstore.subscription_retries WHERE subscription = 'order'), '-0', 'nothing is left');
+
+-- One that has no partition leaves, too.
+SELECT es_create_subscription('leave', 'leave', partitions => 4);
+SELECT fill('leave-1', 'leave-2');
+SELECT is(fetched('leave', 'c1'), 'leave-1/1:1 leave-2/1:1', 'delivered');
+SELECT is(fetched('leave', 'c2'), '-', 'another comes');
+SELECT is(es_release('leave', 'c2'), 0, 'and leaves');
+SELECT is(fetched('leave', 'c1') || ' ' || shares('leave'), 'leave-1/1:2 leave-2/1:2 c1=4', 'nothing is given away to it');
+
 -- max_count 0 takes nothing away from what is outstanding.
 SELECT es_create_subscription('beat', 'beat', partitions => 4);
 SELECT fill('beat-1', 'beat-2', 'beat-3');
@@ -473,7 +523,7 @@ SELECT is_empty($$SELECT es_fetch(subscription => 'named', consumer => 'c', max_
 SELECT columns_are('eventstore'::name, 'subscription_status'::name, '{name,partition,consumer,checkpoint,lag_events,lag_seconds,parked,lease_end}'::name[]);
 
 -- Drop
-SELECT es_drop_subscription(name) FROM eventstore.subscriptions WHERE name IN ('one', 'types', 'both', 'late', 'never', 'share', 'busy', 'lease', 'retry', 'park', 'block', 'poison', 'once', 'reset', 'named', 'order', 'beat');
+SELECT es_drop_subscription(name) FROM eventstore.subscriptions WHERE name IN ('one', 'types', 'both', 'late', 'never', 'share', 'busy', 'lease', 'retry', 'park', 'block', 'poison', 'once', 'reset', 'named', 'order', 'beat', 'leave', 'behind', 'held');
 SELECT is((SELECT count(*) FROM eventstore.subscription_shares s WHERE subscription NOT IN (SELECT name FROM eventstore.subscriptions))
 		  + (SELECT count(*) FROM eventstore.subscription_retries s WHERE subscription NOT IN (SELECT name FROM eventstore.subscriptions)), 0::bigint, 'nothing is left of them');
 SELECT is(attempt(format('SELECT es_ack(''one'', %s, 1)', last_token('one', 'c'))), '42704', 'their tokens lead nowhere');

@@ -72,11 +72,12 @@ my $session = session($node);
 $session->query_safe($append->('a-1'));
 $is_told->('a session that stays', 'a');
 
-# Ended, it comes back, and announces what was missed. es_wait needs none.
+# Ended, it comes back. es_wait needs none. (Who appends while there is none sends NOTIFY itself.)
 my $ended = $worker->();
-sql($node, "SELECT pg_terminate_backend($ended, 10000); @{[$append->('b-1')]}");
+sql($node, "SELECT pg_terminate_backend($ended, 10000)");
 $works_in->('postgres, shop', 'ended: it comes back');
 isnt($worker->(), $ended, 'as another process');
+sql($node, $append->('b-1'));
 $is_told->('ended', 'b');
 
 $session->query_safe("BEGIN; @{[$append->('b-1')]}");

@@ -10,8 +10,7 @@ use Store;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $node = new_node('runner', "shared_preload_libraries = 'eventstore'", "eventstore.databases = 'postgres, shop, store'", 'restart_after_crash = on', 'max_worker_processes = 20',
-	'log_min_messages = log');
+my $node = new_node('runner', "shared_preload_libraries = 'eventstore'", "eventstore.databases = 'postgres, shop, store'", 'restart_after_crash = on', 'max_worker_processes = 20');
 my $append = sub { my ($n, $type) = @_; 'SELECT count(*) FROM (SELECT es_append(\'a-\' || i % 7, -1, \'' . ($type // 'In') . "', jsonb_build_object('n', i)) FROM generate_series(1, $n) i) x;" };
 my $count = q{SELECT type, count(*) AS n FROM events GROUP BY type};
 my $set = sub { sql($node, "ALTER SYSTEM SET $_[0] = $_[1]; SELECT pg_reload_conf()") };
@@ -87,10 +86,11 @@ $session->query_safe('BEGIN; LOCK TABLE busy');
 sql($node, q{SELECT es_append('b-1', -1, 'Busy', '{}')});
 becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'eventstore runner' AND wait_event_type = 'Lock'}, 1, 'one waits for a lock');
 sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'eventstore runner' AND wait_event_type = 'Lock'});
-becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'eventstore runner' AND wait_event_type = 'Lock'}, 0, 'cancelled');
+my $end = time + 20;
+sleep 0.02 while $log->($offset) !~ /ERROR:  canceling statement due to user request/ && time < $end;
+like($log->($offset), qr/ERROR:  canceling statement due to user request/, 'cancelled: the log tells');
 $session->query_safe('COMMIT');
 $is_right->('busy', 'tried again');
-like($log->($offset), qr/ERROR:  canceling statement due to user request/, 'the log tells');
 is(sql($node, q{SELECT state FROM eventstore.projection_status WHERE name = 'busy'}), 'running', 'it has not failed');
 
 # Ended, by whoever, in the middle
@@ -105,7 +105,8 @@ kill 'KILL', split /\n/, sql($node, q{SELECT runner_pid FROM eventstore.projecti
 $node->poll_query_until('postgres', q{SELECT max(lag) = 0 FROM eventstore.projection_status WHERE state = 'running'});
 is(sql($node, q{SELECT count(*) FROM slow}), 18, 'killed, and the server with it: once each');
 eval { $session->quit };
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 $is_right->('counts', 'after a stop at once');
 
 # Commands that need the projection, the extension or the database
@@ -138,6 +139,16 @@ is(sql($node, q{SELECT es_run_projection('counts')}), 10, 'but who calls es_run_
 sql($node, $append->(10));
 $set->('eventstore.projection_workers', 1);
 $is_right->('counts', 'one');
+$session = session($node);
+$session->query_safe('BEGIN; LOCK TABLE busy');
+sql($node, q{SELECT es_append('b-1', -1, 'Busy', '{}')});
+becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'eventstore runner' AND wait_event_type = 'Lock'}, 1, 'it waits for a lock');
+sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'eventstore runner' AND wait_event_type = 'Lock'});
+becomes($node, q{SELECT state, last_error_code, last_error FROM eventstore.projection_status WHERE name = 'busy'}, 'running|57014|canceling statement due to user request',
+	'what keeps it from going on is told');
+$session->query_safe('COMMIT');
+$session->quit;
+$is_right->('busy', 'and tried again');
 $set->('eventstore.databases', 'shop');
 becomes($node, $runners->(), 0, 'a database taken from the list: none');
 $node->stop('fast');

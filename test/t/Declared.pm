@@ -21,7 +21,7 @@ our @declared = (
 	[ counts => q{SELECT stream, count(*) AS n, count(data ->> 'n') AS with_n, count(metadata) AS with_metadata FROM events GROUP BY stream} ],
 	[ sums => q{SELECT stream, sum((data ->> 'n')::int) AS ints, sum((data ->> 'n')::bigint) AS bigints, sum((data ->> 'amount')::numeric) AS amounts,
 			sum(make_interval(secs => (data ->> 'n')::int)) AS spans FROM events GROUP BY stream} ],
-	[ extremes => q{SELECT data ->> 'k' AS k, min((data ->> 'n')::int) AS least, max((data ->> 'amount')::numeric) AS most, min(data ->> 'note') AS first_note, max(recorded_at) AS last_seen
+	[ extremes => q{SELECT data ->> 'k' AS k, min((data ->> 'n')::int) AS least, max((data ->> 'amount')::numeric(20, 4)) AS most, min(data ->> 'note') AS first_note, max(recorded_at) AS last_seen
 			FROM events WHERE data ->> 'k' IS NOT NULL GROUP BY data ->> 'k'} ],
 	[ averages => q{SELECT stream, type, avg((data ->> 'n')::int) AS ints, avg((data ->> 'amount')::numeric) AS amounts, avg(version) AS versions, avg(make_interval(secs => (data ->> 'n')::int)) AS spans
 			FROM events GROUP BY stream, type} ],
