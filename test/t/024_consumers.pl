@@ -169,10 +169,10 @@ for my $fault ('killed', 'cut off')
 # Who waits lives, however short its lease: it is left what it has, up to its fair share, and is handed what comes.
 {
 	my ($waiting, $other) = (session($node), session($node));
-	sql($node, q{SELECT es_create_subscription('lives', category => 'lives', partitions => 8, lease => '200 ms')});
+	sql($node, q{SELECT es_create_subscription('lives', category => 'lives', partitions => 8, lease => '2 s')});
 	ask($waiting, fetch('lives', 'waiting', 100));
 	send_query($waiting, fetch('lives', 'waiting', 100, '15 s'));
-	sleep 0.5;
+	sleep 2.5;
 	my @taken = ask($other, fetch('lives', 'other', 100, '700 ms'));
 	is(sql($node, q{SELECT string_agg(consumer || ' ' || n, ', ' ORDER BY consumer) FROM (SELECT consumer, count(*) n FROM eventstore.subscription_status WHERE name = 'lives' GROUP BY 1) s}),
 		'other 4, waiting 4', 'who waits longer than its lease keeps its share');
