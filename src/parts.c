@@ -236,11 +236,20 @@ parts_pick(EsPartsState *state, Aggref *call, bool is_last)
 	return parts_var(state, part);
 }
 
+/* What every call of an aggregate of two arguments has. */
+static Expr *
+parts_second_argument(const Aggref *call)
+{
+	if (list_length(call->args) < 2)
+		elog(ERROR, "aggregate %u has no second argument", call->aggfnoid);
+	return lsecond_node(TargetEntry, call->args)->expr;
+}
+
 /* es_first(value, position), es_last(value, position) */
 static Node *
 parts_own_pick(EsPartsState *state, Aggref *call, bool is_last)
 {
-	Node *expression = (Node *) lsecond_node(TargetEntry, call->args)->expr;
+	Node *expression = (Node *) parts_second_argument(call);
 
 	if (!parts_is_position(state->query, expression))
 		es_parts_refuse(errdetail("The second argument of aggregate \"%s\" is not the position.",
@@ -263,7 +272,7 @@ parts_latest(EsPartsState *state, Aggref *call)
 				"It has jsonb_object_agg in no order, so that the value of a key is left to chance."),
 			errhint("Write jsonb_object_agg(key, value ORDER BY position): the latest value."));
 	part = parts_get(state, ES_PART_LATEST, call, linitial_node(TargetEntry, call->args)->expr,
-					 lsecond_node(TargetEntry, call->args)->expr);
+					 parts_second_argument(call));
 	part->type = JSONBOID;
 	part->aggregate = "pg_catalog.jsonb_object_agg";
 	parts_check_one_to_one(state);
