@@ -61,8 +61,13 @@
 /* ... and to save the head, which costs a row version each time. */
 #define WORKER_SAVE_MS 50
 
-/* From the begin of a round to that of the next, in microseconds. */
-#define WORKER_PAUSE_US 1000
+/*
+ * From the begin of a round to that of the next: so many times what the round
+ * took, and within these microseconds.
+ */
+#define WORKER_PAUSE_TIMES      10
+#define WORKER_LEAST_PAUSE_US   1000
+#define WORKER_LONGEST_PAUSE_US 5000
 
 /* Events to announce in a round; others have to wait for it. */
 #define WORKER_SLICE 10000
@@ -233,16 +238,19 @@ worker_round(void)
 }
 
 /*
- * Rounds begin WORKER_PAUSE_US apart: where appends come faster, one round
- * announces many, and leaves the processor to who appends.
+ * Leave the processor to who appends: where appends come faster than rounds,
+ * one round announces many.  What a round takes grows with that and with all
+ * else that runs, and so does the time to the next.
  */
 static void
-worker_pause(TimestampTz begun)
+worker_pause(TimestampTz begun, TimestampTz ended)
 {
+	TimestampTz pause = (ended - begun) * WORKER_PAUSE_TIMES;
 	TimestampTz passed = GetCurrentTimestamp() - begun;
 
-	if (passed >= 0 && passed < WORKER_PAUSE_US)
-		pg_usleep(WORKER_PAUSE_US - passed);
+	pause = Max(WORKER_LEAST_PAUSE_US, Min(pause, WORKER_LONGEST_PAUSE_US));
+	if (passed >= 0 && passed < pause)
+		pg_usleep(pause - passed);
 }
 
 /* Sessions that wait have to look for themselves from now on. */
@@ -280,6 +288,7 @@ es_worker_main(Datum database)
 	for (;;)
 	{
 		TimestampTz begun = GetCurrentTimestamp();
+		TimestampTz ended;
 		long sleep_ms;
 
 		ResetLatch(MyLatch);
@@ -290,8 +299,9 @@ es_worker_main(Datum database)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		sleep_ms = worker_round();
+		ended = GetCurrentTimestamp();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);
-		worker_pause(begun);
+		worker_pause(begun, ended);
 	}
 }
