@@ -11,7 +11,8 @@
 #
 #   scalar jsonb arrays     eventstore      this extension: the forms of es_append, the reading functions
 #   plain unnest copy       twin            a table with the same columns and indexes; no version check, no stream row
-#   counted                 counted         the same, and a table of streams whose row is updated in the same statement
+#   generated               generated       the same, each id made by gen_random_uuid()
+#   counted                 counted         as twin, and a table of streams whose row is updated in the same statement
 #   plpgsql                 by_hand         the same two tables, and the function that a careful user would write
 #   message_db              message_db      peers.sh: streams in many categories
 #   message_db_one          message_db_one  the same, all streams in one category
@@ -121,6 +122,7 @@ stores_make() {
 	local database
 	stores_make_ours
 	stores_make_twin twin
+	stores_make_twin generated
 	stores_make_twin counted
 	stores_make_by_hand
 	has_peers=yes
@@ -152,7 +154,7 @@ stores_with() {
 # --- Tables ----------------------------------------------------------------------------------------------------------------
 
 declare -A store_title=([scalar]='es_append, scalar' [jsonb]='es_append, jsonb' [arrays]='es_append, arrays' [es]='this extension'
-	[plain]='INSERT' [unnest]='INSERT FROM unnest' [copy]='COPY' [select]='prepared SELECT' [counted]='UPDATE + INSERT' [plpgsql]='plpgsql'
+	[plain]='INSERT' [generated]='INSERT, id generated' [unnest]='INSERT FROM unnest' [copy]='COPY' [select]='prepared SELECT' [counted]='UPDATE + INSERT' [plpgsql]='plpgsql'
 	[message_db]='message-db' [message_db_one]='message-db, one category' [emmett]='Emmett')
 
 # store_heads TITLE COLUMN ...: the first two lines of a table
@@ -199,6 +201,9 @@ store_write() {
 		plain)
 			statement="INSERT INTO twin.events ${values/\%s/twin}"
 			parameters=("$name" "$category" %i "$id" Paid "$data" "$metadata") ;;
+		generated)
+			statement="INSERT INTO generated.events VALUES (nextval('generated.positions'), \$1, \$2, \$3, gen_random_uuid(), \$4, \$5, \$6, NULL, clock_timestamp())"
+			parameters=("$name" "$category" %i Paid "$data" "$metadata") ;;
 		counted)
 			statement="WITH s AS (UPDATE counted.streams SET version = version + 1, recorded_at = clock_timestamp() WHERE stream = \$1
 					AND (\$7::bigint < 0 OR version = \$7) RETURNING stream, version)
