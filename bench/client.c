@@ -32,8 +32,9 @@
  *
  * An answer without rows, or whose first column is false, counts as failed,
  * and any error ends the run.  Prints, with tabs between: successful calls a
- * second, milliseconds a call, successful calls, failed ones, rows a call, and
- * the process ID of the first session's server process.
+ * second, milliseconds a call, successful calls, failed ones, rows a call, the
+ * process ID of the first session's server process, and all calls that were
+ * made, those beforehand among them.
  *
  *-------------------------------------------------------------------------
  */
@@ -441,6 +442,7 @@ main(int argc, char **argv)
 	int64_t succeeded = 0;
 	int64_t failed = 0;
 	int64_t rows = 0;
+	int64_t made;
 	double seconds = 0;
 	int backend;
 
@@ -459,8 +461,10 @@ main(int argc, char **argv)
 		rows += sessions[i].rows;
 		seconds += (sessions[i].ended - sessions[i].begun) / load.clients;
 	}
-	printf("%.3f\t%.6f\t%lld\t%lld\t%.3f\t%d\n", (double) succeeded / seconds,
+	made = succeeded + failed + load.warm_up_calls * load.clients;
+	printf("%.3f\t%.6f\t%lld\t%lld\t%.3f\t%d\t%lld\n", (double) succeeded / seconds,
 		   1000 * seconds * load.clients / (double) (succeeded + failed), (long long) succeeded,
-		   (long long) failed, (double) rows / (double) (succeeded + failed), backend);
+		   (long long) failed, (double) rows / (double) (succeeded + failed), backend,
+		   (long long) made);
 	return 0;
 }

@@ -5,7 +5,7 @@
 #   bench_start [setting=value ...]   a throw-away cluster (test/cluster), gone at exit; PGHOST etc. lead to it
 #   bench_stop
 #   bench_sql STATEMENT ...           each in a transaction of its own; unaligned rows, a tab between columns
-#   bench_client ARGUMENT ...         bench/client.c; sets $rate, $took (ms), $calls, $failed, $rows and $backend
+#   bench_client ARGUMENT ...         bench/client.c; sets $rate, $took (ms), $calls, $failed, $rows, $backend and $made (see there)
 #   bench_median NUMBER ...           the lower one of the two in the middle where their count is even
 #   bench_ratio NUMBERS NUMBERS       median of the quotients, pair by pair: of the rounds' ratios
 #   bench_spread NUMBER ...           (largest - smallest) / median
@@ -53,7 +53,7 @@ bench_sql() {
 	psql -XqAt -F $'\t' -v ON_ERROR_STOP=1 "${args[@]}"
 }
 
-bench_client() { read -r rate took calls failed rows backend < <("$root/bench/client.bin" "$@") && [ -n "$backend" ]; }
+bench_client() { read -r rate took calls failed rows backend made < <("$root/bench/client.bin" "$@") && [ -n "$made" ]; }
 
 bench_median() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 bench_spread() { printf '%s\n' "$@" | sort -g | awk '{a[NR] = $1} END {print (a[NR] - a[1]) / a[int((NR + 1) / 2)]}'; }

@@ -317,5 +317,5 @@ store_run() {
 	before=$(bench_sql "SELECT pg_current_wal_insert_lsn() - '0/0'")
 	bench_client -s "$first:$STREAMS" -k "$categories" -i $((first + runs * 10000000)) -r "$runs" "${options[@]}" "${@:3}" \
 		"dbname=$database options='$PGOPTIONS -c synchronous_commit=$commit -c search_path=message_store,public'" "$statement" "${parameters[@]}"
-	wal=$((($(bench_sql "SELECT pg_current_wal_insert_lsn() - '0/0'") - before) / (calls + failed)))
+	wal=$((($(bench_sql "SELECT pg_current_wal_insert_lsn() - '0/0'") - before) / made))
 }
