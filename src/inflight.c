@@ -9,8 +9,8 @@
  * prepared transaction keeps it, and it shows in pg_locks.  Nobody ever waits
  * for it.
  *
- * Who wants to know all of them walks through the locks of the sessions that
- * have an xid, one partition of the lock table after the other.  Two facts make
+ * Who wants to know all of them notes which sessions have an xid, and walks
+ * through their locks, one partition of the lock table after the other.  Two facts make
  * that right without holding all partitions at once, each while its lock is
  * held: PREPARE moves a lock to the prepared transaction within its partition,
  * so it is seen in one place or the other; and it does so before the session
@@ -210,30 +210,52 @@ inflight_add_locks(EsInflight *found, PGPROC *proc, int partition)
 }
 
 /*
- * Find the appends in flight in this database.
+ * The sessions that may have an append in flight: those that have an xid now,
+ * and all that stand for prepared transactions, as one of these may be handed
+ * a lock while we look.  Returns their count.
+ *
+ * Whose append began before the caller read the last position given out has
+ * its xid since before that, and the page's lock makes us see it.
+ */
+static int
+inflight_find_writers(PGPROC **writers)
+{
+	int count = 0;
+	uint32 i;
+
+	for (i = 0; i < ProcGlobal->allProcCount; i++)
+		if (TransactionIdIsValid(ProcGlobal->allProcs[i].xid))
+			writers[count++] = &ProcGlobal->allProcs[i];
+	/* allProcs holds the prepared transactions, too, but does not count them. */
+	for (i = 0; i < (uint32) max_prepared_xacts; i++)
+		writers[count++] = &ProcGlobal->allProcs[ProcGlobal->allProcCount + i];
+	return count;
+}
+
+/*
+ * Find the appends in flight in this database, at least those that had begun
+ * when the caller read the last position given out.
  */
 EsInflight
 es_inflight_find(void)
 {
 	EsInflight found = {PG_INT64_MAX, PG_INT64_MAX, false};
-	/* allProcs holds the prepared transactions, too, but does not count them. */
-	uint32 proc_count = ProcGlobal->allProcCount + (uint32) max_prepared_xacts;
+	PGPROC **writers = palloc(sizeof(PGPROC *) *
+							  (ProcGlobal->allProcCount + (uint32) max_prepared_xacts));
+	int count = inflight_find_writers(writers);
 	int partition;
-	uint32 i;
+	int i;
 
-	for (partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
+	for (partition = 0; count > 0 && partition < NUM_LOCK_PARTITIONS; partition++)
 	{
 		LWLock *lock = LockHashPartitionLockByIndex(partition);
 
 		LWLockAcquire(lock, LW_SHARED);
-		for (i = 0; i < proc_count; i++)
-		{
-			PGPROC *proc = &ProcGlobal->allProcs[i];
-
-			if (TransactionIdIsValid(proc->xid))
-				inflight_add_locks(&found, proc, partition);
-		}
+		for (i = 0; i < count; i++)
+			if (TransactionIdIsValid(writers[i]->xid))
+				inflight_add_locks(&found, writers[i], partition);
 		LWLockRelease(lock);
 	}
+	pfree(writers);
 	return found;
 }
