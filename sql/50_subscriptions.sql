@@ -28,7 +28,7 @@ REVOKE ALL ON TABLE eventstore.subscriptions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscriptions', '');
 
 CREATE SEQUENCE eventstore.subscription_tokens AS bigint;
-COMMENT ON SEQUENCE eventstore.subscription_tokens IS 'Gives out tokens and the numbers of shares and retries. It never goes back.';
+COMMENT ON SEQUENCE eventstore.subscription_tokens IS 'Gives out the numbers of shares and retries, and those that tokens begin with. It never goes back.';
 REVOKE ALL ON SEQUENCE eventstore.subscription_tokens FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_tokens', '');
 

@@ -326,7 +326,7 @@ deliver_put(EsDelivery *delivery, TupleTableSlot *slot, int partition, int attem
 	bool is_null;
 
 	if (delivery->token == 0)
-		delivery->token = es_share_next_token();
+		delivery->token = es_share_make_token();
 	extra.token = delivery->token;
 	row = es_row_make(slot, delivery->result->setDesc, &extra);
 	tuplestore_puttupleslot(delivery->result->setResult,

@@ -62,7 +62,7 @@ es_division_begin(EsSubscription *subscription, int partitions, int64 checkpoint
 			   "next_partitions = NULL, drain_to = NULL WHERE name = $1",
 			   TEXTOID, INT4OID, INT8OID);
 	Datum values[] = {PointerGetDatum(subscription->name), Int32GetDatum(partitions),
-					  Int64GetDatum(es_share_next_token())};
+					  Int64GetDatum(es_share_next_number())};
 	EsShare pool = {.checkpoint = checkpoint, .lease_end = DT_NOBEGIN};
 	int p;
 

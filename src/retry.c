@@ -190,7 +190,7 @@ es_retry_insert(const EsSubscription *subscription, EsRetry *retry, const text *
 			   BOOLOID, INT8OID, INT4OID, TEXTOID);
 	Datum values[] = {PointerGetDatum(subscription->name),      Int64GetDatum(retry->position),
 					  PointerGetDatum(retry->stream),           Int64GetDatum(retry->version),
-					  Int64GetDatum(es_share_next_token()),     Int32GetDatum(retry->attempts),
+					  Int64GetDatum(es_share_next_number()),    Int32GetDatum(retry->attempts),
 					  TimestampTzGetDatum(retry->due),          BoolGetDatum(retry->is_parked),
 					  BoolGetDatum(retry->is_blocking),         Int64GetDatum(retry->delivered_to),
 					  Int32GetDatum(retry->delivered_attempts), PointerGetDatum(reason)};
@@ -216,7 +216,7 @@ es_retry_again(const EsSubscription *subscription, const EsRetry *retry, int att
 			   TEXTOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID);
 	Datum values[] = {PointerGetDatum(subscription->name),
 					  Int64GetDatum(retry->position),
-					  Int64GetDatum(es_share_next_token()),
+					  Int64GetDatum(es_share_next_number()),
 					  Int32GetDatum(attempts),
 					  TimestampTzGetDatum(due),
 					  PointerGetDatum(reason)};
@@ -272,7 +272,7 @@ retry_hold_next(const EsSubscription *subscription, const EsRetry *retry, int64 
 					  PointerGetDatum(retry->stream),
 					  Int64GetDatum(retry->version),
 					  Int64GetDatum(limit),
-					  Int64GetDatum(es_share_next_token()),
+					  Int64GetDatum(es_share_next_number()),
 					  subscription->types,
 					  Int64GetDatum(retry->delivered_to),
 					  Int32GetDatum(Min(retry->delivered_attempts, subscription->max_retries)),
@@ -317,9 +317,9 @@ es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int atte
 			   "WHERE subscription = $1 AND position = $2",
 			   TEXTOID, INT8OID, INT8OID, INT4OID, BOOLOID, TEXTOID);
 	bool keeps_blocking = retry->is_blocking && subscription->parks_block;
-	Datum values[] = {PointerGetDatum(subscription->name),  Int64GetDatum(retry->position),
-					  Int64GetDatum(es_share_next_token()), Int32GetDatum(attempts),
-					  BoolGetDatum(keeps_blocking),         PointerGetDatum(reason)};
+	Datum values[] = {PointerGetDatum(subscription->name),   Int64GetDatum(retry->position),
+					  Int64GetDatum(es_share_next_number()), Int32GetDatum(attempts),
+					  BoolGetDatum(keeps_blocking),          PointerGetDatum(reason)};
 
 	(void) es_sql_run(&statement, values, reason == NULL ? "     n" : NULL);
 	if (!keeps_blocking)

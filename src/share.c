@@ -37,6 +37,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/array.h"
@@ -50,11 +51,30 @@
 #include "scan.h"
 #include "share.h"
 
-/* The next token, or number of a share or retry. */
+/* Of a token, the bits behind the number. */
+#define SHARE_RANDOM_BITS 16
+
+/* The next number of a share, a retry or a division. */
 int64
-es_share_next_token(void)
+es_share_next_number(void)
 {
 	return nextval_internal(es_catalog_oid(ES_TOKENS), false);
+}
+
+/*
+ * A new token, higher than all before.
+ *
+ * What a sequence has given out, and nobody has committed, it may give out
+ * again after a crash, as it may on a standby that takes over or in a restored
+ * dump.  So the number alone would let in a consumer that has come from before
+ * that: behind it are random bits.
+ */
+int64
+es_share_make_token(void)
+{
+	uint32 bits = pg_prng_uint32(&pg_global_prng_state) >> (32 - SHARE_RANDOM_BITS);
+
+	return (es_share_next_number() << SHARE_RANDOM_BITS) | bits;
 }
 
 /* ----------------------------------------------------------------------
@@ -330,7 +350,7 @@ es_share_insert(const EsSubscription *subscription, EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
 
-	share->number = es_share_next_token();
+	share->number = es_share_next_number();
 	CatalogTupleInsert(rel, share_make_row(rel, subscription, share));
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();

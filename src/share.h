@@ -64,7 +64,8 @@ extern EsShares es_share_load(const EsSubscription *subscription);
 extern void es_share_insert(const EsSubscription *subscription, EsShare *share);
 extern void es_share_update(const EsSubscription *subscription, EsShare *share);
 extern void es_share_delete(const EsShare *share);
-extern int64 es_share_next_token(void);
+extern int64 es_share_next_number(void);
+extern int64 es_share_make_token(void);
 
 extern int64 es_share_find_count(EsPairs pairs, int64 key, int64 otherwise);
 extern int es_share_attempts_at(const EsShare *share, int64 position);
