@@ -157,6 +157,8 @@ ack_begin(AckState *ack)
 		es_subscription_find(ack->name, &ack->subscription);
 		other = ack_find_shares(ack);
 		if (!TransactionIdIsValid(other))
+			other = es_retry_find_replay(&ack->subscription, &ack->mine);
+		if (!TransactionIdIsValid(other))
 			break;
 		es_guard_leave(key);
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
@@ -196,7 +198,7 @@ ack_end(AckState *ack)
 static bool
 ack_is_delivered(const AckState *ack, const EsRetry *retry)
 {
-	const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+	const EsShare *share = es_share_of_partition(&ack->mine, retry->partition);
 
 	return share != NULL && retry->due != DT_NOEND && retry->position > share->acked &&
 		retry->position <= share->delivered && es_deliver_has_retry(share, retry);
@@ -216,7 +218,7 @@ ack_checkpoint_at(const EsShare *share, int64 position)
 static EsRetryReach
 ack_reach(const AckState *ack, const EsRetry *retry, int64 acked)
 {
-	const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+	const EsShare *share = es_share_of_partition(&ack->mine, retry->partition);
 	EsRetryReach reach = {.checkpoint = share->checkpoint, .passed = es_share_passed(share)};
 
 	if (acked > share->acked)
@@ -233,7 +235,7 @@ ack_resolve_retries(AckState *ack)
 	for (i = 0; i < ack->retries.count; i++)
 	{
 		const EsRetry *retry = &ack->retries.items[i];
-		const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+		const EsShare *share = es_share_of_partition(&ack->mine, retry->partition);
 
 		if (share == NULL)
 			continue;
@@ -251,7 +253,7 @@ ack_forget_skipped(AckState *ack)
 	for (i = 0; i < ack->retries.count; i++)
 	{
 		const EsRetry *retry = &ack->retries.items[i];
-		const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+		const EsShare *share = es_share_of_partition(&ack->mine, retry->partition);
 
 		if (share != NULL && !retry->is_parked && retry->due == DT_NOEND &&
 			retry->position <= share->checkpoint &&
@@ -365,7 +367,7 @@ ack_nack_event(AckState *ack, EsRetry *event)
 static void
 ack_nack_retry(AckState *ack, const EsRetry *retry)
 {
-	const EsShare *share = es_deliver_share_of(&ack->mine, retry->partition);
+	const EsShare *share = es_share_of_partition(&ack->mine, retry->partition);
 	int attempts = es_deliver_attempts(share, retry);
 
 	if (ack->action == ACK_SKIP)
@@ -384,7 +386,7 @@ ack_find_event(AckState *ack, EsRetry *event)
 
 	if (!es_deliver_find(&ack->delivery, ack->position, event))
 		return false;
-	share = es_deliver_share_of(&ack->mine, event->partition);
+	share = es_share_of_partition(&ack->mine, event->partition);
 	return event->position > share->acked &&
 		event->position <= Min(share->delivered, share->scanned);
 }

@@ -50,18 +50,6 @@ typedef struct DeliverRun
 	int attempts;
 } DeliverRun;
 
-/* The share that has a partition; NULL if none of them has. */
-const EsShare *
-es_deliver_share_of(const EsShares *shares, int partition)
-{
-	int i;
-
-	for (i = 0; i < shares->count; i++)
-		if (es_partition_set_has(shares->items[i].partitions, partition))
-			return &shares->items[i];
-	return NULL;
-}
-
 static const EsShare **
 deliver_owners(const EsDelivery *delivery)
 {
@@ -70,7 +58,7 @@ deliver_owners(const EsDelivery *delivery)
 	int p;
 
 	for (p = 0; p < partitions; p++)
-		owners[p] = es_deliver_share_of(delivery->shares, p);
+		owners[p] = es_share_of_partition(delivery->shares, p);
 	return owners;
 }
 

@@ -40,7 +40,6 @@ typedef struct EsDelivery
 extern void es_deliver(EsDelivery *delivery);
 extern int es_deliver_attempts(const EsShare *share, const EsRetry *retry);
 extern bool es_deliver_has_retry(const EsShare *share, const EsRetry *retry);
-extern const EsShare *es_deliver_share_of(const EsShares *shares, int partition);
 extern bool es_deliver_find(const EsDelivery *delivery, int64 position, EsRetry *event);
 extern bool es_deliver_has_more(const EsDelivery *delivery, int64 after, int64 up_to);
 

@@ -128,7 +128,8 @@
  *	   order of the names		FOR SHARE			es_assert_version
  *	 speculative insertion		short				the first event of a stream
  *	 another transaction		Share, wait only	who makes the same stream, or
- *													stores the same event id
+ *													stores the same event id, has opened
+ *													the same delivery, or replays
  *	 userlock "in flight"		AccessShare			append; nobody waits for it
  *	 eventstore.positions		RowExclusive		append
  *								AccessShare			es_head and what is built on it

@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -231,12 +232,16 @@ fetch_store(FetchState *fetch)
 {
 	bool is_settling = fetch->delivery.given_up_count > 0 || fetch->delivery.gone_count > 0;
 	uint32 key = fetch->subscription.key;
+	TransactionId replay = InvalidTransactionId;
 	bool is_same;
 
 	if (!es_guard_try_use(key))
 		return false;
 	es_guard_enter(key);
-	is_same = es_lease_check(&fetch->subscription, &fetch->assignment);
+	if (is_settling)
+		replay = es_retry_find_replay(&fetch->subscription, &fetch->assignment.mine);
+	is_same = !TransactionIdIsValid(replay) &&
+		es_lease_check(&fetch->subscription, &fetch->assignment);
 	if (is_same)
 	{
 		es_lease_store(&fetch->assignment, &fetch->delivery);
@@ -249,6 +254,8 @@ fetch_store(FetchState *fetch)
 		es_guard_end_use(key);
 	else
 		es_transaction_wake_consumers(key);
+	if (TransactionIdIsValid(replay))
+		XactLockTableWait(replay, NULL, NULL, XLTW_None);
 	return is_same;
 }
 

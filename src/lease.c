@@ -141,7 +141,7 @@ lease_store_share(const EsDelivery *delivery, EsShare *share, TimestampTz now)
 static EsRetryReach
 lease_reach(const EsDelivery *delivery, const EsRetry *retry)
 {
-	const EsShare *share = es_deliver_share_of(delivery->shares, retry->partition);
+	const EsShare *share = es_share_of_partition(delivery->shares, retry->partition);
 	EsRetryReach reach = {.checkpoint = share->checkpoint,
 						  .passed = Max(es_share_passed(share), delivery->scanned)};
 

@@ -14,7 +14,8 @@
  *
  * Rows are written by acks and nacks, by fetches that park, and by admins; all
  * of them hold the subscription's "use" (guard.c), and all but admins own the
- * event's partition.
+ * event's partition.  So no two of them write the same row, but for replays:
+ * see es_retry_find_replay.
  *
  * Memory: the current context.  Locks: AccessShare or RowExclusive on the
  * table.  Calls: catalog, names, partition, scan, share, sql.
@@ -151,6 +152,45 @@ es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash
 			return retry;
 	}
 	return NULL;
+}
+
+/*
+ * An open transaction of somebody else that has changed rows of the partitions
+ * of some shares: a replay, as nobody else may.  Whoever is about to change
+ * such rows looks for it first, with the mutex, and waits for it without.
+ *
+ * Only where parked rows hold their streams does a consumer change them.
+ */
+TransactionId
+es_retry_find_replay(const EsSubscription *subscription, const EsShares *shares)
+{
+	TransactionId found = InvalidTransactionId;
+	Relation rel;
+	SnapshotData dirty;
+	EsScan scan;
+
+	if (!subscription->parks_block)
+		return found;
+	rel = es_catalog_open(ES_RETRIES, AccessShareLock);
+	InitDirtySnapshot(dirty);
+	es_scan_open(&scan, rel, ES_RETRIES_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
+	es_scan_begin(&scan, &dirty);
+	while (!TransactionIdIsValid(found) && es_scan_next(&scan, ForwardScanDirection))
+	{
+		TransactionId writer = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		EsRetry retry;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!TransactionIdIsValid(writer))
+			continue;
+		retry_read_row(&retry, scan.slot, subscription->partitions);
+		if (es_share_of_partition(shares, retry.partition) != NULL)
+			found = writer;
+	}
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	return found;
 }
 
 /* ----------------------------------------------------------------------

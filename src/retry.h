@@ -49,6 +49,9 @@ extern const EsRetry *es_retry_find(const EsRetries *retries, int64 position);
 extern const EsRetry *
 es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash, int64 before);
 
+extern TransactionId
+es_retry_find_replay(const EsSubscription *subscription, const EsShares *shares);
+
 extern void es_retry_insert(const EsSubscription *subscription, EsRetry *retry, const text *reason);
 extern void es_retry_again(const EsSubscription *subscription, const EsRetry *retry, int attempts,
 						   TimestampTz due, const text *reason);

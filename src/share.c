@@ -312,6 +312,18 @@ es_share_load(const EsSubscription *subscription)
 	return shares;
 }
 
+/* The share that has a partition; NULL if none of some has. */
+const EsShare *
+es_share_of_partition(const EsShares *shares, int partition)
+{
+	int i;
+
+	for (i = 0; i < shares->count; i++)
+		if (es_partition_set_has(shares->items[i].partitions, partition))
+			return &shares->items[i];
+	return NULL;
+}
+
 /* ----------------------------------------------------------------------
  * Writing
  * ----------------------------------------------------------------------

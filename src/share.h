@@ -67,6 +67,7 @@ extern void es_share_delete(const EsShare *share);
 extern int64 es_share_next_number(void);
 extern int64 es_share_make_token(void);
 
+extern const EsShare *es_share_of_partition(const EsShares *shares, int partition);
 extern int64 es_share_find_count(EsPairs pairs, int64 key, int64 otherwise);
 extern int es_share_attempts_at(const EsShare *share, int64 position);
 extern void es_share_count_attempt(EsShare *share, int64 position);

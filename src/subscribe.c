@@ -392,7 +392,10 @@ es_replay_parked(PG_FUNCTION_ARGS)
 	subscribe_prevent("es_replay_parked()");
 	es_guard_use(es_guard_key(name));
 	es_subscription_find(name, &subscription);
+	/* Not between somebody's look for a replay and what that leads to. */
+	es_guard_enter(subscription.key);
 	count = es_sql_run(&statement, values, NULL);
+	es_guard_leave(subscription.key);
 	es_transaction_wake_consumers(subscription.key);
 	PG_RETURN_INT32((int32) count);
 }
