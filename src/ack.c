@@ -450,6 +450,11 @@ es_nack(PG_FUNCTION_ARGS)
 	ack.reason = PG_GETARG_TEXT_PP(3);
 	ack.action = ack_get_action(fcinfo, 4);
 	ack.due = es_arguments_get_time_after(fcinfo, 5, "delay", GetCurrentTimestamp());
+	if (TIMESTAMP_NOT_FINITE(ack.due))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("delay must be finite"),
+				 errhint("To put an event aside, park it.")));
 	if (ack.position < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.c
- *		Arguments that the verbs of subscriptions share.
+ *		Arguments that several verbs have.
  *
  * Memory: results in the current context.  Locks: none.  Calls: names.
  *
@@ -54,7 +54,10 @@ es_arguments_get_consumer(FunctionCallInfo fcinfo, int argument)
 	return consumer;
 }
 
-/* The time that an interval, which must not be negative, leads to from now. */
+/*
+ * The time that an interval, which must not be negative, leads to from now;
+ * without end from PostgreSQL 17 on, if the interval is.
+ */
 TimestampTz
 es_arguments_get_time_after(FunctionCallInfo fcinfo, int argument, const char *name, TimestampTz now)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.h
- *		Arguments that the verbs of subscriptions share.
+ *		Arguments that several verbs have.
  *
  *-------------------------------------------------------------------------
  */

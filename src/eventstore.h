@@ -68,7 +68,7 @@
  *	 values		json.c			events from JSON
  *				event.c			events from arguments and arrays
  *				names.c			names of streams, types, tags; categories
- *				arguments.c		arguments that the verbs of subscriptions share
+ *				arguments.c		arguments that several verbs have
  *				partition.c		partitions of streams
  *				channel.c		names of LISTEN channels
  *				uuid.c			ids that the store makes

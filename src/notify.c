@@ -8,7 +8,8 @@
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: catalog, channel, order, scan, shared, wake.
+ * waits.  Calls: arguments, catalog, channel, order, scan,
+ * shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
 #include "channel.h"
 #include "compat.h"
 #include "order.h"
@@ -108,21 +110,6 @@ notify_sleep(TimestampTz until, int64 head, bool is_told)
 	}
 }
 
-static TimestampTz
-notify_deadline(Interval *timeout)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-																TimestampTzGetDatum(now),
-																IntervalPGetDatum(timeout)));
-
-	if (until < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative")));
-	return until;
-}
-
 /*
  * es_wait(after_position bigint, timeout interval = '30 s', category text = NULL) -> bigint
  */
@@ -137,16 +124,13 @@ es_wait(PG_FUNCTION_ARGS)
 	int64 head;
 	bool is_found;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "after_position" : "timeout")));
+	es_arguments_check_not_null(fcinfo, 0, "after_position");
 	after = PG_GETARG_INT64(0);
 	if (after < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("after_position must not be negative")));
-	until = notify_deadline(PG_GETARG_INTERVAL_P(1));
+	until = es_arguments_get_time_after(fcinfo, 1, "timeout", GetCurrentTimestamp());
 
 	round = AllocSetContextCreate(caller, "es_wait", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(round);

@@ -9,7 +9,8 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: advance,
- * apply, barrier, catalog, order, position, projection, readtable, run.
+ * apply, arguments, barrier, catalog, order, position, projection, readtable,
+ * run.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +36,7 @@
 
 #include "advance.h"
 #include "apply.h"
+#include "arguments.h"
 #include "barrier.h"
 #include "catalog.h"
 #include "compat.h"
@@ -504,21 +506,6 @@ project_has_reached(const char *name, int64 position)
 	return view.head >= position;
 }
 
-static TimestampTz
-project_deadline(FunctionCallInfo fcinfo, int argument)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-																TimestampTzGetDatum(now),
-																PG_GETARG_DATUM(argument)));
-
-	if (until < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative")));
-	return until;
-}
-
 /*
  * es_wait_projection(name text, position bigint, timeout interval = '30 s') -> boolean
  */
@@ -530,13 +517,12 @@ es_wait_projection(PG_FUNCTION_ARGS)
 	int64 position;
 
 	project_check_not_null(fcinfo, 1, "position");
-	project_check_not_null(fcinfo, 2, "timeout");
 	position = PG_GETARG_INT64(1);
 	if (position < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("position must not be negative")));
-	until = project_deadline(fcinfo, 2);
+	until = es_arguments_get_time_after(fcinfo, 2, "timeout", GetCurrentTimestamp());
 	while (!project_has_reached(name, position))
 	{
 		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);

@@ -135,7 +135,12 @@ FROM unnest(ARRAY['es_create_subscription(''new'')', 'es_drop_subscription(''inp
 				  'es_ack(''input'', 1, 1)', 'es_nack(''input'', 1, 1, ''no'')', 'es_release(''input'')', 'es_partition(''input-1'', 1)', 'count(*) FROM eventstore.subscription_status', 'count(*) FROM eventstore.parked']) call;
 COMMIT;
 
--- Times without end
+-- Times without end; there are infinite intervals since version 17.
+SELECT CASE WHEN current_setting('server_version_num')::int < 170000 THEN '22023 delay must be finite'
+			ELSE attempt($$es_nack('input', (SELECT token FROM given), (SELECT position FROM given), 'no', delay => 'infinity')$$) END AS never_again;
+SELECT CASE WHEN current_setting('server_version_num')::int < 170000 THEN 'no error' ELSE attempt($$es_create_subscription('endless', lease => 'infinity')$$) END AS endless_lease;
+SELECT CASE WHEN current_setting('server_version_num')::int < 170000 THEN 'no error' ELSE attempt($$count(*) FROM es_fetch('endless', 'c', wait => 'infinity')$$) END AS endless_wait;
+DO $$ BEGIN IF current_setting('server_version_num')::int >= 170000 THEN PERFORM es_drop_subscription('endless'); END IF; END $$;
 SELECT es_create_subscription('long', partitions => 1, lease => '100000 years', max_retries => 2147483647);
 SELECT count(*) > 0 AS delivered FROM es_fetch('long', 'c');
 SELECT es_nack('long', (SELECT token FROM eventstore.subscription_shares WHERE subscription = 'long'), (SELECT position FROM given), 'later', delay => '100000 years');
