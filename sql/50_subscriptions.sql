@@ -182,13 +182,14 @@ REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
 -- What there is to see
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
--- A function, so that who may see the view needs no right on the tables.
-CREATE FUNCTION eventstore.find_subscription_status(OUT name text, OUT partition int, OUT consumer text, OUT checkpoint bigint, OUT lag_events bigint,
-													OUT lag_seconds double precision, OUT parked bigint, OUT lease_end timestamptz) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+-- Of one subscription, so that who asks about one does not count the events of all.
+CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
+													OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
+													OUT lease_end timestamptz) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 	WITH p AS MATERIALIZED (
-		SELECT s.name, s.category, s.types, s.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
+		SELECT s.category, s.types, s.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
 		CROSS JOIN LATERAL generate_series(0, s.partitions - 1) p
@@ -198,30 +199,33 @@ $$
 		) h
 		LEFT JOIN (
 			-- What was parked once does not take the checkpoint back when it is replayed.
-			SELECT s.name, @extschema@.es_partition(r.stream, s.partitions) AS partition, count(r.parked_at) AS parked,
+			SELECT @extschema@.es_partition(r.stream, s.partitions) AS partition, count(r.parked_at) AS parked,
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
-			FROM eventstore.subscriptions s JOIN eventstore.subscription_retries r ON r.subscription = s.name GROUP BY 1, 2
-		) r ON r.name = s.name AND r.partition = p
+			FROM eventstore.subscriptions s JOIN eventstore.subscription_retries r ON r.subscription = s.name
+			WHERE s.name = find_subscription_status.subscription GROUP BY 1
+		) r ON r.partition = p
+		WHERE s.name = find_subscription_status.subscription
 	), l AS (
-		SELECT p.name, p.partition, count(*) AS events, min(e.recorded_at) AS oldest
-		FROM (SELECT p.name, p.category, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
+		SELECT p.partition, count(*) AS events, min(e.recorded_at) AS oldest
+		FROM (SELECT p.category, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3) s
 		CROSS JOIN LATERAL (
 			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions) AS partition FROM eventstore.events e
 			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
 		) e
-		JOIN p ON p.name = s.name AND p.partition = e.partition AND p.checkpoint < e.position
-		GROUP BY 1, 2
+		JOIN p ON p.partition = e.partition AND p.checkpoint < e.position
+		GROUP BY 1
 	)
-	SELECT p.name, p.partition, p.consumer, p.checkpoint, coalesce(l.events, 0),
+	SELECT p.partition, p.consumer, p.checkpoint, coalesce(l.events, 0),
 		   coalesce(extract(epoch FROM greatest(clock_timestamp() - l.oldest, interval '0')), 0)::double precision, p.parked, p.lease_end
-	FROM p LEFT JOIN l ON l.name = p.name AND l.partition = p.partition
+	FROM p LEFT JOIN l ON l.partition = p.partition
 $$;
-COMMENT ON FUNCTION eventstore.find_subscription_status() IS 'The rows of eventstore.subscription_status.';
-REVOKE ALL ON FUNCTION eventstore.find_subscription_status() FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.find_subscription_status(text) IS 'The rows of eventstore.subscription_status of one subscription.';
+REVOKE ALL ON FUNCTION eventstore.find_subscription_status(text) FROM PUBLIC;
 
 CREATE VIEW eventstore.subscription_status AS
-	SELECT name, partition, consumer, checkpoint, lag_events, lag_seconds, parked, lease_end FROM eventstore.find_subscription_status();
+	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end
+	FROM eventstore.subscriptions d CROSS JOIN LATERAL eventstore.find_subscription_status(d.name) s;
 COMMENT ON VIEW eventstore.subscription_status IS 'How far each partition of each subscription is, and who works on it.';
 COMMENT ON COLUMN eventstore.subscription_status.name IS 'Name of the subscription.';
 COMMENT ON COLUMN eventstore.subscription_status.partition IS 'Number of the partition, from 0.';

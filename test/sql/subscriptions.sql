@@ -534,6 +534,12 @@ SELECT is((SELECT min(checkpoint) FROM eventstore.subscription_status WHERE name
 SELECT is_empty($$SELECT es_fetch(subscription => 'named', consumer => 'c', max_count => 1, wait => '0')$$, 'fetch by name');
 SELECT columns_are('eventstore'::name, 'subscription_status'::name, '{name,partition,consumer,checkpoint,lag_events,lag_seconds,parked,lease_end}'::name[]);
 
+BEGIN;
+SET LOCAL track_functions = 'all';
+SELECT is((SELECT count(*) FROM eventstore.subscription_status WHERE name = 'busy'), 4::bigint, 'the status of one subscription ...');
+SELECT is((SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'find_subscription_status'), 1::bigint, '... is not made for all');
+COMMIT;
+
 -- Drop
 SELECT es_drop_subscription(name) FROM eventstore.subscriptions WHERE name IN ('one', 'types', 'both', 'late', 'never', 'share', 'busy', 'lease', 'retry', 'park', 'block', 'poison', 'once', 'reset', 'named', 'order', 'beat', 'leave', 'behind', 'held');
 SELECT is((SELECT count(*) FROM eventstore.subscription_shares s WHERE subscription NOT IN (SELECT name FROM eventstore.subscriptions))
