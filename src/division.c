@@ -32,16 +32,17 @@
 #include "transaction.h"
 
 /*
- * Forget the shares of a subscription, and those that open fetches have left
- * behind of what is not there any more; those that are open now stay, and do
- * not count.
+ * Forget the shares of a subscription, and those of any that open fetches have
+ * left behind when it was dropped or divided anew.  Those that are open now
+ * stay, and do not count.
  */
 void
 es_division_forget(const EsSubscription *subscription)
 {
 	static EsSql statement =
 		ES_SQL("DELETE FROM eventstore.subscription_shares WHERE ctid = ANY (ARRAY("
-			   "SELECT s.ctid FROM eventstore.subscription_shares s WHERE s.subscription = $1 "
+			   "SELECT s.ctid FROM eventstore.subscription_shares s WHERE s.subscription = $1 OR NOT EXISTS ("
+			   "SELECT FROM eventstore.subscriptions d WHERE d.name = s.subscription AND d.division = s.division) "
 			   "FOR UPDATE SKIP LOCKED))",
 			   TEXTOID);
 	Datum values[] = {PointerGetDatum(subscription->name)};
