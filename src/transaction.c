@@ -126,10 +126,13 @@ es_transaction_change_projection(void)
  * takes a moment later.  It is taken here already: who had it before has
  * withdrawn by then, else two that commit at once would each take the other
  * for open, and nobody would tell of the later one's events.
+ *
+ * A procedure that commits in a loop does so in a context of its own.
  */
 static void
 transaction_notify(void)
 {
+	MemoryContext caller;
 	char *payload;
 	ListCell *cell;
 
@@ -139,11 +142,13 @@ transaction_notify(void)
 	if (!es_catalog_is_installed())
 		return;
 
+	caller = MemoryContextSwitchTo(TopTransactionContext);
 	LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
 	payload = psprintf("%lld", (long long) es_order_head_after_commit());
 	Async_Notify(es_channel_name(NULL), payload);
 	foreach (cell, transaction_categories)
 		Async_Notify(es_channel_name(((TransactionCategory *) lfirst(cell))->category), payload);
+	MemoryContextSwitchTo(caller);
 }
 
 static void

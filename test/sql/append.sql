@@ -328,6 +328,19 @@ FROM unnest('{-2,-1,0,3,7}'::bigint[]) expected;
 SELECT is(attempt($$SELECT es_assert_version('append-tombstone', 3)$$), 'SE003', 'tombstoned, asserted');
 ROLLBACK;
 
+-- A procedure that commits in a loop: what an append does at commit is not left in the procedure's memory.
+CREATE TABLE memory (used bigint);
+DO $$
+BEGIN
+	FOR i IN 1 .. 2000 LOOP
+		PERFORM es_append('append-loop', -1, 'T', '{}');
+		INSERT INTO test_append.memory SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name = 'SPI Proc' AND i IN (1000, 2000) HAVING count(*) > 0;
+		COMMIT;
+	END LOOP;
+END
+$$;
+SELECT cmp_ok((max(used) - min(used)) / 1000, '<', 200::bigint, 'bytes kept an append') FROM memory;
+
 SELECT is(count(*), 0::bigint, 'streams agree with their events')
 FROM eventstore.streams s FULL JOIN (SELECT stream, max(version), max(recorded_at) AS recorded_at, count(*) FROM eventstore.events GROUP BY 1) e USING (stream)
 WHERE stream LIKE 'append-%'
