@@ -137,30 +137,30 @@ ack_begin(AckState *ack)
 	int64 after = PG_INT64_MAX;
 	int i;
 
-	if (!es_guard_try_use(key))
+	if (!es_guard_try(ES_GUARD_USE, key))
 	{
 		/*
 		 * Not to wait in vain, maybe for somebody who waits for what this
 		 * transaction has done without a right to.
 		 */
-		es_guard_enter(key);
+		es_guard_take(ES_GUARD_MUTEX, key);
 		es_subscription_find(ack->name, &ack->subscription);
 		(void) ack_find_shares(ack);
-		es_guard_leave(key);
-		es_guard_use(key);
+		es_guard_release(ES_GUARD_MUTEX, key);
+		es_guard_take(ES_GUARD_USE, key);
 	}
 	for (;;)
 	{
 		TransactionId other;
 
-		es_guard_enter(key);
+		es_guard_take(ES_GUARD_MUTEX, key);
 		es_subscription_find(ack->name, &ack->subscription);
 		other = ack_find_shares(ack);
 		if (!TransactionIdIsValid(other))
 			other = es_retry_find_replay(&ack->subscription, &ack->mine);
 		if (!TransactionIdIsValid(other))
 			break;
-		es_guard_leave(key);
+		es_guard_release(ES_GUARD_MUTEX, key);
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
 	}
 	if (ack->position > ack->mine.items[0].delivered)
@@ -185,7 +185,7 @@ ack_end(AckState *ack)
 {
 	/* Rather here than in a fetch: an ack is near the end of its transaction. */
 	(void) es_division_go_on(&ack->subscription);
-	es_guard_leave(ack->subscription.key);
+	es_guard_release(ES_GUARD_MUTEX, ack->subscription.key);
 	es_transaction_wake_consumers(ack->subscription.key);
 }
 
@@ -275,7 +275,7 @@ ack_advance(AckState *ack, int64 position)
 
 		if (position > share->acked)
 		{
-			es_guard_settle(share->number);
+			es_guard_take(ES_GUARD_SETTLES, share->number);
 			share->acked = position;
 			es_share_advance(share, ack_checkpoint_at(share, position));
 			if (position >= share->delivered)
@@ -399,7 +399,7 @@ ack_nack(AckState *ack)
 	int i;
 
 	for (i = 0; i < ack->mine.count; i++)
-		es_guard_settle(ack->mine.items[i].number);
+		es_guard_take(ES_GUARD_SETTLES, ack->mine.items[i].number);
 	if (retry != NULL && ack_is_delivered(ack, retry))
 		ack_nack_retry(ack, retry);
 	else if (retry == NULL && ack_find_event(ack, &event))

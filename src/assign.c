@@ -85,7 +85,7 @@ assign_is_mine(const AssignState *state, const EsShare *share)
 static bool
 assign_is_sleeping(const EsShare *share)
 {
-	return es_guard_is_sleeping(share->number);
+	return es_guard_is_held(ES_GUARD_SLEEPS, share->number);
 }
 
 static bool
@@ -131,13 +131,13 @@ assign_find_members(AssignState *state, EsAssignment *assignment)
 		if (share->consumer == NULL)
 			continue;
 		is_busy = es_share_is_open(share)
-			? (!assign_is_sleeping(share) || es_guard_is_settling(share->number))
+			? (!assign_is_sleeping(share) || es_guard_is_held(ES_GUARD_SETTLES, share->number))
 			: es_share_is_outstanding(share);
 		member = assign_member(state, share->consumer);
 		if (member == state->members)
 		{
 			if (es_share_is_open(share) && count > 0 && is_busy &&
-				(share->lease_end > state->now || es_guard_is_settling(share->number)))
+				(share->lease_end > state->now || es_guard_is_held(ES_GUARD_SETTLES, share->number)))
 				return false;
 			if (!es_share_is_open(share))
 				member->count += count;
@@ -182,7 +182,7 @@ assign_find_groups(AssignState *state)
 			if (state->owners[p] == share)
 				es_partition_set_add(group->share.partitions, p);
 		group->is_stored = es_owner_has_all(state->subscription, state->owners, share);
-		group->is_settled = es_guard_has_settled(share->number);
+		group->is_settled = es_guard_is_mine(ES_GUARD_SETTLES, share->number);
 		state->group_count++;
 	}
 }
@@ -215,7 +215,7 @@ assign_find_source(AssignState *state, int partition)
 
 	if (owner == NULL || !es_share_is_open(owner))
 		return owner;
-	if (es_guard_is_settling(owner->number))
+	if (es_guard_is_held(ES_GUARD_SETTLES, owner->number))
 		return NULL;
 	/* In this order: a transaction lets go of its locks after its end. */
 	if (es_share_is_stale(owner))
@@ -264,7 +264,7 @@ assign_group_of(AssignGroup *groups, int *count, const EsShare *taken, const EsS
 	group->share.partitions = palloc0(set_bytes);
 	group->taken = taken;
 	group->is_stored = false;
-	group->is_settled = es_guard_has_settled(state_of->number);
+	group->is_settled = es_guard_is_mine(ES_GUARD_SETTLES, state_of->number);
 	return group;
 }
 
@@ -462,7 +462,7 @@ assign_insert_group(AssignState *state, AssignGroup *group, text *consumer)
 {
 	assign_insert(state, &group->share, consumer);
 	if (group->is_settled)
-		es_guard_settle(group->share.number);
+		es_guard_take(ES_GUARD_SETTLES, group->share.number);
 }
 
 /* Returns whether anything was written. */

@@ -53,7 +53,7 @@ es_division_forget(const EsSubscription *subscription)
 /*
  * Divide a subscription anew: all partitions free, at the same place.
  *
- * The caller holds what es_guard_change takes.
+ * The caller holds ES_GUARD_CHANGE.
  */
 void
 es_division_begin(EsSubscription *subscription, int partitions, int64 checkpoint)
@@ -127,7 +127,7 @@ es_division_go_on(EsSubscription *subscription)
 		return false;
 	shares = es_share_load(subscription);
 	if (!es_division_ends_at(subscription, &shares, &position) ||
-		position < subscription->drain_to || !es_guard_try_change(subscription->key))
+		position < subscription->drain_to || !es_guard_try(ES_GUARD_CHANGE, subscription->key))
 		return false;
 	es_division_begin(subscription, subscription->next_partitions, position);
 	return true;

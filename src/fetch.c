@@ -93,7 +93,7 @@ static void
 fetch_rise(FetchState *fetch)
 {
 	while (fetch->asleep_count > 0)
-		es_guard_rise(fetch->asleep[--fetch->asleep_count]);
+		es_guard_release(ES_GUARD_SLEEPS, fetch->asleep[--fetch->asleep_count]);
 }
 
 /* Others may see that the consumer lives, whatever its leases say. */
@@ -112,7 +112,7 @@ fetch_mark_asleep(FetchState *fetch)
 		asleep[count++] = assignment->member->number;
 	/* In this order: there is no moment without. */
 	for (i = 0; i < count; i++)
-		es_guard_sleep(asleep[i]);
+		es_guard_take(ES_GUARD_SLEEPS, asleep[i]);
 	fetch_rise(fetch);
 	fetch->asleep = asleep;
 	fetch->asleep_count = count;
@@ -134,18 +134,18 @@ fetch_take(FetchState *fetch)
 	memset(&fetch->assignment, 0, sizeof(EsAssignment));
 	fetch->assignment.next_end = DT_NOEND;
 	fetch->assignment.is_held = true;
-	if (!es_guard_try_use(key))
+	if (!es_guard_try(ES_GUARD_USE, key))
 	{
 		/* Being changed as a whole: there is nothing until that is done. */
 		fetch->assignment.has_others_open = true;
 		return false;
 	}
-	es_guard_enter(key);
+	es_guard_take(ES_GUARD_MUTEX, key);
 	es_subscription_find(fetch->name, subscription);
 	has_begun = es_division_go_on(subscription);
 	es_assign_work(subscription, fetch->consumer, fetch->max_count == 0, &fetch->assignment);
-	es_guard_leave(key);
-	es_guard_end_use(key);
+	es_guard_release(ES_GUARD_MUTEX, key);
+	es_guard_release(ES_GUARD_USE, key);
 	if (fetch->assignment.is_changed)
 		es_transaction_wake_consumers(key);
 	/* Others wait for the end of this transaction: make it soon. */
@@ -235,9 +235,9 @@ fetch_store(FetchState *fetch)
 	TransactionId replay = InvalidTransactionId;
 	bool is_same;
 
-	if (!es_guard_try_use(key))
+	if (!es_guard_try(ES_GUARD_USE, key))
 		return false;
-	es_guard_enter(key);
+	es_guard_take(ES_GUARD_MUTEX, key);
 	if (is_settling)
 		replay = es_retry_find_replay(&fetch->subscription, &fetch->assignment.mine);
 	is_same = !TransactionIdIsValid(replay) &&
@@ -248,10 +248,10 @@ fetch_store(FetchState *fetch)
 		/* Before others look: from now on it works on them. */
 		fetch_rise(fetch);
 	}
-	es_guard_leave(key);
+	es_guard_release(ES_GUARD_MUTEX, key);
 	/* What is written about retries needs it until commit. */
 	if (!is_same || !is_settling)
-		es_guard_end_use(key);
+		es_guard_release(ES_GUARD_USE, key);
 	else
 		es_transaction_wake_consumers(key);
 	if (TransactionIdIsValid(replay))
@@ -349,7 +349,7 @@ fetch_run(FetchState *fetch, TimestampTz until)
 	if (has_joined)
 	{
 		es_wake_join();
-		es_guard_join(key);
+		es_guard_take(ES_GUARD_WAITS, key);
 	}
 	MemoryContextSwitchTo(round);
 	do
@@ -364,7 +364,7 @@ fetch_run(FetchState *fetch, TimestampTz until)
 	fetch_rise(fetch);
 	if (has_joined)
 	{
-		es_guard_part(key);
+		es_guard_release(ES_GUARD_WAITS, key);
 		es_wake_part();
 	}
 	MemoryContextSwitchTo(fetch->lasting);

@@ -9,8 +9,9 @@
  *
  *	 mutex		exclusive, for moments: whoever reads and writes shares.  Its
  *				holder waits for nothing.
- *	 use		shared, until commit: acks, and fetches that take partitions;
- *				exclusive, until commit: what changes the whole subscription.
+ *	 use		shared, until commit: acks, and fetches that take partitions.
+ *	 change		the same lock, exclusive, until commit: what changes the whole
+ *				subscription.
  *	 settles	of a share, until commit: an ack that is still open.  Nobody may
  *				take the share's partitions, even if its lease has ended.
  *	 sleeps		of a share, while its consumer waits in es_fetch: it lives,
@@ -35,39 +36,19 @@
 #include "userlock.h"
 #include "wake.h"
 
-static void
-guard_acquire(uint64 object, EsUserlock kind, LOCKMODE mode)
+/* As what each is taken. */
+static const struct
 {
-	LOCKTAG tag = es_userlock_tag(kind, object);
-
-	(void) LockAcquire(&tag, mode, false, false);
-}
-
-static bool
-guard_try(uint64 object, EsUserlock kind, LOCKMODE mode)
-{
-	LOCKTAG tag = es_userlock_tag(kind, object);
-
-	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-static void
-guard_release(uint64 object, EsUserlock kind, LOCKMODE mode)
-{
-	LOCKTAG tag = es_userlock_tag(kind, object);
-
-	(void) LockRelease(&tag, mode, false);
-}
-
-/* Whether another session holds a lock in whatever mode. */
-static bool
-guard_is_held(uint64 object, EsUserlock kind)
-{
-	if (!guard_try(object, kind, AccessExclusiveLock))
-		return true;
-	guard_release(object, kind, AccessExclusiveLock);
-	return false;
-}
+	EsUserlock kind;
+	LOCKMODE mode;
+} guard_locks[] = {
+	[ES_GUARD_MUTEX] = {ES_USERLOCK_MUTEX, ExclusiveLock},
+	[ES_GUARD_USE] = {ES_USERLOCK_USE, AccessShareLock},
+	[ES_GUARD_CHANGE] = {ES_USERLOCK_USE, AccessExclusiveLock},
+	[ES_GUARD_WAITS] = {ES_USERLOCK_CONSUMERS, AccessShareLock},
+	[ES_GUARD_SLEEPS] = {ES_USERLOCK_SLEEPS, AccessShareLock},
+	[ES_GUARD_SETTLES] = {ES_USERLOCK_SETTLES, AccessShareLock},
+};
 
 /*
  * By what the locks of a subscription are told: two names of the same hash
@@ -79,121 +60,69 @@ es_guard_key(const text *subscription)
 	return (uint32) es_partition_hash(subscription);
 }
 
-/* Alone with the shares of a subscription, until es_guard_leave or an error. */
+/* Take one, waiting for it; it ends with es_guard_release, or the transaction. */
 void
-es_guard_enter(uint32 key)
+es_guard_take(EsGuard guard, uint64 object)
 {
-	guard_acquire(key, ES_USERLOCK_MUTEX, ExclusiveLock);
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
+
+	(void) LockAcquire(&tag, guard_locks[guard].mode, false, false);
 }
 
-void
-es_guard_leave(uint32 key)
-{
-	guard_release(key, ES_USERLOCK_MUTEX, ExclusiveLock);
-}
-
-/* Keep the subscription from being changed as a whole until commit. */
-void
-es_guard_use(uint32 key)
-{
-	guard_acquire(key, ES_USERLOCK_USE, AccessShareLock);
-}
-
-/* The same without waiting.  Returns false if it is being changed. */
+/* The same without waiting.  Returns false if it cannot be had now. */
 bool
-es_guard_try_use(uint32 key)
+es_guard_try(EsGuard guard, uint64 object)
 {
-	return guard_try(key, ES_USERLOCK_USE, AccessShareLock);
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
+
+	return LockAcquire(&tag, guard_locks[guard].mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* Undo the last es_guard_try_use. */
+/* Undo the last es_guard_take or es_guard_try of it. */
 void
-es_guard_end_use(uint32 key)
+es_guard_release(EsGuard guard, uint64 object)
 {
-	guard_release(key, ES_USERLOCK_USE, AccessShareLock);
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
+
+	(void) LockRelease(&tag, guard_locks[guard].mode, false);
 }
 
-/* Wait for the open acks, and keep others out until commit. */
-void
-es_guard_change(uint32 key)
-{
-	guard_acquire(key, ES_USERLOCK_USE, AccessExclusiveLock);
-}
-
-/* The same without waiting.  Returns false if there are open acks. */
+/* Whether another session has it. */
 bool
-es_guard_try_change(uint32 key)
+es_guard_is_held(EsGuard guard, uint64 object)
 {
-	return guard_try(key, ES_USERLOCK_USE, AccessExclusiveLock);
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
+
+	if (LockAcquire(&tag, AccessExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	(void) LockRelease(&tag, AccessExclusiveLock, false);
+	return false;
 }
 
-/* This transaction writes for good what a share's consumer has done. */
-void
-es_guard_settle(int64 share)
-{
-	guard_acquire((uint64) share, ES_USERLOCK_SETTLES, AccessShareLock);
-}
-
+/* Whether this transaction has it. */
 bool
-es_guard_is_settling(int64 share)
+es_guard_is_mine(EsGuard guard, uint64 object)
 {
-	return guard_is_held((uint64) share, ES_USERLOCK_SETTLES);
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
+
+	return es_compat_lock_held_by_me(&tag, guard_locks[guard].mode);
 }
 
-/* Whether this transaction has done so. */
-bool
-es_guard_has_settled(int64 share)
-{
-	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_SETTLES, (uint64) share);
-
-	return es_compat_lock_held_by_me(&tag, AccessShareLock);
-}
-
-/* Wait until no ack in a share is open. */
+/* Wait until no other session has it. */
 void
-es_guard_wait_settled(int64 share)
+es_guard_await(EsGuard guard, uint64 object)
 {
-	guard_acquire((uint64) share, ES_USERLOCK_SETTLES, AccessExclusiveLock);
-	guard_release((uint64) share, ES_USERLOCK_SETTLES, AccessExclusiveLock);
-}
+	LOCKTAG tag = es_userlock_tag(guard_locks[guard].kind, object);
 
-/* Be woken with the consumers of a subscription, until es_guard_part. */
-void
-es_guard_join(uint32 key)
-{
-	guard_acquire(key, ES_USERLOCK_CONSUMERS, AccessShareLock);
-}
-
-void
-es_guard_part(uint32 key)
-{
-	guard_release(key, ES_USERLOCK_CONSUMERS, AccessShareLock);
-}
-
-/* The consumer of a share sleeps, until es_guard_rise. */
-void
-es_guard_sleep(int64 share)
-{
-	guard_acquire((uint64) share, ES_USERLOCK_SLEEPS, AccessShareLock);
-}
-
-void
-es_guard_rise(int64 share)
-{
-	guard_release((uint64) share, ES_USERLOCK_SLEEPS, AccessShareLock);
-}
-
-bool
-es_guard_is_sleeping(int64 share)
-{
-	return guard_is_held((uint64) share, ES_USERLOCK_SLEEPS);
+	(void) LockAcquire(&tag, AccessExclusiveLock, false, false);
+	(void) LockRelease(&tag, AccessExclusiveLock, false);
 }
 
 /* Wake the consumers of a subscription that wait.  Safe after commit. */
 void
 es_guard_wake(uint32 key)
 {
-	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CONSUMERS, key);
+	LOCKTAG tag = es_userlock_tag(guard_locks[ES_GUARD_WAITS].kind, key);
 
 	es_wake_holders(&tag);
 }

@@ -8,28 +8,26 @@
 #ifndef ES_GUARD_H
 #define ES_GUARD_H
 
-/* A subscription is told by the hash of its name. */
+typedef enum EsGuard
+{
+	/* Of a subscription, by es_guard_key of its name */
+	ES_GUARD_MUTEX,  /* alone with its shares: for moments, who has it waits for nothing */
+	ES_GUARD_USE,    /* it must not be changed as a whole */
+	ES_GUARD_CHANGE, /* it is; conflicts with ES_GUARD_USE */
+	ES_GUARD_WAITS,  /* to be woken by es_guard_wake */
+
+	/* Of a share, by its number */
+	ES_GUARD_SLEEPS, /* its consumer waits in es_fetch */
+	ES_GUARD_SETTLES /* what its consumer has done is written for good */
+} EsGuard;
+
 extern uint32 es_guard_key(const text *subscription);
-
-extern void es_guard_enter(uint32 key);
-extern void es_guard_leave(uint32 key);
-
-extern void es_guard_use(uint32 key);
-extern bool es_guard_try_use(uint32 key);
-extern void es_guard_end_use(uint32 key);
-extern void es_guard_change(uint32 key);
-extern bool es_guard_try_change(uint32 key);
-
-extern void es_guard_settle(int64 share);
-extern bool es_guard_is_settling(int64 share);
-extern bool es_guard_has_settled(int64 share);
-extern void es_guard_wait_settled(int64 share);
-
-extern void es_guard_join(uint32 key);
-extern void es_guard_part(uint32 key);
-extern void es_guard_sleep(int64 share);
-extern void es_guard_rise(int64 share);
-extern bool es_guard_is_sleeping(int64 share);
+extern void es_guard_take(EsGuard guard, uint64 object);
+extern bool es_guard_try(EsGuard guard, uint64 object);
+extern void es_guard_release(EsGuard guard, uint64 object);
+extern bool es_guard_is_held(EsGuard guard, uint64 object);
+extern bool es_guard_is_mine(EsGuard guard, uint64 object);
+extern void es_guard_await(EsGuard guard, uint64 object);
 extern void es_guard_wake(uint32 key);
 
 #endif /* ES_GUARD_H */

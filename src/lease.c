@@ -158,7 +158,7 @@ lease_settle(const EsDelivery *delivery)
 	if (delivery->given_up_count == 0 && delivery->gone_count == 0)
 		return;
 	for (i = 0; i < mine->count; i++)
-		es_guard_settle(mine->items[i].number);
+		es_guard_take(ES_GUARD_SETTLES, mine->items[i].number);
 	for (i = 0; i < delivery->given_up_count; i++)
 	{
 		EsRetry *retry = &delivery->given_up[i];

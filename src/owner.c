@@ -107,7 +107,8 @@ es_owner_clean(const EsSubscription *subscription, const EsShares *shares, const
 			continue;
 		}
 		if (!is_own && es_owner_is_registration(subscription, share) &&
-			(share->lease_end > GetCurrentTimestamp() || es_guard_is_sleeping(share->number)))
+			(share->lease_end > GetCurrentTimestamp() ||
+			 es_guard_is_held(ES_GUARD_SLEEPS, share->number)))
 			continue;
 		if (!is_own && owner_is_remembered(subscription, share))
 			continue;

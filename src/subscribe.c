@@ -161,7 +161,7 @@ static void
 subscribe_change(text *name, EsSubscription *subscription)
 {
 	es_subscription_find(name, subscription);
-	es_guard_change(subscription->key);
+	es_guard_take(ES_GUARD_CHANGE, subscription->key);
 	/* It may have gone or changed meanwhile. */
 	es_subscription_find(name, subscription);
 }
@@ -273,10 +273,10 @@ subscribe_divide(EsSubscription *subscription, int partitions)
 	int64 position;
 	bool is_drained;
 
-	es_guard_enter(subscription->key);
+	es_guard_take(ES_GUARD_MUTEX, subscription->key);
 	shares = es_share_load(subscription);
 	is_drained = es_division_ends_at(subscription, &shares, &position);
-	es_guard_leave(subscription->key);
+	es_guard_release(ES_GUARD_MUTEX, subscription->key);
 
 	if (is_drained)
 		es_division_begin(subscription, partitions, position);
@@ -298,9 +298,9 @@ subscribe_unblock(EsSubscription *subscription)
 	const EsShare **owners;
 	int i;
 
-	es_guard_enter(subscription->key);
+	es_guard_take(ES_GUARD_MUTEX, subscription->key);
 	shares = es_share_load(subscription);
-	es_guard_leave(subscription->key);
+	es_guard_release(ES_GUARD_MUTEX, subscription->key);
 	owners = es_owner_find(subscription, &shares);
 	subscription->parks_block = false;
 	for (i = 0; i < retries.count; i++)
@@ -390,12 +390,12 @@ es_replay_parked(PG_FUNCTION_ARGS)
 		values[1] = Int64GetDatum(PG_GETARG_INT32(1));
 	}
 	subscribe_prevent("es_replay_parked()");
-	es_guard_use(es_guard_key(name));
+	es_guard_take(ES_GUARD_USE, es_guard_key(name));
 	es_subscription_find(name, &subscription);
 	/* Not between somebody's look for a replay and what that leads to. */
-	es_guard_enter(subscription.key);
+	es_guard_take(ES_GUARD_MUTEX, subscription.key);
 	count = es_sql_run(&statement, values, NULL);
-	es_guard_leave(subscription.key);
+	es_guard_release(ES_GUARD_MUTEX, subscription.key);
 	es_transaction_wake_consumers(subscription.key);
 	PG_RETURN_INT32((int32) count);
 }
@@ -441,7 +441,7 @@ subscribe_release(const EsSubscription *subscription, const text *consumer, int6
 		/* In this order: a transaction lets go of its locks after its end. */
 		if (share->consumer != NULL && es_names_equal(share->consumer, consumer) &&
 			es_share_is_open(share) &&
-			(es_guard_is_settling(share->number) || es_share_is_stale(share)))
+			(es_guard_is_held(ES_GUARD_SETTLES, share->number) || es_share_is_stale(share)))
 		{
 			*settling = share->number;
 			return 0;
@@ -466,11 +466,11 @@ subscribe_release(const EsSubscription *subscription, const text *consumer, int6
 			}
 		if (count > 0)
 		{
-			bool has_settled = es_guard_has_settled(share->number);
+			bool has_settled = es_guard_is_mine(ES_GUARD_SETTLES, share->number);
 
 			es_share_insert(subscription, &free);
 			if (has_settled)
-				es_guard_settle(free.number);
+				es_guard_take(ES_GUARD_SETTLES, free.number);
 		}
 		released += count;
 	}
@@ -500,16 +500,16 @@ es_release(PG_FUNCTION_ARGS)
 	int released;
 
 	subscribe_prevent("es_release()");
-	es_guard_use(key);
+	es_guard_take(ES_GUARD_USE, key);
 	for (;;)
 	{
-		es_guard_enter(key);
+		es_guard_take(ES_GUARD_MUTEX, key);
 		es_subscription_find(name, &subscription);
 		released = subscribe_release(&subscription, consumer, &settling);
-		es_guard_leave(key);
+		es_guard_release(ES_GUARD_MUTEX, key);
 		if (settling == 0)
 			break;
-		es_guard_wait_settled(settling);
+		es_guard_await(ES_GUARD_SETTLES, settling);
 	}
 	es_transaction_wake_consumers(key);
 	PG_RETURN_INT32(released);
