@@ -21,7 +21,8 @@
  *				immutability.c	the triggers that refuse changes
  *				fetch.c			es_fetch
  *				ack.c			es_ack, es_nack
- *				subscribe.c		es_create_subscription ..., es_release
+ *				release.c		es_release
+ *				subscribe.c		es_create_subscription, es_replay_parked ...
  *	 consumers	division.c		a new beginning for a subscription's partitions
  *				lease.c			what a delivery leaves in its consumer's shares
  *				assign.c		who works on which partitions

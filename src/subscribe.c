@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * subscribe.c
- *		The verbs of subscriptions as a whole, and of consumers that leave:
- *		es_create_subscription, es_drop_subscription, es_alter_subscription,
- *		es_reset_subscription, es_replay_parked, es_release, es_partition.
+ *		The verbs of subscriptions as a whole: es_create_subscription,
+ *		es_drop_subscription, es_alter_subscription, es_reset_subscription,
+ *		es_replay_parked, es_partition.
  *
  * What changes a whole subscription waits for its open acks, and keeps new
  * ones and fetches out until commit (guard.c).
@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -41,7 +40,6 @@ PG_FUNCTION_INFO_V1(es_drop_subscription);
 PG_FUNCTION_INFO_V1(es_alter_subscription);
 PG_FUNCTION_INFO_V1(es_reset_subscription);
 PG_FUNCTION_INFO_V1(es_replay_parked);
-PG_FUNCTION_INFO_V1(es_release);
 PG_FUNCTION_INFO_V1(es_partition);
 
 /* ----------------------------------------------------------------------
@@ -398,121 +396,6 @@ es_replay_parked(PG_FUNCTION_ARGS)
 	es_guard_release(ES_GUARD_MUTEX, subscription.key);
 	es_transaction_wake_consumers(subscription.key);
 	PG_RETURN_INT32((int32) count);
-}
-
-/* ----------------------------------------------------------------------
- * Consumers that leave
- * ----------------------------------------------------------------------
- */
-
-/* The state that a share is in for good, whoever has it open. */
-static EsShare
-subscribe_committed(const EsShare *share)
-{
-	EsShare free = TransactionIdIsValid(share->writer) && share->before != NULL ? *share->before
-																				: *share;
-
-	free.attempts = share->attempts;
-	free.retried = share->retried;
-	free.consumer = NULL;
-	free.token = free.delivered = free.acked = free.scanned = 0;
-	free.lease_end = DT_NOBEGIN;
-	return free;
-}
-
-/*
- * Free what a consumer has.  Returns how many partitions; sets the share to
- * wait for, if an ack in it is open.
- */
-static int
-subscribe_release(const EsSubscription *subscription, const text *consumer, int64 *settling)
-{
-	EsShares shares = es_share_load(subscription);
-	const EsShare **owners = es_owner_find(subscription, &shares);
-	int released = 0;
-	int i;
-	int p;
-
-	*settling = 0;
-	for (i = 0; i < shares.count; i++)
-	{
-		const EsShare *share = &shares.items[i];
-
-		/* In this order: a transaction lets go of its locks after its end. */
-		if (share->consumer != NULL && es_names_equal(share->consumer, consumer) &&
-			es_share_is_open(share) &&
-			(es_guard_is_held(ES_GUARD_SETTLES, share->number) || es_share_is_stale(share)))
-		{
-			*settling = share->number;
-			return 0;
-		}
-	}
-
-	for (i = 0; i < shares.count; i++)
-	{
-		const EsShare *share = &shares.items[i];
-		EsShare free;
-		int count = 0;
-
-		if (share->consumer == NULL || !es_names_equal(share->consumer, consumer))
-			continue;
-		free = subscribe_committed(share);
-		free.partitions = palloc0(es_partition_set_bytes(subscription->partitions));
-		for (p = 0; p < subscription->partitions; p++)
-			if (owners[p] == share)
-			{
-				es_partition_set_add(free.partitions, p);
-				count++;
-			}
-		if (count > 0)
-		{
-			bool has_settled = es_guard_is_mine(ES_GUARD_SETTLES, share->number);
-
-			es_share_insert(subscription, &free);
-			if (has_settled)
-				es_guard_take(ES_GUARD_SETTLES, free.number);
-		}
-		released += count;
-	}
-	shares = es_share_load(subscription);
-	for (i = 0; i < shares.count; i++)
-		if (shares.items[i].consumer != NULL &&
-			es_names_equal(shares.items[i].consumer, consumer) &&
-			!es_share_is_open(&shares.items[i]) &&
-			es_owner_is_registration(subscription, &shares.items[i]))
-			es_share_delete(&shares.items[i]);
-	shares = es_share_load(subscription);
-	es_owner_clean(subscription, &shares, consumer);
-	return released;
-}
-
-/*
- * es_release(subscription text, consumer text = NULL) -> int
- */
-Datum
-es_release(PG_FUNCTION_ARGS)
-{
-	text *name = es_arguments_get_subscription(fcinfo, 0, "subscription");
-	text *consumer = es_arguments_get_consumer(fcinfo, 1);
-	uint32 key = es_guard_key(name);
-	EsSubscription subscription;
-	int64 settling;
-	int released;
-
-	subscribe_prevent("es_release()");
-	es_guard_take(ES_GUARD_USE, key);
-	for (;;)
-	{
-		es_guard_take(ES_GUARD_MUTEX, key);
-		es_subscription_find(name, &subscription);
-		released = subscribe_release(&subscription, consumer, &settling);
-		es_guard_release(ES_GUARD_MUTEX, key);
-		if (settling == 0)
-			break;
-		es_guard_await(ES_GUARD_SETTLES, settling);
-	}
-	es_transaction_wake_consumers(key);
-	PG_RETURN_INT32(released);
 }
 
 /*
