@@ -73,9 +73,9 @@ bench:
 	@bench/run
 
 # Writers of every kind against readers of every kind; SECONDS=... says how long.
-test/stress: test/stress.c
+test/stress: test/stress.c test/crew.h
 # Consumers of every kind: does one ever lose an event, or work on one twice?
-test/consume: test/consume.c
+test/consume: test/consume.c test/crew.h
 bench/client.bin: bench/client.c
 bench/follow.bin: bench/follow.c
 bench/subscribe.bin: bench/subscribe.c

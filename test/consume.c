@@ -18,19 +18,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#define _GNU_SOURCE
-#include <libpq-fe.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+#include "crew.h"
 
 #define STREAMS			30
 #define LEASE_MS		300
@@ -41,7 +29,6 @@ typedef struct Shared
 {
 	atomic_int	is_over;		/* no more appends */
 	atomic_int	is_drained;		/* all effects are there */
-	atomic_long failures;		/* errors that must not be */
 	atomic_long acks;
 	atomic_long lost;			/* leases: SE005 */
 	atomic_long nacks;
@@ -51,118 +38,28 @@ typedef struct Shared
 } Shared;
 
 static Shared *shared;
-static const char *conninfo = "";
 static int	seconds = 20;
 static int	consumers = 6;
 static int	writers = 3;
-static unsigned seed = 1;
-static const char *me = "main";
-static char sqlstate[6];
 
-static int
-pick(int below)
+static bool
+crew_expects(void)
 {
-	return (int) (random() % below);
-}
-
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void
-fail(const char *format,...)
-{
-	va_list		args;
-	char		text[2048];
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (atomic_fetch_add(&shared->failures, 1) < 20)
-		fprintf(stderr, "consume: %s: %s\n", me, text);
-}
-
-static PGconn *
-connect_anew(void)
-{
-	for (int tries = 0;; tries++)
-	{
-		PGconn	   *conn = PQconnectdb(conninfo);
-
-		if (PQstatus(conn) == CONNECTION_OK)
-		{
-			PQclear(PQexec(conn, "SET client_min_messages = error"));
-			return conn;
-		}
-		if (tries == 50)
-		{
-			fail("cannot connect: %s", PQerrorMessage(conn));
-			exit(2);
-		}
-		PQfinish(conn);
-		usleep(100000);
-	}
-}
-
-/* NULL on error, which is then in sqlstate. */
-static PGresult *
-run(PGconn *conn, const char *format,...)
-{
-	static char sql[65536];
-	va_list		args;
-	PGresult   *result;
-	const char *code;
-
-	va_start(args, format);
-	vsnprintf(sql, sizeof(sql), format, args);
-	va_end(args);
-	result = PQexec(conn, sql);
-	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
-		return result;
-	code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	snprintf(sqlstate, sizeof(sqlstate), "%s", code ? code : "08000");
 	if (strcmp(sqlstate, "SE005") == 0)
 		atomic_fetch_add(&shared->lost, 1);
-	else if (strcmp(sqlstate, "23505") == 0)
-		;						/* see apply */
 	else if (strcmp(sqlstate, "40001") == 0)
 		atomic_fetch_add(&shared->conflicts, 1);
 	else
-		fail("%s %.300s: %s", sqlstate, sql, PQerrorMessage(conn));
-	PQclear(result);
-	return NULL;
-}
-
-static bool
-run_ok(PGconn *conn, const char *sql)
-{
-	PGresult   *result = run(conn, "%s", sql);
-
-	PQclear(result);
-	return result != NULL;
-}
-
-static long
-ask(PGconn *conn, const char *sql)
-{
-	PGresult   *result = run(conn, "%s", sql);
-	long		number = result != NULL && PQntuples(result) > 0 ? atol(PQgetvalue(result, 0, 0)) : -1;
-
-	PQclear(result);
-	return number;
+		return strcmp(sqlstate, "23505") == 0;	/* see apply */
+	return true;
 }
 
 static void
 write_events(int index)
 {
-	PGconn	   *conn = connect_anew();
+	PGconn	   *conn = connect_to(conninfo);
 
-	srandom(seed * 1000 + index);
+	(void) index;
 	while (!atomic_load(&shared->is_over))
 	{
 		int			calls = 1 + pick(3);
@@ -317,11 +214,10 @@ consume_once(PGconn *conn, const char *name)
 static void
 consume(int index)
 {
-	PGconn	   *conn = connect_anew();
+	PGconn	   *conn = connect_to(conninfo);
 	char		name[32];
 	int			number = 0;
 
-	srandom(seed * 2000 + index);
 	snprintf(name, sizeof(name), "c%d", index);
 	while (!atomic_load(&shared->is_drained))
 	{
@@ -331,7 +227,7 @@ consume(int index)
 			if (pick(5) == 0)
 			{
 				PQfinish(conn);
-				conn = connect_anew();
+				conn = connect_to(conninfo);
 			}
 			else
 				run_ok(conn, "ROLLBACK");
@@ -350,9 +246,9 @@ consume(int index)
 static void
 manage(int index)
 {
-	PGconn	   *conn = connect_anew();
+	PGconn	   *conn = connect_to(conninfo);
 
-	srandom(seed * 3000 + index);
+	(void) index;
 	while (!atomic_load(&shared->is_over))
 	{
 		usleep(100000 + pick(400000));
@@ -362,23 +258,10 @@ manage(int index)
 	PQfinish(conn);
 }
 
-static pid_t
-start(const char *name, void (*body) (int), int index)
-{
-	pid_t		pid = fork();
-
-	if (pid != 0)
-		return pid;
-	me = name;
-	body(index);
-	fflush(NULL);
-	_exit(0);
-}
-
 static void
 set_up(void)
 {
-	PGconn	   *conn = connect_anew();
+	PGconn	   *conn = connect_to(conninfo);
 
 	run_ok(conn, "CREATE EXTENSION IF NOT EXISTS eventstore");
 	run_ok(conn, "DROP TABLE IF EXISTS effects");
@@ -386,34 +269,34 @@ set_up(void)
 	PQclear(run(conn, "SELECT es_drop_subscription(name) FROM eventstore.subscriptions WHERE name = 'work'"));
 	PQclear(run(conn, "SELECT es_create_subscription('work', 'work', '{A}', -1, 8, 1000000, '%d ms')", LEASE_MS));
 	PQclear(run(conn, "CREATE OR REPLACE VIEW expected AS SELECT position, stream, version FROM eventstore.events "
-				"WHERE category = 'work' AND type = 'A' AND position > %ld", ask(conn, "SELECT es_head()")));
+				"WHERE category = 'work' AND type = 'A' AND position > %ld", ask(conn, -1, "SELECT es_head()")));
 	PQfinish(conn);
 }
 
 static void
 check(void)
 {
-	PGconn	   *conn = connect_anew();
-	int64_t		until = now_ms() + DRAIN_SECONDS * 1000;
-	long		expected = ask(conn, "SELECT count(*) FROM expected");
+	PGconn	   *conn = connect_to(conninfo);
+	int64_t		until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
+	long		expected = ask(conn, -1, "SELECT count(*) FROM expected");
 	long		wrong;
 
-	while (ask(conn, "SELECT count(*) FROM effects") < expected && now_ms() < until)
+	while (ask(conn, -1, "SELECT count(*) FROM effects") < expected && now_us() < until)
 		usleep(100000);
 	sleep(1);					/* for what comes twice */
 	atomic_store(&shared->is_drained, 1);
-	wrong = ask(conn, "SELECT count(*) FROM expected FULL JOIN effects USING (position, stream, version) WHERE effects.nr IS NULL OR expected.position IS NULL");
+	wrong = ask(conn, -1, "SELECT count(*) FROM expected FULL JOIN effects USING (position, stream, version) WHERE effects.nr IS NULL OR expected.position IS NULL");
 	if (wrong != 0)
 		fail("%ld events have no effect, or there is an effect of none", wrong);
-	wrong = ask(conn, "SELECT count(*) FROM (SELECT nr < lag(nr) OVER (PARTITION BY stream ORDER BY version) AS is_wrong FROM effects) e WHERE is_wrong");
+	wrong = ask(conn, -1, "SELECT count(*) FROM (SELECT nr < lag(nr) OVER (PARTITION BY stream ORDER BY version) AS is_wrong FROM effects) e WHERE is_wrong");
 	if (wrong != 0)
 		fail("%ld effects are out of order", wrong);
-	wrong = ask(conn, "SELECT count(*) FROM eventstore.parked");
+	wrong = ask(conn, -1, "SELECT count(*) FROM eventstore.parked");
 	if (wrong != 0)
 		fail("%ld events are parked", wrong);
 	printf("%ld events, %ld acks, %ld nacks, %ld stalls, %ld rolled back, %ld leases lost, %ld conflicts, %ld failures\n", expected,
 		   atomic_load(&shared->acks), atomic_load(&shared->nacks), atomic_load(&shared->stalls), atomic_load(&shared->aborts),
-		   atomic_load(&shared->lost), atomic_load(&shared->conflicts), atomic_load(&shared->failures));
+		   atomic_load(&shared->lost), atomic_load(&shared->conflicts), atomic_load(failures));
 	if (expected == 0 || atomic_load(&shared->acks) == 0)
 		fail("nothing was done");
 	PQfinish(conn);
@@ -446,20 +329,19 @@ main(int argc, char **argv)
 	}
 	if (optind < argc)
 		conninfo = argv[optind];
-	shared = mmap(NULL, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		return 2;
+	crew_begin();
+	shared = crew_share(sizeof(Shared));
 	set_up();
 	for (int i = 0; i < consumers; i++)
-		start("consumer", consume, i);
-	start("manager", manage, 0);
+		crew_start("consumer", consume, i);
+	crew_start("manager", manage, 0);
 	for (int i = 0; i < writers; i++)
-		start("writer", write_events, i);
+		crew_start("writer", write_events, i);
 	sleep((unsigned) seconds);
 	atomic_store(&shared->is_over, 1);
 	usleep(500000);
 	check();
 	while (wait(NULL) > 0)
 		;
-	return atomic_load(&shared->failures) == 0 ? 0 : 1;
+	return atomic_load(failures) == 0 ? 0 : 1;
 }

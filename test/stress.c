@@ -16,26 +16,14 @@
  * -l: by how much a reader may be later than the longest open append.
  * Exit status: 0 if nothing was wrong.
  *
- * Every process is a fork; what they share is in one anonymous mapping.  What
- * a reader saw goes into a temporary file of its own.
+ * What a reader saw goes into a temporary file of its own.
  *
  *-------------------------------------------------------------------------
  */
-#define _GNU_SOURCE
-#include <libpq-fe.h>
+#include "crew.h"
+
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MAX_TRANSACTIONS	(1 << 22)
 #define MAX_READERS			32
@@ -72,7 +60,6 @@ typedef struct Shared
 	atomic_long commits;
 	atomic_long rollbacks;
 	atomic_long conflicts;
-	atomic_long failures;		/* errors that must not be */
 	atomic_llong longest_us;	/* open appending transaction */
 	Prepared	prepared[MAX_WRITERS];
 	ReaderResult readers[MAX_READERS];
@@ -80,36 +67,18 @@ typedef struct Shared
 } Shared;
 
 static Shared *shared;
-static const char *conninfo = "";
 static const char *standby = NULL;
 static int	seconds = 30;
 static int	writers = 8;
-static unsigned seed = 1;
 static int	stall_ms = 100;
 static bool has_worker = false;
 static int64_t start_head;
 static pid_t parent;
-static const char *me = "main";
 
 /* ----------------------------------------------------------------------
  * Small things
  * ----------------------------------------------------------------------
  */
-
-static int64_t
-now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static int
-pick(int below)
-{
-	return (int) (random() % below);
-}
 
 static void
 nap_us(int us)
@@ -118,91 +87,10 @@ nap_us(int us)
 		usleep(us);
 }
 
-/* Something that must not be. */
-static void
-fail(const char *format,...)
-{
-	va_list		args;
-	char		text[1024];
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (atomic_fetch_add(&shared->failures, 1) < 20)
-		fprintf(stderr, "stress: %s: %s\n", me, text);
-}
-
-static PGconn *
-connect_to(const char *to)
-{
-	for (int tries = 0;; tries++)
-	{
-		PGconn	   *conn = PQconnectdb(to);
-
-		if (PQstatus(conn) == CONNECTION_OK)
-		{
-			PQclear(PQexec(conn, "SET client_min_messages = error"));
-			return conn;
-		}
-		if (tries == 50)
-		{
-			fail("cannot connect: %s", PQerrorMessage(conn));
-			exit(2);
-		}
-		PQfinish(conn);
-		usleep(100000);
-	}
-}
-
-static char sqlstate[6];
-
-/* NULL on error, which is then in sqlstate. */
-static PGresult *
-run(PGconn *conn, const char *format,...)
-{
-	va_list		args;
-	char		sql[4096];
-	PGresult   *result;
-
-	va_start(args, format);
-	vsnprintf(sql, sizeof(sql), format, args);
-	va_end(args);
-	result = PQexec(conn, sql);
-	switch (PQresultStatus(result))
-	{
-		case PGRES_TUPLES_OK:
-		case PGRES_COMMAND_OK:
-			return result;
-		default:
-			snprintf(sqlstate, sizeof(sqlstate), "%s",
-					 PQresultErrorField(result, PG_DIAG_SQLSTATE) ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : "08000");
-			if (strcmp(sqlstate, "SE001") != 0 && strncmp(sqlstate, "40", 2) != 0)
-				fail("%s %.200s: %s", sqlstate, sql, PQerrorMessage(conn));
-			PQclear(result);
-			return NULL;
-	}
-}
-
 static bool
-run_ok(PGconn *conn, const char *sql)
+crew_expects(void)
 {
-	PGresult   *result = run(conn, "%s", sql);
-
-	PQclear(result);
-	return result != NULL;
-}
-
-/* The number in a result's first field; fallback where there is none. */
-static int64_t
-ask(PGconn *conn, int64_t fallback, const char *sql)
-{
-	PGresult   *result = run(conn, "%s", sql);
-	int64_t		number = fallback;
-
-	if (result != NULL && PQntuples(result) > 0 && !PQgetisnull(result, 0, 0))
-		number = atoll(PQgetvalue(result, 0, 0));
-	PQclear(result);
-	return number;
+	return strcmp(sqlstate, "SE001") == 0 || strncmp(sqlstate, "40", 2) == 0;
 }
 
 /* ----------------------------------------------------------------------
@@ -1110,7 +998,7 @@ report(PGconn *conn, double elapsed)
 	Truth		truth = load_truth(conn);
 	long long	longest = atomic_load(&shared->longest_us);
 	int64_t		stall = 0;
-	long		wrong = atomic_load(&shared->failures);
+	long		wrong = atomic_load(failures);
 	long		unsound = count_unsound(conn);
 
 	printf("%-24s %9s %9s %8s %8s %8s %8s %8s %9s\n", "reader", "events", "reads", "skipped", "doubled", "disorder",
@@ -1134,8 +1022,8 @@ report(PGconn *conn, double elapsed)
 	printf("\n%d events stored, %ld acknowledged; %ld commits, %ld rollbacks, %ld of them conflicts; %.0f events/s for %.0f s\n",
 		   truth.count, atomic_load(&shared->committed), atomic_load(&shared->commits),
 		   atomic_load(&shared->rollbacks), atomic_load(&shared->conflicts), truth.count / elapsed, elapsed);
-	printf("longest stall of a tailing reader %.1f ms, longest open append %.1f ms; unsound rows %ld, errors %ld\n",
-		   stall / 1000.0, longest / 1000.0, unsound, atomic_load(&shared->failures));
+	printf("longest stall of a tailing reader %.1f ms, longest open append %.1f ms; unsound rows %ld, errors %ld, seed %u\n",
+		   stall / 1000.0, longest / 1000.0, unsound, atomic_load(failures), seed);
 	if (truth.count != atomic_load(&shared->committed) || unsound != 0 || truth.count == 0)
 		wrong++;
 	if (stall > longest + stall_ms * INT64_C(1000))
@@ -1151,19 +1039,6 @@ report(PGconn *conn, double elapsed)
  * All together
  * ----------------------------------------------------------------------
  */
-
-static pid_t
-start(void (*process) (int), int index, const char *name)
-{
-	pid_t		pid = fork();
-
-	if (pid != 0)
-		return pid;
-	me = name;
-	srandom(seed * 1000 + getpid());
-	process(index);
-	exit(0);
-}
 
 static void
 finish(pid_t *pids, int count, const char *what)
@@ -1268,12 +1143,11 @@ main(int argc, char **argv)
 	double		elapsed;
 	PGconn	   *conn;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	crew_begin();
+	seed = (unsigned) getpid();
 	get_options(argc, argv);
 	parent = getpid();
-	shared = mmap(NULL, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		exit(2);
+	shared = crew_share(sizeof(Shared));
 	conn = connect_to(conninfo);
 	set_up(conn);
 	PQfinish(conn);
@@ -1283,14 +1157,14 @@ main(int argc, char **argv)
 		if (plans[i].is_on_standby && standby == NULL)
 			continue;
 		reader_files[i] = tmpfile();
-		reader_pids[reader_count++] = start(reader_main, i, plans[i].name);
+		reader_pids[reader_count++] = crew_start(plans[i].name, reader_main, i);
 	}
 	begun = now_us();
 	for (int i = 0; i < 3; i++)
-		stranger_pids[i] = start(stranger_main, i, "stranger");
-	finisher_pid = start(finisher_main, 0, "finisher");
+		stranger_pids[i] = crew_start("stranger", stranger_main, i);
+	finisher_pid = crew_start("finisher", finisher_main, 0);
 	for (int i = 0; i < writers; i++)
-		writer_pids[i] = start(writer_main, i, "writer");
+		writer_pids[i] = crew_start("writer", writer_main, i);
 
 	sleep(seconds);
 	atomic_store(&shared->is_over, 1);
