@@ -77,8 +77,8 @@ test/stress: test/stress.c test/crew.h
 # Consumers of every kind: does one ever lose an event, or work on one twice?
 test/consume: test/consume.c test/crew.h
 bench/client.bin: bench/client.c
-bench/follow.bin: bench/follow.c
-bench/subscribe.bin: bench/subscribe.c
+bench/follow.bin: bench/follow.c bench/latency.h
+bench/subscribe.bin: bench/subscribe.c bench/latency.h
 test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin:
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -pthread -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 stress:

@@ -27,17 +27,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#define _GNU_SOURCE
-#include <libpq-fe.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+#include "latency.h"
 
 #define MAX_TEXT 32
 
@@ -61,45 +51,6 @@ typedef struct Job
 	Run *run;
 } Job;
 
-/* When event n of the run was committed, and when it was delivered; in us. */
-typedef struct Times
-{
-	int64_t committed;
-	int64_t delivered;
-} Times;
-
-static int64_t
-now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static void *
-shared(size_t size)
-{
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-}
-
-static PGresult *
-checked(PGconn *conn, PGresult *result)
-{
-	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
-	{
-		fprintf(stderr, "subscribe: %s", PQerrorMessage(conn));
-		exit(1);
-	}
-	return result;
-}
-
-static void
-run_sql(PGconn *conn, const char *sql)
-{
-	PQclear(checked(conn, PQexec(conn, sql)));
-}
-
 static void
 prepare(PGconn *conn, const char *name, const char *sql)
 {
@@ -115,13 +66,8 @@ execute(PGconn *conn, const char *name, int count, const char *const *values)
 static PGconn *
 connect_to(const char *conninfo)
 {
-	PGconn *conn = PQconnectdb(conninfo);
+	PGconn *conn = open_session(conninfo);
 
-	if (PQstatus(conn) != CONNECTION_OK)
-	{
-		fprintf(stderr, "subscribe: %s", PQerrorMessage(conn));
-		exit(1);
-	}
 	prepare(conn, "read", "SELECT * FROM es_read_all($1, $2)");
 	prepare(conn, "fetch", "SELECT * FROM es_fetch($1, $2, $3::int, $4::interval)");
 	prepare(conn, "ack", "SELECT es_ack($1, $2, $3)");
@@ -281,89 +227,32 @@ measure(Job job, void (*work)(const Job *job, int number))
 	return 0;
 }
 
-static void
-append_all(const char *conninfo, Times *times, int count, int rate)
-{
-	PGconn *conn = PQconnectdb(conninfo);
-	int64_t begun = now_us();
-	char sql[200];
-
-	for (int i = 0; i < count; i++)
-	{
-		int64_t due = begun + (int64_t) i * 1000000 / rate;
-		int64_t now = now_us();
-
-		if (due > now)
-			usleep(due - now);
-		snprintf(sql, sizeof(sql), "SELECT es_append('follow-%d', -1, 'T', '{\"n\": %d}'::jsonb)",
-				 i % 100, i);
-		run_sql(conn, sql);
-		times[i].committed = now_us();
-	}
-	PQfinish(conn);
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	int64_t left = *(const int64_t *) a;
-	int64_t right = *(const int64_t *) b;
-
-	return (left > right) - (left < right);
-}
-
 static int
 latency(const char *conninfo, int seconds, int rate, const char *subscription)
 {
-	int count = seconds * rate;
-	int delivered = 0;
-	int64_t *latencies = calloc(count, sizeof(int64_t));
-	Times *times = shared(sizeof(Times) * count);
 	PGconn *conn = connect_to(conninfo);
-	int64_t deadline = now_us() + (int64_t) (seconds + 5) * 1000000;
+	int delivered = 0;
+	Latency latency;
 
 	/* Takes the partitions. */
 	PQclear(fetch(conn, subscription, "consumer-0", 1, "0"));
-	if (fork() == 0)
-	{
-		append_all(conninfo, times, count, rate);
-		_exit(0);
-	}
-	while (delivered < count && now_us() < deadline)
+	latency = latency_begin(conninfo, seconds, rate);
+	while (delivered < latency.count && now_us() < latency.deadline)
 	{
 		PGresult *result = fetch(conn, subscription, "consumer-0", 100, "1 s");
-		int64_t now = now_us();
 
 		for (int i = 0; i < PQntuples(result); i++)
 		{
 			/* The data is {"n": number} */
 			const char *digits = strchr(PQgetvalue(result, i, PQfnumber(result, "data")), ':');
-			int n = digits == NULL ? -1 : atoi(digits + 1);
 
-			if (n >= 0 && n < count)
-			{
-				times[n].delivered = now;
-				delivered++;
-			}
+			delivered += latency_saw(&latency, digits == NULL ? -1 : atoi(digits + 1));
 		}
 		if (PQntuples(result) > 0)
 			ack(conn, subscription, result);
 		PQclear(result);
 	}
-	(void) wait(NULL);
-
-	for (int i = 0; i < count; i++)
-	{
-		if (times[i].delivered == 0)
-		{
-			fprintf(stderr, "subscribe: event %d was not delivered\n", i);
-			return 1;
-		}
-		latencies[i] = times[i].delivered > times[i].committed ? times[i].delivered - times[i].committed : 0;
-	}
-	qsort(latencies, count, sizeof(int64_t), compare);
-	printf("%.2f\t%.2f\n", latencies[count / 2] / 1000.0, latencies[count * 99 / 100] / 1000.0);
-	return 0;
+	return latency_end(&latency);
 }
 
 int
