@@ -24,6 +24,7 @@
  *				release.c		es_release
  *				subscribe.c		es_create_subscription, es_replay_parked ...
  *	 consumers	division.c		a new beginning for a subscription's partitions
+ *				claim.c			what a token is good for
  *				lease.c			what a delivery leaves in its consumer's shares
  *				assign.c		who works on which partitions
  *				owner.c			which share a partition belongs to
