@@ -157,7 +157,8 @@
  *	   subscription									es_replay_parked; es_fetch for
  *													moments, to the end if it parks
  *								AccessExclusive		what changes the whole of it
- *	 userlock "mutex" of it		Exclusive, moments	who reads or writes its shares
+ *	 userlock "mutex" of it		Exclusive, moments	who reads or writes its shares;
+ *													es_replay_parked
  *	 userlock "settles" of a	AccessShare			es_ack, es_nack; es_release waits
  *	   share										for it
  *	 userlocks "sleeps" of a	AccessShare			es_fetch, while it waits; nobody
