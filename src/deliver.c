@@ -267,7 +267,13 @@ deliver_waits(const EsDelivery *delivery, int index)
 	return false;
 }
 
-/* Find the next retry from an index on to be delivered; the count: none. */
+/*
+ * Find the next retry from an index on to be delivered; the count: none.
+ *
+ * An event that was appended after a REPEATABLE READ transaction's snapshot is
+ * not for that transaction, though it was delivered before to another: it
+ * could not be found in eventstore.events, and be acknowledged all the same.
+ */
 static int
 deliver_next_retry(DeliverRun *run, int index, TimestampTz now)
 {
@@ -278,7 +284,7 @@ deliver_next_retry(DeliverRun *run, int index, TimestampTz now)
 		const EsRetry *retry = &delivery->retries->items[index];
 		const EsShare *share = run->owners[retry->partition];
 
-		if (share == NULL || retry->due == DT_NOEND)
+		if (share == NULL || retry->due == DT_NOEND || retry->position > run->view.head)
 			continue;
 		if (retry->due > now)
 		{
