@@ -22,8 +22,9 @@
 
 #define STREAMS			30
 #define LEASE_MS		300
-#define DRAIN_SECONDS	60
+#define PATIENCE_SECONDS 30
 #define MAX_BATCH		40
+#define MAX_WRITERS		100
 
 typedef struct Shared
 {
@@ -273,30 +274,59 @@ set_up(void)
 	PQfinish(conn);
 }
 
+/*
+ * Wait until all effects are there, or no more come: how long that takes is
+ * the machine's affair.  Returns the seconds.
+ */
+static double
+drain(PGconn *conn, long expected)
+{
+	int64_t		begun = now_us();
+	int64_t		moved = begun;
+	long		before = -1;
+	long		effects;
+
+	while ((effects = ask(conn, -1, "SELECT count(*) FROM effects")) < expected && now_us() < moved + PATIENCE_SECONDS * INT64_C(1000000))
+	{
+		if (effects > before)
+			moved = now_us();
+		before = effects;
+		usleep(100000);
+	}
+	return (double) (now_us() - begun) / 1000000;
+}
+
+/* Fail if a query finds any positions, and tell the first ones. */
+static void
+check_none(PGconn *conn, const char *what, const char *sql)
+{
+	PGresult   *result = run(conn, "SELECT count(*), (array_agg(position))[:5] FROM (%s) q", sql);
+
+	if (result != NULL && strcmp(PQgetvalue(result, 0, 0), "0") != 0)
+		fail("%s events %s: %s", PQgetvalue(result, 0, 0), what, PQgetvalue(result, 0, 1));
+	PQclear(result);
+}
+
+/* Nobody appends any more. */
 static void
 check(void)
 {
 	PGconn	   *conn = connect_to(conninfo);
-	int64_t		until = now_us() + DRAIN_SECONDS * INT64_C(1000000);
 	long		expected = ask(conn, -1, "SELECT count(*) FROM expected");
-	long		wrong;
+	double		drained = drain(conn, expected);
 
-	while (ask(conn, -1, "SELECT count(*) FROM effects") < expected && now_us() < until)
-		usleep(100000);
 	sleep(1);					/* for what comes twice */
 	atomic_store(&shared->is_drained, 1);
-	wrong = ask(conn, -1, "SELECT count(*) FROM expected FULL JOIN effects USING (position, stream, version) WHERE effects.nr IS NULL OR expected.position IS NULL");
-	if (wrong != 0)
-		fail("%ld events have no effect, or there is an effect of none", wrong);
-	wrong = ask(conn, -1, "SELECT count(*) FROM (SELECT nr < lag(nr) OVER (PARTITION BY stream ORDER BY version) AS is_wrong FROM effects) e WHERE is_wrong");
-	if (wrong != 0)
-		fail("%ld effects are out of order", wrong);
-	wrong = ask(conn, -1, "SELECT count(*) FROM eventstore.parked");
-	if (wrong != 0)
-		fail("%ld events are parked", wrong);
-	printf("%ld events, %ld acks, %ld nacks, %ld stalls, %ld rolled back, %ld leases lost, %ld conflicts, %ld failures\n", expected,
+	check_none(conn, "have no effect, or there is an effect of none",
+			   "SELECT position FROM expected FULL JOIN effects USING (position, stream, version) "
+			   "WHERE effects.nr IS NULL OR expected.position IS NULL ORDER BY position");
+	check_none(conn, "have their effect out of order",
+			   "SELECT position FROM (SELECT position, nr < lag(nr) OVER (PARTITION BY stream ORDER BY version) AS is_wrong FROM effects) e "
+			   "WHERE is_wrong ORDER BY position");
+	check_none(conn, "are parked", "SELECT position FROM eventstore.parked ORDER BY position");
+	printf("%ld events, %ld acks, %ld nacks, %ld stalls, %ld rolled back, %ld leases lost, %ld conflicts, %ld failures, drained after %.1f s\n", expected,
 		   atomic_load(&shared->acks), atomic_load(&shared->nacks), atomic_load(&shared->stalls), atomic_load(&shared->aborts),
-		   atomic_load(&shared->lost), atomic_load(&shared->conflicts), atomic_load(failures));
+		   atomic_load(&shared->lost), atomic_load(&shared->conflicts), atomic_load(failures), drained);
 	if (expected == 0 || atomic_load(&shared->acks) == 0)
 		fail("nothing was done");
 	PQfinish(conn);
@@ -305,6 +335,7 @@ check(void)
 int
 main(int argc, char **argv)
 {
+	pid_t		writing[MAX_WRITERS];
 	int			option;
 
 	while ((option = getopt(argc, argv, "s:c:w:r:")) != -1)
@@ -319,6 +350,8 @@ main(int argc, char **argv)
 				break;
 			case 'w':
 				writers = atoi(optarg);
+				if (writers > MAX_WRITERS)
+					return 2;
 				break;
 			case 'r':
 				seed = (unsigned) atoi(optarg);
@@ -336,10 +369,11 @@ main(int argc, char **argv)
 		crew_start("consumer", consume, i);
 	crew_start("manager", manage, 0);
 	for (int i = 0; i < writers; i++)
-		crew_start("writer", write_events, i);
+		writing[i] = crew_start("writer", write_events, i);
 	sleep((unsigned) seconds);
 	atomic_store(&shared->is_over, 1);
-	usleep(500000);
+	for (int i = 0; i < writers; i++)
+		waitpid(writing[i], NULL, 0);
 	check();
 	while (wait(NULL) > 0)
 		;
