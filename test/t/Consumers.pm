@@ -15,8 +15,8 @@ use Store;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(client_pid backend_pid fetch ask sqlstate_of through new_proxy new_pooler create_effects appended
-  effects_are_exact effects_are_missing new_crowd add_script keep_running disperse);
+our @EXPORT = qw(client_pid backend_pid fetch ask sqlstate_of until_asleep through new_proxy new_pooler create_effects appended
+  effects_are_exact effects_are_missing until_effects new_crowd add_script keep_running disperse);
 
 # The process of a session's psql, and that of its backend.
 sub client_pid { return $_[0]->{run}{KIDS}[0]{PID} }
@@ -48,6 +48,15 @@ sub sqlstate_of
 	$code //= $session->{stderr};
 	$session->{stderr} = '';
 	return $code;
+}
+
+# Waits until a session that has been sent es_fetch sleeps in it.
+sub until_asleep
+{
+	my ($node, $pid) = @_;
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $pid AND state = 'active' AND wait_event_type = 'Extension'")
+	  or die "backend $pid does not sleep";
+	return;
 }
 
 # Calls a function that connects to the node: all of that goes through the socket in another folder.
@@ -168,6 +177,24 @@ sub effects_are_exact
 		UNION ALL (SELECT 'out of order', stream, position FROM done WHERE position <= before ORDER BY id LIMIT 5)
 		UNION ALL (SELECT 'never happened', stream, position FROM done WHERE position NOT IN (SELECT position FROM happened) LIMIT 5)
 SQL
+}
+
+# Does something again and again until each event of the categories has its effect, or no more effects come for some time.
+sub until_effects
+{
+	my ($node, $round, @categories) = @_;
+	my ($before, $until) = ('inf', time + 30);
+	while (time < $until)
+	{
+		$round->();
+		my $missing = 0;
+		$missing += effects_are_missing($node, $_) // 'inf' for @categories;
+		return if $missing == 0;
+		$until = time + 30 if $missing < $before;
+		$before = $missing;
+		sleep 0.1;
+	}
+	return;
 }
 
 # How many events of a category have no effect yet; undef if the server is away.

@@ -11,7 +11,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server new_node sql sqlstate session send_query is_woken becomes notifications race is_sound);
+our $soon = 20; # seconds: "at once", on a machine that may keep any process waiting for some; waits in tests are longer
+
+our @EXPORT = qw($soon new_server new_node sql sqlstate session send_query is_woken becomes notifications race is_sound);
 
 # A running server, whatever the environment's locale is. Settings are lines of postgresql.conf.
 sub new_server
@@ -64,22 +66,22 @@ sub send_query
 	return;
 }
 
-# Tests that a session that has been sent es_wait gets its answer, and soon: an alarm that is left over from an earlier statement wakes
-# it some time or other in any case.
+# Tests that a session that has been sent es_wait gets its answer, and soon. It has to wait for a minute or more, and so have the session's
+# earlier statements: an alarm that is left over from one of them wakes it some time or other in any case.
 sub is_woken
 {
 	my ($session, $expected, $name) = @_;
 	my $begun = time;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is($session->query(''), $expected, $name);
-	return cmp_ok(time - $begun, '<', 3, "$name, at once");
+	return cmp_ok(time - $begun, '<', $soon, "$name, at once");
 }
 
 # Tests that what a query returns becomes what is expected, soon.
 sub becomes
 {
 	my ($node, $query, $expected, $name, $database) = @_;
-	my $until = time + 20;
+	my $until = time + $soon;
 	my $got = sql($node, $query, $database);
 	while ($got ne $expected && time < $until)
 	{
@@ -98,7 +100,7 @@ sub notifications
 	my $told = '';
 	my $look = sub {
 		my ($pattern) = @_;
-		my $end = time + 20;
+		my $end = time + $soon;
 		while ($told !~ $pattern && time < $end)
 		{
 			$told .= $session->query('') . "\n";
