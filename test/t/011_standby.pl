@@ -51,7 +51,7 @@ is(sql($standby, "SELECT es_head(), (SELECT count(*) FROM es_read_all($told)), (
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is($reader->query_safe('SELECT es_head()'), $told, 'REPEATABLE READ: the head');
 my $waiter = session($standby);
-send_query($waiter, "SELECT es_wait($told, '15 s')");
+send_query($waiter, "SELECT es_wait($told, '1 min')");
 $open->query_safe('COMMIT');
 is_woken($waiter, sql($primary, 'SELECT es_head()'), 'es_wait is woken there');
 $is_settled->('committed');
@@ -60,7 +60,7 @@ is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($tol
 is($reader->query_safe("COMMIT; SELECT count(*) FROM es_read_all($told)"), 4, 'REPEATABLE READ: and the next transaction reads the rest');
 $told = sql($primary, 'SELECT es_head()');
 is($waiter->query_safe("SELECT es_wait($told, '200 ms')"), '', 'es_wait: NULL on timeout');
-send_query($waiter, "SELECT es_wait($told, '15 s', 'b')");
+send_query($waiter, "SELECT es_wait($told, '1 min', 'b')");
 $append->('a-1');
 $is_settled->('another category');
 $append->('b-1');

@@ -91,7 +91,7 @@ is($ack->($token, $position), '', 'done');
 # Long poll: woken at once by an append, a release, the end of a lease; by what is appended in another category not at all.
 sql($node, "SELECT es_create_subscription('w', 'w', after_position => -1, partitions => 2, lease => '1 s')");
 my @waiting = map { session($node) } 1 .. 2;
-my $wait = sub { "SELECT string_agg(stream || '/' || version, ' ' ORDER BY position) FROM es_fetch('w', '$_[0]', 10, '" . ($_[1] // '20 s') . "')" };
+my $wait = sub { "SELECT string_agg(stream || '/' || version, ' ' ORDER BY position) FROM es_fetch('w', '$_[0]', 10, '" . ($_[1] // '1 min') . "')" };
 send_query($waiting[0], $wait->('w1'));
 $until_asleep->(1);
 $append->('x-1');
@@ -106,8 +106,10 @@ send_query($waiting[$_], $wait->('v' . $_)) for 0 .. 1;
 $until_asleep->(2);
 sleep 2.5;
 $until_asleep->(2);
+# From here on nobody's lease ends.
+sql($node, "SELECT es_alter_subscription('w', NULL, lease => '1 hour')");
 my @streams = map { my $p = $_; (sql($node, "SELECT 'w-' || i FROM generate_series(1, 100) i WHERE es_partition('w-' || i, 2) = $p LIMIT 1")) } 0 .. 1;
-$append->($_) for @streams;
+sql($node, "BEGIN; SELECT es_append('$streams[0]', -1, 'T', '{}'); SELECT es_append('$streams[1]', -1, 'T', '{}'); COMMIT");
 my @got = map { scalar $_->query('') } @waiting;
 is_deeply([ sort map { s/\/\d+//r } @got ], [ sort @streams ], 'two that wait: each gets the events of its partition');
 # One of them leaves: the other takes over when it waits again.

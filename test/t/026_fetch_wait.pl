@@ -15,12 +15,8 @@ my $node = new_node('fetchwait', "shared_preload_libraries = 'eventstore'", "eve
 my $session = session($node);
 my $pid = backend_pid($session);
 my $other = session($node);
-sql($node, q{SELECT es_create_subscription('s', category => 'a', partitions => 8, lease => '60 s')});
+sql($node, q{SELECT es_create_subscription('s', category => 'a', partitions => 8, lease => '1 hour')});
 my $append = sub { sql($node, "SELECT es_append('$_[0]', -1, 'Happened', '{}')") };
-my $until_asleep = sub {
-	my $until = time + 10;
-	sleep 0.01 while sql($node, "SELECT coalesce(wait_event_type, '') FROM pg_stat_activity WHERE pid = $pid") ne 'Extension' && time < $until;
-};
 my $ack = sub {
 	my ($who, @rows) = @_;
 	$who->query_safe("SELECT es_ack('s', $rows[-1][3], $rows[-1][4])") if @rows;
@@ -32,7 +28,7 @@ is(scalar ask($session, fetch('s', 'c', 10, '0')), 0, 'no wait: nothing there');
 my $begun = time;
 is(scalar ask($session, fetch('s', 'c', 10, '300 ms')), 0, 'nothing comes');
 my $took = time - $begun;
-ok($took >= 0.29 && $took < 3, sprintf('for as long as was said: %.3f s', $took));
+ok($took >= 0.29 && $took < $soon, sprintf('for as long as was said: %.3f s', $took));
 
 for my $way ('without the worker', 'with the worker')
 {
@@ -43,8 +39,8 @@ for my $way ('without the worker', 'with the worker')
 	}
 
 	# While it sleeps
-	send_query($session, fetch('s', 'c', 10, '20 s'));
-	$until_asleep->();
+	send_query($session, fetch('s', 'c', 10, '1 min'));
+	until_asleep($node, $pid);
 	is(sql($node, "SELECT backend_xid FROM pg_stat_activity WHERE pid = $pid"), '', "$way: no transaction id while it sleeps");
 	is(sql($node, "SELECT string_agg(DISTINCT mode, ', ') FROM pg_locks WHERE pid = $pid AND locktype NOT IN ('virtualxid') AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')"), '', "$way: nor a lock that others would meet");
   SKIP:
@@ -62,46 +58,52 @@ for my $way ('without the worker', 'with the worker')
 	$begun = time;
 	$append->('a-1');
 	my @rows = $answer->();
-	cmp_ok(time - $begun, '<', 2, "$way: an append ends it, at once");
+	cmp_ok(time - $begun, '<', $soon, "$way: an append ends it, at once");
 	is(join(' ', map { $_->[0] } @rows), 'a-1', "$way: with the event");
 	$ack->($session, @rows);
 
-	# How soon: from before the append is sent to the row being there, so that a round trip and an append are in it.
-	my @times;
-	for my $n (1 .. 15)
+	# How soon: from before the append is sent to the row being there, so that a round trip and an append are in it. A machine that is
+	# busy may be so for one round, or two; who is not told is late in all of them.
+	my $median;
+	for my $round (1 .. 5)
 	{
-		send_query($session, fetch('s', 'c', 10, '20 s'));
-		$until_asleep->();
-		$begun = time;
-		$other->query_safe("SELECT es_append('a-$n', -1, 'Happened', '{}')");
-		@rows = $answer->();
-		push @times, time - $begun;
-		$ack->($session, @rows);
+		my @times;
+		for my $n (1 .. 15)
+		{
+			send_query($session, fetch('s', 'c', 10, '1 min'));
+			until_asleep($node, $pid);
+			$begun = time;
+			$other->query_safe("SELECT es_append('a-$n', -1, 'Happened', '{}')");
+			@rows = $answer->();
+			push @times, time - $begun;
+			$ack->($session, @rows);
+		}
+		$median = (sort { $a <=> $b } @times)[ @times / 2 ];
+		last if $median < 0.25;
 	}
-	my $median = (sort { $a <=> $b } @times)[ @times / 2 ];
 	cmp_ok($median, '<', 0.25, sprintf('%s: from append to delivery %.1f ms (median)', $way, 1000 * $median));
 
 	# A rolled-back append moves the head without anything to deliver, and a long transaction that appends holds back.
-	send_query($session, fetch('s', 'c', 10, '20 s'));
-	$until_asleep->();
+	send_query($session, fetch('s', 'c', 10, '1 min'));
+	until_asleep($node, $pid);
 	$other->query_safe(q{BEGIN; SELECT es_append('a-1', -1, 'Lost', '{}')});
 	$append->('a-2');
 	sleep 0.2;
 	$begun = time;
 	$other->query_safe('ROLLBACK');
 	@rows = $answer->();
-	cmp_ok(time - $begun, '<', 2, "$way: the end of an append that held others back ends it");
+	cmp_ok(time - $begun, '<', $soon, "$way: the end of an append that held others back ends it");
 	is(join(' ', map { $_->[0] } @rows), 'a-2', "$way: with what it held back");
 	$ack->($session, @rows);
 
 	# A retry that becomes due
 	$append->('a-3');
 	@rows = ask($session, fetch('s', 'c', 10));
-	$session->query_safe("SELECT es_nack('s', $rows[0][3], $rows[0][4], 'not yet', 'retry', '700 ms')");
 	$begun = time;
-	@rows = ask($session, fetch('s', 'c', 10, '20 s'));
+	$session->query_safe("SELECT es_nack('s', $rows[0][3], $rows[0][4], 'not yet', 'retry', '700 ms')");
+	@rows = ask($session, fetch('s', 'c', 10, '1 min'));
 	$took = time - $begun;
-	ok($took > 0.3 && $took < 2.5, sprintf('%s: a retry comes when it is due: %.2f s', $way, $took));
+	ok($took >= 0.7 && $took < $soon, sprintf('%s: a retry comes when it is due: %.2f s', $way, $took));
 	is(join(' ', map { "$_->[0]/$_->[2]" } @rows), 'a-3/2', "$way: once more");
 	$ack->($session, @rows);
 	is(scalar ask($session, fetch('s', 'c', 10, '0')), 0, "$way: once");
@@ -111,19 +113,19 @@ for my $way ('without the worker', 'with the worker')
 	$append->("a-$_") for 1 .. 20;
 	my @others = ask($other, fetch('s', 'd', 100));
 	is(scalar @others, 20, "$way: another consumer has all of them");
-	send_query($session, fetch('s', 'c', 100, '20 s'));
-	sleep 0.3;
+	send_query($session, fetch('s', 'c', 100, '1 min'));
+	until_asleep($node, $pid);
 	$begun = time;
 	$other->query_safe(q{SELECT es_release('s', 'd')});
 	@rows = $answer->();
-	cmp_ok(time - $begun, '<', 2, "$way: what it releases is there at once");
+	cmp_ok(time - $begun, '<', $soon, "$way: what it releases is there at once");
 	is(scalar @rows, 20, "$way: all of it");
 	$ack->($session, @rows);
 }
 
 # Cancelled and ended from outside
 send_query($session, fetch('s', 'c', 10, '60 s'));
-$until_asleep->();
+until_asleep($node, $pid);
 sql($node, "SELECT pg_cancel_backend($pid)");
 $session->query('');
 like($session->{stderr}, qr/canceling statement due to user request/, 'can be cancelled');
