@@ -129,17 +129,22 @@ $slow_is->(0, 'and is right');
 my $open = session($node);
 $open->query_safe(q{BEGIN; SELECT es_append('move-99', -1, 'Moved', '{"from": 8, "to": 9, "amount": 1}')});
 $session = session($node);
-send_query($session, q{SET lock_timeout = '2s'; SELECT es_rebuild_projection('now')});
-becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'rebuild_projection' AND pid <> pg_backend_pid() AND state = 'active'}, 1, 'held up');
-my $longest = 0;
-for (1 .. 8)
+send_query($session, q{SET lock_timeout = '1min'; SELECT es_rebuild_projection('now')});
+my $held_up = q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'rebuild_projection' AND pid <> pg_backend_pid() AND state = 'active'};
+becomes($node, $held_up, 1, 'held up');
+my @times;
+for (1 .. 9)
 {
 	my $begun = time;
 	sql($node, q{SELECT es_append('move-98', -1, 'Moved', '{"from": 1, "to": 2, "amount": 1}')});
-	$longest = time - $begun if time - $begun > $longest;
+	push @times, time - $begun;
 }
-cmp_ok($longest, '<', 1, 'others append meanwhile');
+is(sql($node, $held_up), 1, 'others append meanwhile');
+cmp_ok((sort { $a <=> $b } @times)[4], '<', 1, 'and do not wait long for it'); # in the middle: the machine may be busy
+sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ~ 'rebuild_projection' AND pid <> pg_backend_pid() AND state = 'active'});
 $session->query('');
+$session->{stderr} = '';
+$session->query(q{SET lock_timeout = '500ms'; SELECT es_rebuild_projection('now')});
 like($session->{stderr}, qr/canceling statement due to lock timeout/, 'until lock_timeout');
 $open->query_safe('COMMIT');
 is($differs->('now'), 0, 'nothing has changed');
