@@ -97,15 +97,20 @@ as_of_execute(const char *sql)
 	SPI_finish();
 }
 
-/* Make a table of a copy's rows. */
+/*
+ * Make a table of a copy's rows.  Not from the copy itself: who reads that
+ * evaluates expressions of its indexes.
+ */
 static void
 as_of_store(const EsShadow *shadow, const char *into)
 {
 	const EsDifference *difference = es_difference_make(shadow);
 	char *key = es_difference_key(difference);
+	char *rows = es_shadow_extract(shadow, "*");
 
-	es_shadow_grant(shadow, GetUserId());
-	as_of_execute(psprintf("CREATE TABLE %s AS SELECT * FROM %s", into, shadow->name));
+	es_shadow_grant(shadow, rows, GetUserId());
+	as_of_execute(psprintf("CREATE TABLE %s AS SELECT * FROM %s", into, rows));
+	es_shadow_drop(shadow, rows);
 	if (key != NULL)
 		as_of_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", into, key));
 }

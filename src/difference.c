@@ -80,7 +80,10 @@ difference_operator(Oid operator)
 	return name;
 }
 
-/* Whether an index tells all rows apart, at every moment. */
+/*
+ * Whether an index tells all rows apart, at every moment.  Its expressions are
+ * not asked for: to get them from the cache would evaluate them, as the caller.
+ */
 static bool
 difference_is_key(Relation table, Relation index)
 {
@@ -88,7 +91,8 @@ difference_is_key(Relation table, Relation index)
 	int i;
 
 	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
-		RelationGetIndexPredicate(index) != NIL || RelationGetIndexExpressions(index) != NIL)
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
 		return false;
 	for (i = 0; i < form->indnkeyatts; i++)
 		if (!TupleDescAttr(RelationGetDescr(table), form->indkey.values[i] - 1)->attnotnull)

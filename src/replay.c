@@ -187,7 +187,7 @@ es_replay_end(EsReplay *replay)
 
 	es_apply_free(replay->applier);
 	foreach (cell, replay->shadows)
-		es_shadow_drop(lfirst(cell));
+		es_shadow_drop(lfirst(cell), ((EsShadow *) lfirst(cell))->name);
 }
 
 /* ----------------------------------------------------------------------

@@ -14,7 +14,10 @@
  * the cost of that is in proportion to the growth.
  *
  * They are made as the projection's owner, who needs the right to make
- * temporary tables in the database.
+ * temporary tables in the database.  That can not be done in a
+ * security-restricted operation, so nothing that evaluates the owner's
+ * expressions may be in it: not the planner, which does so with those of
+ * indexes.
  *
  * Memory: the current context.  Locks: AccessShare on the tables, to the end of
  * the transaction.  Calls: nothing of ours.
@@ -317,30 +320,57 @@ shadow_size(const EsShadow *shadow)
 	return size;
 }
 
+static char *
+shadow_list(List *columns)
+{
+	StringInfoData list;
+	ListCell *cell;
+
+	initStringInfo(&list);
+	foreach (cell, columns)
+		appendStringInfo(&list, "%s%s", cell == list_head(columns) ? "" : ", ",
+						 (char *) lfirst(cell));
+	return list.data;
+}
+
+/*
+ * A temporary table with a copy's rows, and nothing of its indexes and
+ * constraints.  Returns its name.
+ *
+ * columns: those that it gets, as SQL.
+ *
+ * Made empty first, which is without the planner: that evaluates expressions of
+ * indexes, and temporary tables can not be made in a security-restricted
+ * operation.
+ */
+char *
+es_shadow_extract(const EsShadow *shadow, const char *columns)
+{
+	char *name = es_shadow_next_name();
+
+	(void) es_shadow_execute(shadow->owner, 0,
+							 psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s WITH NO DATA",
+									  name, columns, shadow->name));
+	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
+							 psprintf("INSERT INTO %s SELECT %s FROM %s", name, columns,
+									  shadow->name));
+	return name;
+}
+
 /* Rows as they are, without the versions that no one sees any more. */
 static void
 shadow_rewrite(const EsShadow *shadow)
 {
-	char *other = es_shadow_next_name();
-	StringInfoData columns;
-	ListCell *cell;
-	List *names = es_shadow_columns(shadow->oid);
+	char *columns = shadow_list(es_shadow_columns(shadow->oid));
+	char *other = es_shadow_extract(shadow, columns);
 
-	initStringInfo(&columns);
-	foreach (cell, names)
-		appendStringInfo(&columns, "%s%s", cell == list_head(names) ? "" : ", ",
-						 (char *) lfirst(cell));
-	(void) es_shadow_execute(shadow->owner, 0,
-							 psprintf("CREATE TEMPORARY TABLE %s AS SELECT %s FROM %s", other,
-									  columns.data, shadow->name));
 	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
 							 psprintf("TRUNCATE %s", shadow->name));
 	(void)
 		es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
 						  psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s",
-								   shadow->name, columns.data, columns.data, other));
-	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-							 psprintf("DROP TABLE %s", other));
+								   shadow->name, columns, columns, other));
+	es_shadow_drop(shadow, other);
 }
 
 /*
@@ -360,19 +390,20 @@ es_shadow_tidy(EsShadow *shadow)
 	shadow->size = shadow_size(shadow);
 }
 
+/* Drop a copy, or what es_shadow_extract has made of it. */
 void
-es_shadow_drop(EsShadow *shadow)
+es_shadow_drop(const EsShadow *shadow, const char *name)
 {
 	(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-							 psprintf("DROP TABLE %s", shadow->name));
+							 psprintf("DROP TABLE %s", name));
 }
 
-/* Let a role read a copy. */
+/* Let a role read what es_shadow_extract has made of a copy. */
 void
-es_shadow_grant(const EsShadow *shadow, Oid role)
+es_shadow_grant(const EsShadow *shadow, const char *name, Oid role)
 {
 	if (role != shadow->owner)
 		(void) es_shadow_execute(shadow->owner, SECURITY_RESTRICTED_OPERATION,
-								 psprintf("GRANT SELECT ON %s TO %s", shadow->name,
+								 psprintf("GRANT SELECT ON %s TO %s", name,
 										  quote_identifier(GetUserNameFromId(role, false))));
 }

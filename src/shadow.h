@@ -30,8 +30,9 @@ extern EsShadow *es_shadow_make_like(Oid owner, char *table_name);
 extern bool es_shadow_has_sequence(const EsShadow *shadow, const char *column);
 extern void es_shadow_check_triggers(const List *shadows);
 extern void es_shadow_tidy(EsShadow *shadow);
-extern void es_shadow_drop(EsShadow *shadow);
-extern void es_shadow_grant(const EsShadow *shadow, Oid role);
+extern char *es_shadow_extract(const EsShadow *shadow, const char *columns);
+extern void es_shadow_drop(const EsShadow *shadow, const char *name);
+extern void es_shadow_grant(const EsShadow *shadow, const char *name, Oid role);
 extern List *es_shadow_columns(Oid table);
 
 #endif /* ES_SHADOW_H */

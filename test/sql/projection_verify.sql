@@ -137,6 +137,39 @@ SELECT es_projection_as_of('alices', 'owners'), es_rebuild_projection('alices');
 TABLE owners ORDER BY stream;
 TABLE who;
 SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('members', 'owners') ORDER BY 1;
+-- Nor by way of expressions of his table, which PostgreSQL evaluates when it plans, and triggers of his that fire at commit
+SET ROLE regress_es_alice;
+CREATE TABLE caught (role text);
+CREATE TABLE bait (role text);
+CREATE FUNCTION catch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO test_verify.caught VALUES (current_user); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER catch AFTER INSERT ON bait DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION catch();
+CREATE FUNCTION lay() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_setting('test.lays', true) = 'on' THEN INSERT INTO test_verify.bait VALUES (current_user); END IF;
+EXCEPTION WHEN OTHERS THEN
+	NULL;
+END $$;
+CREATE FUNCTION lays(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM test_verify.lay(); RETURN $1; END $$;
+CREATE TABLE traps (id bigint PRIMARY KEY, filler text DEFAULT lays('default') CHECK (lays('check') <> ''), upper text GENERATED ALWAYS AS (upper(filler) || lays('generated')) STORED);
+CREATE INDEX ON traps (id) WHERE lays('predicate') <> '';
+CREATE UNIQUE INDEX ON traps ((id || lays('expression')));
+SELECT es_create_projection('traps', 'INSERT INTO traps SELECT 10 * position + i, repeat(''x'', 900) FROM events, generate_series(1, 9) i', 'async', tables => '{traps}');
+SELECT es_run_projection('traps');
+RESET ROLE;
+\c -
+SET search_path = test_verify, public;
+SET test.lays = on;
+SELECT count(*) FROM es_verify_projection('traps');
+\c -
+SET search_path = test_verify, public;
+SET test.lays = on;
+SELECT es_projection_as_of('traps', 'trapped');
+SELECT count(DISTINCT id), count(DISTINCT filler), count(DISTINCT upper) FROM trapped;
+\c -
+SET search_path = test_verify, public;
+SET test.lays = on;
+SELECT es_rebuild_projection('traps');
+TABLE caught;
 -- Without the right to make temporary tables
 REVOKE TEMPORARY ON DATABASE :DBNAME FROM PUBLIC;
 SELECT * FROM es_verify_projection('alices');
