@@ -10,13 +10,13 @@
  * The SQL runs as the projection's owner, in a security-restricted operation:
  * what the owner wrote must not get hold of the session of who appends, and
  * that one needs no right on the read tables.  It runs with the settings of the
- * projection's creation, search_path first, so that names mean the same in
- * every session; temporary tables come last in it.
+ * projection's creation (environment.c).
  *
  * Plans are saved, and live as long as their EsApplier.
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
- * takes.  Calls: analyze, catalog, declare, projection.  User code runs here.
+ * takes.  Calls: analyze, catalog, declare, environment, projection.  User code
+ * runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,23 +26,15 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "parser/parse_expr.h"
-#include "parser/parser.h"
 #include "tcop/dest.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/bytea.h"
-#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/queryenvironment.h"
-#include "utils/snapmgr.h"
-#include "utils/xml.h"
 
 #include "analyze.h"
 #include "apply.h"
 #include "catalog.h"
-#include "compat.h"
 
 static EsApplyScope *apply_scope = NULL;
 
@@ -58,60 +50,6 @@ es_apply_current(void)
 	return apply_scope;
 }
 
-static void
-apply_set(const char *setting)
-{
-	const char *value = strchr(setting, '=');
-	char name[NAMEDATALEN];
-	const char *current;
-
-	strlcpy(name, setting, Min(value - setting + 1, NAMEDATALEN));
-	value++;
-	current = GetConfigOption(name, true, false);
-	if (current != NULL && strcmp(current, value) == 0)
-		return;
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
-/*
- * What decides the meaning of SQL text, and what functions return that count as
- * immutable or depend on nothing but settings.  Variables, as looking settings
- * up by name would cost as much as all the rest.
- */
-static void
-apply_read_settings(EsApplySettings *settings)
-{
-	memset(settings, 0, sizeof(EsApplySettings));
-	settings->timezone = session_timezone;
-	settings->numbers[0] = DateStyle;
-	settings->numbers[1] = DateOrder;
-	settings->numbers[2] = IntervalStyle;
-	settings->numbers[3] = extra_float_digits;
-	settings->numbers[4] = bytea_output;
-	settings->numbers[5] = standard_conforming_strings;
-	settings->numbers[6] = backslash_quote;
-	settings->numbers[7] = Transform_null_equals;
-	settings->numbers[8] = Array_nulls;
-	settings->numbers[9] = xmlbinary;
-	settings->numbers[10] = xmloption;
-	strlcpy(settings->locales[0], locale_monetary, NAMEDATALEN);
-	strlcpy(settings->locales[1], locale_numeric, NAMEDATALEN);
-	strlcpy(settings->locales[2], locale_time, NAMEDATALEN);
-}
-
-/* Whether all settings are already as they have to be. */
-static bool
-apply_has_settings(const EsApplier *applier)
-{
-	EsApplySettings settings;
-
-	if (applier->settings == NULL || !es_compat_is_search_path(applier->search_path))
-		return false;
-	apply_read_settings(&settings);
-	return memcmp(&settings, applier->settings, sizeof(settings)) == 0;
-}
-
 /*
  * Run as a projection's SQL does, until es_apply_leave; and where an error
  * leaves before, call es_apply_leave in PG_FINALLY.
@@ -119,8 +57,6 @@ apply_has_settings(const EsApplier *applier)
 void
 es_apply_enter(EsApplyScope *scope, const EsApplier *applier)
 {
-	ListCell *cell;
-
 	scope->applier = applier;
 	scope->outer = apply_scope;
 	scope->depth = apply_scope == NULL ? 1 : apply_scope->depth + 1;
@@ -129,9 +65,8 @@ es_apply_enter(EsApplyScope *scope, const EsApplier *applier)
 	SetUserIdAndSecContext(applier->owner,
 						   scope->security | SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_RESTRICTED_OPERATION);
-	if (!apply_has_settings(applier))
-		foreach (cell, applier->projection->settings)
-			apply_set(lfirst(cell));
+	if (applier->environment == NULL || !es_environment_is(applier->environment))
+		es_environment_set(applier->projection->settings);
 	apply_scope = scope;
 }
 
@@ -220,9 +155,7 @@ es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 	es_apply_enter(&scope, applier);
 	PG_TRY();
 	{
-		applier->search_path = es_compat_search_path();
-		applier->settings = palloc(sizeof(EsApplySettings));
-		apply_read_settings(applier->settings);
+		applier->environment = es_environment_read();
 		if (projection->is_declared)
 			apply_analyze(applier, tables);
 	}

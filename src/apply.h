@@ -11,17 +11,9 @@
 #include "executor/spi.h"
 #include "utils/tuplestore.h"
 
-#include "compat.h"
 #include "declare.h"
+#include "environment.h"
 #include "projection.h"
-
-/* Settings that SQL's meaning and results depend on, as variables have them. */
-typedef struct EsApplySettings
-{
-	const void *timezone;
-	int numbers[12]; /* an even count: no padding, so that they compare as bytes */
-	char locales[3][NAMEDATALEN];
-} EsApplySettings;
 
 /*
  * A projection's SQL, ready to run.  It lives in the memory context that it was
@@ -37,8 +29,7 @@ typedef struct EsApplier
 	const EsAnalysis *analysis; /* of a declared table; else NULL */
 	char *sql[ES_SOURCE_COUNT]; /* by EsSource; NULL: not to be had */
 	SPIPlanPtr plans[ES_SOURCE_COUNT];
-	EsSearchPath *search_path; /* as its settings have it, in this session */
-	EsApplySettings *settings; /* the others */
+	EsEnvironment *environment; /* its settings, as they are in this session */
 } EsApplier;
 
 /* What the running projection's SQL runs in, the innermost one. */

@@ -67,6 +67,7 @@
  *				parts.c			aggregates taken apart into ones that merge
  *				callable.c		functions and aggregates that a declaration can use
  *				pick.c			aggregates es_first, es_last
+ *				environment.c	the settings that a projection's SQL runs with
  *	 values		json.c			events from JSON
  *				event.c			events from arguments and arrays
  *				names.c			names of streams, types, tags; categories

@@ -9,8 +9,8 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: advance,
- * apply, arguments, barrier, catalog, order, position, projection, readtable,
- * run.
+ * apply, arguments, barrier, catalog, environment, order, position, projection,
+ * readtable, run.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,6 +40,7 @@
 #include "barrier.h"
 #include "catalog.h"
 #include "compat.h"
+#include "environment.h"
 #include "errors.h"
 #include "order.h"
 #include "position.h"
@@ -248,46 +249,6 @@ project_is_applied_by_appends(const EsProjection *projection)
  * ----------------------------------------------------------------------
  */
 
-/* The schemas of search_path, temporary ones last: see apply.c. */
-static char *
-project_search_path(void)
-{
-	List *schemas = fetch_search_path(false);
-	StringInfoData path;
-	ListCell *cell;
-
-	initStringInfo(&path);
-	foreach (cell, schemas)
-	{
-		char *schema = get_namespace_name(lfirst_oid(cell));
-
-		if (schema != NULL && !isAnyTempNamespace(lfirst_oid(cell)))
-			appendStringInfo(&path, "%s, ", quote_identifier(schema));
-	}
-	appendStringInfoString(&path, "pg_temp");
-	return path.data;
-}
-
-/* The settings of this moment that a projection's SQL will run with. */
-static List *
-project_settings(void)
-{
-	static const char *const names[] = {"TimeZone",        "DateStyle",
-										"IntervalStyle",   "extra_float_digits",
-										"bytea_output",    "standard_conforming_strings",
-										"backslash_quote", "transform_null_equals",
-										"array_nulls",     "xmlbinary",
-										"xmloption",       "lc_monetary",
-										"lc_numeric",      "lc_time"};
-	List *settings = list_make1(psprintf("search_path=%s", project_search_path()));
-	int i;
-
-	for (i = 0; i < lengthof(names); i++)
-		settings = lappend(settings,
-						   psprintf("%s=%s", names[i], GetConfigOption(names[i], false, false)));
-	return settings;
-}
-
 /* The tables of a handler, as the user named them. */
 static List *
 project_get_tables(FunctionCallInfo fcinfo, int argument)
@@ -337,7 +298,7 @@ project_read_arguments(FunctionCallInfo fcinfo)
 					 errdetail("Its error is the append's.")));
 	}
 	projection->owner = GetUserNameFromId(GetUserId(), false);
-	projection->settings = project_settings();
+	projection->settings = es_environment_describe();
 	return projection;
 }
 

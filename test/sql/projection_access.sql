@@ -147,6 +147,18 @@ SELECT es_append('h-1', 4, 'T', '{"n": 16}');
 SELECT count(*) FROM test_access.log WHERE path = 'T' AND who = 'regress_es_alice' AND stream = 'h-1';
 SELECT * FROM sums WHERE category = 'h';
 
+-- Whether row-level security applies to the owner's SQL is not for the appender to set.
+SET ROLE regress_es_alice;
+ALTER TABLE log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY everything ON log USING (true);
+SET ROLE regress_es_appender;
+SET row_security = off;
+SELECT public.es_append('h-1', 5, 'T', '{}');
+RESET row_security;
+SET ROLE regress_es_alice;
+ALTER TABLE log DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+RESET ROLE;
+
 -- The search_path that a maker of projections has does not capture ours either.
 SET ROLE regress_es_appender;
 GRANT ALL ON SCHEMA test_hostile TO regress_es_alice;

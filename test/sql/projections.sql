@@ -61,7 +61,7 @@ INSERT INTO queries VALUES
 	('items', 'SELECT item->>''sku'' AS sku, sum((item->>''n'')::int) AS n, count(DISTINCT_FREE) AS m FROM events, jsonb_array_elements(data->''items'') AS item, LATERAL (VALUES (1)) v (DISTINCT_FREE) WHERE data ? ''items'' GROUP BY item->>''sku'''),
 	('left_join', 'SELECT e.stream, count(i.value) AS items FROM events e LEFT JOIN LATERAL jsonb_array_elements(e.data->''items'') i ON true GROUP BY e.stream'),
 	('whole_rows', 'SELECT category, count(e) AS events, count(metadata) AS with_metadata FROM events e GROUP BY category'),
-	('settings', 'SELECT stream, max((data->>''amount'')::float8::text) AS real, min(make_interval(hours => (data->>''whole'')::int)::text) AS interval, max(replace(type, ''e'', ''\'')) AS slashed, max((recorded_at::date)::text) AS date, count(*) FILTER (WHERE tags = NULL) AS none FROM events GROUP BY stream'),
+	('settings', 'SELECT stream, max((data->>''amount'')::float8::text) AS real, min(make_interval(hours => (data->>''whole'')::int)::text) AS interval, max(replace(type, ''e'', ''\'')) AS slashed, max((recorded_at::date)::text) AS date, count(*) FILTER (WHERE tags = NULL) AS none, max(quote_ident(lower(type))) AS quoted FROM events GROUP BY stream'),
 	('enums', 'SELECT type::kind AS kind, max(type::kind) AS most, count(*) AS n FROM events WHERE type IN (''Opened'', ''Deposited'') GROUP BY type::kind'),
 	('behind_join', 'SELECT j.s, es_last(j.t, j.p) AS last FROM (SELECT e.stream AS s, e.type AS t, e.position AS p FROM events e JOIN (SELECT 1) o ON true) AS j GROUP BY j.s'),
 	('nested', 'SELECT kind, sum(amount) AS amount, es_last(amount, position) AS last FROM (SELECT position, left(stream, 1) AS kind, (data->>''amount'')::numeric AS amount FROM events WHERE type <> ''Opened'') x WHERE amount IS NOT NULL GROUP BY kind'),
@@ -85,7 +85,10 @@ SELECT name, differences(name) FROM queries WHERE differences(name) <> 0;
 ROLLBACK;
 SELECT name, differences(name) FROM queries WHERE differences(name) <> 0;
 -- Whatever settings who appends has; in a session that has not applied them yet, too
-\set appending 'SET timezone = \'Asia/Tokyo\'; SET datestyle = \'SQL, DMY\'; SET intervalstyle = \'iso_8601\'; SET extra_float_digits = -10; SET standard_conforming_strings = off; SET escape_string_warning = off; SET transform_null_equals = on; SET array_nulls = off; SET bytea_output = \'escape\';'
+CREATE TABLE texts (position bigint PRIMARY KEY, words tsvector);
+SET default_text_search_config = 'pg_catalog.english';
+SELECT es_create_projection('texts', 'INSERT INTO texts SELECT position, to_tsvector(type) FROM events');
+\set appending 'SET timezone = \'Asia/Tokyo\'; SET datestyle = \'SQL, DMY\'; SET intervalstyle = \'iso_8601\'; SET extra_float_digits = -10; SET standard_conforming_strings = off; SET escape_string_warning = off; SET transform_null_equals = on; SET array_nulls = off; SET bytea_output = \'escape\'; SET quote_all_identifiers = on; SET default_text_search_config = \'pg_catalog.simple\';'
 :appending
 SELECT es_append('account-1', -1, 'Deposited', '{"amount": 0.1234567890123456, "whole": 30}') > 0, es_append('account-2', -1, '[{"type": "Deposited", "data": {"amount": 0.1234567890123456, "whole": 3}}, {"type": "Opened"}]') > 0;
 \c -
@@ -96,6 +99,9 @@ SELECT es_append('account-1', -1, 'Deposited', '{"amount": 0.9876543210987654, "
 SET search_path = test_projections, public;
 SET timezone = 'Europe/Berlin';
 SELECT name, differences(name) FROM queries WHERE differences(name) <> 0;
+SELECT count(*) > 100 AS "all", count(*) FILTER (WHERE words <> to_tsvector('english', type)) AS differ FROM texts JOIN eventstore.events USING (position);
+SELECT es_drop_projection('texts');
+DROP TABLE texts;
 -- An exact retry is not applied again.
 SELECT es_append('account-7', 0, 'Deposited', '{"amount": 2}', NULL, 'f0000000-0000-0000-0000-000000000001');
 SELECT es_append('account-7', 0, 'Deposited', '{"amount": 2}', NULL, 'f0000000-0000-0000-0000-000000000001');
