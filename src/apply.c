@@ -12,7 +12,8 @@
  * that one needs no right on the read tables.  It runs with the settings of the
  * projection's creation (environment.c).
  *
- * Plans are saved, and live as long as their EsApplier.
+ * Plans are saved, and live as long as the memory context of their EsApplier,
+ * however that ends.
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
  * takes.  Calls: analyze, catalog, declare, environment, projection.  User code
@@ -138,6 +139,18 @@ apply_analyze(EsApplier *applier, const EsDeclareTables *tables)
 		applier->sql[source] = es_declare_merge(analysis, tables, source, condition);
 }
 
+/* The memory context goes: so do the plans, which are in contexts of their own. */
+static void
+apply_free_plans(void *context)
+{
+	EsApplier *applier = context;
+	EsSource source;
+
+	for (source = 0; source < ES_SOURCE_COUNT; source++)
+		if (applier->plans[source] != NULL)
+			SPI_freeplan(applier->plans[source]);
+}
+
 /*
  * A projection's SQL for other tables than its own.
  *
@@ -152,6 +165,9 @@ es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 	applier->projection = projection;
 	applier->owner = apply_get_owner(projection);
 	applier->sql[ES_SOURCE_BATCH] = pstrdup(handler);
+	applier->on_reset.func = apply_free_plans;
+	applier->on_reset.arg = applier;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &applier->on_reset);
 	es_apply_enter(&scope, applier);
 	PG_TRY();
 	{
@@ -178,20 +194,6 @@ es_apply_make(const EsProjection *projection)
 	if (list_length(projection->tables) > 1)
 		tables.state = lsecond(projection->tables);
 	return es_apply_make_for(projection, &tables, projection->query);
-}
-
-/* Free what is not freed with the memory context. */
-void
-es_apply_free(EsApplier *applier)
-{
-	int i;
-
-	for (i = 0; i < ES_SOURCE_COUNT; i++)
-	{
-		if (applier->plans[i] != NULL)
-			SPI_freeplan(applier->plans[i]);
-		applier->plans[i] = NULL;
-	}
 }
 
 /*

@@ -17,7 +17,7 @@
 
 /*
  * A projection's SQL, ready to run.  It lives in the memory context that it was
- * made in; free it with es_apply_free.
+ * made in, and its plans end with that.
  */
 typedef struct EsApplier
 {
@@ -30,6 +30,7 @@ typedef struct EsApplier
 	char *sql[ES_SOURCE_COUNT]; /* by EsSource; NULL: not to be had */
 	SPIPlanPtr plans[ES_SOURCE_COUNT];
 	EsEnvironment *environment; /* its settings, as they are in this session */
+	MemoryContextCallback on_reset;
 } EsApplier;
 
 /* What the running projection's SQL runs in, the innermost one. */
@@ -49,7 +50,6 @@ typedef struct EsApplyScope
 extern EsApplier *es_apply_make(const EsProjection *projection);
 extern EsApplier *es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 									const char *handler);
-extern void es_apply_free(EsApplier *applier);
 extern char *es_apply_range_condition(const EsProjection *projection);
 extern bool es_apply_is_passing(int code);
 

@@ -86,17 +86,6 @@ typedef struct InlineEvent
  * ----------------------------------------------------------------------
  */
 
-static void
-inline_free(InlineSet *set)
-{
-	int i;
-
-	for (i = 0; i < set->count; i++)
-		if (set->entries[i].applier != NULL)
-			es_apply_free(set->entries[i].applier);
-	MemoryContextDelete(set->context);
-}
-
 static InlineSet *
 inline_load(void)
 {
@@ -132,7 +121,7 @@ inline_acquire(void)
 		InlineSet *fresh = inline_load();
 
 		if (inline_set != NULL && inline_set->users == 0)
-			inline_free(inline_set);
+			MemoryContextDelete(inline_set->context);
 		inline_set = fresh;
 	}
 	inline_set->users++;
@@ -144,7 +133,7 @@ inline_release(InlineSet *set)
 {
 	set->users--;
 	if (set->users == 0 && set != inline_set)
-		inline_free(set);
+		MemoryContextDelete(set->context);
 }
 
 /* Made in a context that an error takes away. */

@@ -311,7 +311,6 @@ Datum
 es_create_projection(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = project_read_arguments(fcinfo);
-	EsApplier *applier;
 
 	project_check_call("es_create_projection()");
 	es_transaction_change_projection();
@@ -327,10 +326,8 @@ es_create_projection(PG_FUNCTION_ARGS)
 	es_projection_insert(projection);
 	if (projection->is_inline)
 	{
-		applier = es_apply_make(projection);
-		project_start_inline(projection, applier);
+		project_start_inline(projection, es_apply_make(projection));
 		es_projection_save(projection, NULL);
-		es_apply_free(applier);
 	}
 	PG_RETURN_VOID();
 }
@@ -390,17 +387,12 @@ Datum
 es_resume_projection(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
-	EsApplier *applier;
 
 	es_projection_check_owner(projection);
 	if (projection->state == ES_PROJECTION_RUNNING)
 		PG_RETURN_VOID();
 	if (projection->is_inline)
-	{
-		applier = es_apply_make(projection);
-		project_start_inline(projection, applier);
-		es_apply_free(applier);
-	}
+		project_start_inline(projection, es_apply_make(projection));
 	projection->state = ES_PROJECTION_RUNNING;
 	es_projection_save(projection, NULL);
 	PG_RETURN_VOID();

@@ -185,7 +185,6 @@ es_replay_end(EsReplay *replay)
 {
 	ListCell *cell;
 
-	es_apply_free(replay->applier);
 	foreach (cell, replay->shadows)
 		es_shadow_drop(lfirst(cell), ((EsShadow *) lfirst(cell))->name);
 }

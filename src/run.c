@@ -36,7 +36,6 @@ es_run_async(EsProjection *projection, int64 max_count)
 	es_order_begin_view(&view);
 	es_order_end_view(&view);
 	count = es_advance(projection, applier, view.head, max_count, &error);
-	es_apply_free(applier);
 	if (projection->position != before || error.code != 0)
 		es_projection_save(projection, error.code == 0 ? NULL : &error);
 	if (error.code != 0)

@@ -253,6 +253,17 @@ SELECT es_append('wrong-1', 0, '[{"type": "Number", "data": "1"}, {"type": "Numb
 SELECT es_create_projection('numbers', 'SELECT category, sum((data #>> ''{}'')::int) AS n FROM events WHERE type = ''Number'' GROUP BY category');
 \set VERBOSITY terse
 SELECT to_regclass('numbers'), count(*) FROM eventstore.projections WHERE name = 'numbers';
+-- Nor is anything left in the session's memory.
+CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM es_create_projection('numbers', 'SELECT category, sum((data #>> ''{}'')::int) AS n FROM events WHERE type = ''Number'' GROUP BY category');
+EXCEPTION WHEN OTHERS THEN
+	NULL;
+END $$;
+SELECT fail();
+SELECT count(*) AS before FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%' \gset
+SELECT count(fail()) FROM generate_series(1, 20);
+SELECT count(*) - :before < 10 AS flat FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%';
 -- The read table is gone: a hint says what to do.
 DROP TABLE null_key;
 \set VERBOSITY default
