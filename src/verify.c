@@ -22,8 +22,10 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "tcop/dest.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -33,30 +35,27 @@
 
 PG_FUNCTION_INFO_V1(es_verify_projection);
 
-/* Columns of the result. */
-#define VERIFY_COLUMNS 4
-
-/* Put the rows of a query, as a snapshot sees them, into the result. */
+/*
+ * Put the rows of a query into the result.  The snapshot says what it sees of
+ * the table; the copy is newer, but of this transaction.
+ */
 static void
 verify_report(const char *sql, Snapshot snapshot, ReturnSetInfo *result)
 {
+	SPIExecuteOptions options = {.read_only = true};
 	SPIPlanPtr plan;
-	uint64 i;
 
+	PushCopiedSnapshot(snapshot);
+	UpdateActiveSnapshotCommandId();
 	SPI_connect();
 	plan = SPI_prepare(sql, 0, NULL);
-	if (plan == NULL ||
-		SPI_execute_snapshot(plan, NULL, NULL, snapshot, InvalidSnapshot, false, false, 0) < 0)
+	options.dest = CreateDestReceiver(DestTuplestore);
+	SetTuplestoreDestReceiverParams(options.dest, result->setResult,
+									result->econtext->ecxt_per_query_memory, true, NULL, NULL);
+	if (plan == NULL || SPI_execute_plan_extended(plan, &options) < 0)
 		elog(ERROR, "could not execute \"%s\"", sql);
-	for (i = 0; i < SPI_processed; i++)
-	{
-		Datum values[VERIFY_COLUMNS];
-		bool nulls[VERIFY_COLUMNS];
-
-		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
 	SPI_finish();
+	PopActiveSnapshot();
 }
 
 static void
