@@ -34,6 +34,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/resowner.h"
@@ -170,6 +171,41 @@ difference_find_updatable(Relation table, List *columns)
 	return result;
 }
 
+/*
+ * The casts of the copy's columns to the types of the table's: somebody may have
+ * altered those of a declared table.
+ */
+static List *
+difference_find_casts(const EsShadow *shadow, const List *columns)
+{
+	List *result = NIL;
+	const ListCell *cell;
+
+	foreach (cell, columns)
+	{
+		List *parts = es_compat_name_list(lfirst(cell));
+		const char *name = strVal(linitial(parts));
+		AttrNumber here = get_attnum(shadow->table, name);
+		AttrNumber there = get_attnum(shadow->oid, name);
+		Oid types[2];
+		int32 typmods[2];
+		Oid collation;
+		char *cast = "";
+
+		if (here != InvalidAttrNumber)
+		{
+			get_atttypetypmodcoll(shadow->table, here, &types[0], &typmods[0], &collation);
+			get_atttypetypmodcoll(shadow->oid, there, &types[1], &typmods[1], &collation);
+			if (types[0] != types[1] || typmods[0] != typmods[1])
+				cast = psprintf("::%s",
+								format_type_extended(types[0], typmods[0],
+													 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+		}
+		result = lappend(result, cast);
+	}
+	return result;
+}
+
 /* How a table and its copy are compared. */
 EsDifference *
 es_difference_make(const EsShadow *shadow)
@@ -179,6 +215,7 @@ es_difference_make(const EsShadow *shadow)
 
 	difference->shadow = shadow;
 	difference->columns = es_shadow_columns(shadow->oid);
+	difference->casts = difference_find_casts(shadow, difference->columns);
 	difference->updatable = difference_find_updatable(table, difference->columns);
 	difference->keys = difference_find_key(table, difference->columns);
 	relation_close(table, NoLock);
@@ -205,6 +242,33 @@ difference_list(const List *columns, const char *prefix)
 	return sql.data;
 }
 
+/* A column of the copy, as the table would have it. */
+static char *
+difference_cast(const EsDifference *difference, const char *column)
+{
+	const ListCell *name;
+	const ListCell *cast;
+
+	forboth(name, difference->columns, cast, difference->casts)
+	{
+		if (strcmp(lfirst(name), column) == 0)
+			return psprintf("es_c.%s%s", column, (char *) lfirst(cast));
+	}
+	return psprintf("es_c.%s", column);
+}
+
+/* Columns of the copy, each as the table would have it. */
+static char *
+difference_cast_list(const EsDifference *difference, const List *columns)
+{
+	List *result = NIL;
+	const ListCell *cell;
+
+	foreach (cell, columns)
+		result = lappend(result, difference_cast(difference, lfirst(cell)));
+	return difference_list(result, "");
+}
+
 /* The columns of the key, for SQL; NULL: there is none. */
 char *
 es_difference_key(const EsDifference *difference)
@@ -229,27 +293,26 @@ difference_match(const EsDifference *difference)
 	{
 		const EsDifferenceKey *key = lfirst(cell);
 
-		appendStringInfo(&sql, "%ses_t.%s %s es_c.%s",
+		appendStringInfo(&sql, "%ses_t.%s %s %s",
 						 cell == list_head(difference->keys) ? "" : " AND ", key->column,
-						 key->operator, key->column);
+						 key->operator, difference_cast(difference, key->column));
 	}
 	return sql.data;
 }
 
 /* Whether rows of the same key are different: a value has other bytes. */
 static char *
-difference_differs(const List *columns)
+difference_differs(const EsDifference *difference, const List *columns)
 {
 	return psprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
-					difference_list(columns, "es_t."), difference_list(columns, "es_c."));
+					difference_list(columns, "es_t."), difference_cast_list(difference, columns));
 }
 
-/* A row as JSON, from "es_t." or "es_c.". */
+/* A row as JSON. */
 static char *
-difference_json(const EsDifference *difference, const char *prefix)
+difference_json(const char *columns)
 {
-	return psprintf("(SELECT pg_catalog.to_jsonb(es_row) FROM (SELECT %s) AS es_row)",
-					difference_list(difference->columns, prefix));
+	return psprintf("(SELECT pg_catalog.to_jsonb(es_row) FROM (SELECT %s) AS es_row)", columns);
 }
 
 /* ----------------------------------------------------------------------
@@ -309,7 +372,7 @@ difference_find(const EsDifference *difference)
 				 "WHERE es_t.ctid IS NULL OR es_c.ctid IS NULL OR %s",
 				 difference->changes, shadow->table_name, shadow->name, difference_match(difference),
 				 difference->updatable == NIL ? "false"
-											  : difference_differs(difference->updatable)));
+											  : difference_differs(difference, difference->updatable)));
 }
 
 /*
@@ -557,8 +620,9 @@ difference_json_key(const EsDifference *difference, bool names_table)
 	{
 		const char *column = ((EsDifferenceKey *) lfirst(cell))->column;
 
-		appendStringInfo(&sql, "%sCOALESCE(es_t.%s, es_c.%s) AS %s",
-						 cell == list_head(difference->keys) ? "" : ", ", column, column, column);
+		appendStringInfo(&sql, "%sCOALESCE(es_t.%s, %s) AS %s",
+						 cell == list_head(difference->keys) ? "" : ", ", column,
+						 difference_cast(difference, column), column);
 	}
 	appendStringInfoString(&sql, ") AS es_row)");
 	if (names_table)
@@ -571,8 +635,8 @@ static char *
 difference_report_keyed(const EsDifference *difference, bool names_table)
 {
 	const EsShadow *shadow = difference->shadow;
-	char *t = difference_json(difference, "es_t.");
-	char *c = difference_json(difference, "es_c.");
+	char *t = difference_json(difference_list(difference->columns, "es_t."));
+	char *c = difference_json(difference_cast_list(difference, difference->columns));
 
 	return psprintf(
 		"SELECT CASE WHEN es_t.tableoid IS NULL THEN 'missing' WHEN es_c.tableoid IS NULL THEN 'extra' ELSE 'different' END, "
@@ -581,7 +645,7 @@ difference_report_keyed(const EsDifference *difference, bool names_table)
 		"WHERE CASE WHEN es_t.tableoid IS NULL OR es_c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
 		"ORDER BY 2",
 		difference_json_key(difference, names_table), t, c, shadow->table_name, shadow->name,
-		difference_match(difference), difference_differs(difference->columns), t, c);
+		difference_match(difference), difference_differs(difference, difference->columns), t, c);
 }
 
 /* Rows numbered among those that are the same. */

@@ -14,6 +14,7 @@ typedef struct EsDifference
 {
 	const EsShadow *shadow;
 	List *columns;   /* of char *: quoted names */
+	List *casts;     /* of char *: to the table's type, for each; "": it is the copy's */
 	List *updatable; /* those of them that UPDATE may set */
 	List *keys;      /* of EsDifferenceKey; NIL: it has none */
 	char *changes;   /* where it is noted which rows differ */
