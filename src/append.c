@@ -7,7 +7,7 @@
  *
  * Memory: the function call's context.  Locks: es_assert_version takes
  * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
- * their own.  Calls: catalog, event, json, position, scan, store, stream.
+ * their own.  Calls: arguments, catalog, event, json, position, scan, store, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "event.h"
@@ -45,21 +46,11 @@ PG_FUNCTION_INFO_V1(es_last_position);
  * ----------------------------------------------------------------------
  */
 
-/* Raise 22004 where an argument is null. */
-static void
-append_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
 /* The first two arguments of every append. */
 static void
 append_get_target(FunctionCallInfo fcinfo, EsAppend *append)
 {
-	append_check_not_null(fcinfo, 0, "stream");
+	es_arguments_check_not_null(fcinfo, 0, "stream");
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -77,7 +68,7 @@ es_append(PG_FUNCTION_ARGS)
 	EsAppend append;
 
 	append_get_target(fcinfo, &append);
-	append_check_not_null(fcinfo, 2, "events");
+	es_arguments_check_not_null(fcinfo, 2, "events");
 	es_json_read_events(&append, PG_GETARG_JSONB_P(2));
 	es_store_append(&append, 1, "es_append()");
 	PG_RETURN_INT64(append.last_version);
@@ -105,8 +96,8 @@ es_append_event(PG_FUNCTION_ARGS)
 	EsEvent event = {0};
 
 	append_get_target(fcinfo, &append);
-	append_check_not_null(fcinfo, 2, "type");
-	append_check_not_null(fcinfo, 3, "data");
+	es_arguments_check_not_null(fcinfo, 2, "type");
+	es_arguments_check_not_null(fcinfo, 3, "data");
 	event.type = PG_GETARG_TEXT_PP(2);
 	event.data = PG_GETARG_JSONB_P(3);
 	if (!PG_ARGISNULL(4))
@@ -162,8 +153,8 @@ es_append_literals(PG_FUNCTION_ARGS)
 	EsEvent event = {0};
 
 	append_get_target(fcinfo, &append);
-	append_check_not_null(fcinfo, 2, "type");
-	append_check_not_null(fcinfo, 3, "data");
+	es_arguments_check_not_null(fcinfo, 2, "type");
+	es_arguments_check_not_null(fcinfo, 3, "data");
 	event.type = PG_GETARG_TEXT_PP(2);
 	event.data = DatumGetJsonbP(append_read_literal(fcinfo, 3, jsonb_in));
 	if (!PG_ARGISNULL(4))
@@ -186,8 +177,8 @@ es_append_arrays(PG_FUNCTION_ARGS)
 	EsAppend append;
 
 	append_get_target(fcinfo, &append);
-	append_check_not_null(fcinfo, 2, "types");
-	append_check_not_null(fcinfo, 3, "data");
+	es_arguments_check_not_null(fcinfo, 2, "types");
+	es_arguments_check_not_null(fcinfo, 3, "data");
 	es_event_from_arrays(&append, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
 						 PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4),
 						 PG_ARGISNULL(5) ? NULL : PG_GETARG_ARRAYTYPE_P(5));
@@ -206,7 +197,7 @@ es_append_streams(PG_FUNCTION_ARGS)
 	int append_count;
 	int i;
 
-	append_check_not_null(fcinfo, 0, "batch");
+	es_arguments_check_not_null(fcinfo, 0, "batch");
 	appends = es_json_read_batch(PG_GETARG_JSONB_P(0), &append_count);
 	es_store_append(appends, append_count, "es_append_streams()");
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.c
- *		Arguments that several verbs have.
+ *		Arguments that several verbs take.
  *
  * Memory: results in the current context.  Locks: none.  Calls: names.
  *
@@ -24,6 +24,18 @@ es_arguments_check_not_null(FunctionCallInfo fcinfo, int argument, const char *n
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", name)));
+}
+
+/* The name of a stream. */
+text *
+es_arguments_get_stream(FunctionCallInfo fcinfo, int argument)
+{
+	text *stream;
+
+	es_arguments_check_not_null(fcinfo, argument, "stream");
+	stream = PG_GETARG_TEXT_PP(argument);
+	es_names_check_stream(stream);
+	return stream;
 }
 
 /* The name of a subscription. */

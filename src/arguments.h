@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.h
- *		Arguments that several verbs have.
+ *		Arguments that several verbs take.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +12,7 @@
 #include "fmgr.h"
 
 extern void es_arguments_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
+extern text *es_arguments_get_stream(FunctionCallInfo fcinfo, int argument);
 extern text *es_arguments_get_subscription(FunctionCallInfo fcinfo, int argument, const char *name);
 extern text *es_arguments_get_consumer(FunctionCallInfo fcinfo, int argument);
 extern TimestampTz es_arguments_get_time_after(FunctionCallInfo fcinfo, int argument,

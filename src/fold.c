@@ -14,7 +14,7 @@
  * Memory: the function call's context holds the state; what a call of the
  * reducer leaves is given back before the next.  Locks: AccessShare on
  * eventstore.events and its index, and what the reducer takes.  Calls:
- * catalog, names, scan.
+ * arguments, catalog, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,8 +39,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "arguments.h"
 #include "compat.h"
-#include "names.h"
 #include "scan.h"
 
 PG_FUNCTION_INFO_V1(es_fold);
@@ -60,26 +60,6 @@ typedef struct Fold
  * Arguments
  * ----------------------------------------------------------------------
  */
-
-static void
-fold_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
-static text *
-fold_get_stream(FunctionCallInfo fcinfo)
-{
-	text *stream;
-
-	fold_check_not_null(fcinfo, 0, "stream");
-	stream = PG_GETARG_TEXT_PP(0);
-	es_names_check_stream(stream);
-	return stream;
-}
 
 /* PG_INT64_MAX: up to the last one. */
 static int64
@@ -231,14 +211,14 @@ fold_run(Fold *fold, EsScan *scan, TimestampTz at)
 Datum
 es_fold(PG_FUNCTION_ARGS)
 {
-	text *stream = fold_get_stream(fcinfo);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int64 at_version = fold_get_at_version(fcinfo);
 	TimestampTz at = PG_ARGISNULL(4) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(4);
 	Relation events;
 	EsScan scan;
 	Fold fold;
 
-	fold_check_not_null(fcinfo, 1, "reducer");
+	es_arguments_check_not_null(fcinfo, 1, "reducer");
 	events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	fold_begin(&fold, PG_GETARG_OID(1), PG_GETARG_DATUM(2), PG_ARGISNULL(2));
 

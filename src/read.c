@@ -12,8 +12,8 @@
  * under the snapshot that goes with it; see order.c.
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
- * AccessShare on the table and the index.  Calls: catalog, names, order,
- * scan, stream.
+ * AccessShare on the table and the index.  Calls: arguments, catalog, names,
+ * order, scan, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
 #include "compat.h"
 #include "names.h"
 #include "order.h"
@@ -53,15 +54,6 @@ PG_FUNCTION_INFO_V1(es_head);
  * ----------------------------------------------------------------------
  */
 
-static void
-read_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
 static int64
 read_check_not_negative(int64 value, const char *name)
 {
@@ -70,17 +62,6 @@ read_check_not_negative(int64 value, const char *name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative", name)));
 	return value;
-}
-
-static text *
-read_get_stream(FunctionCallInfo fcinfo, int argument)
-{
-	text *stream;
-
-	read_check_not_null(fcinfo, argument, "stream");
-	stream = PG_GETARG_TEXT_PP(argument);
-	es_names_check_stream(stream);
-	return stream;
 }
 
 static int64
@@ -94,7 +75,7 @@ read_get_max_count(FunctionCallInfo fcinfo, int argument)
 static ScanDirection
 read_get_direction(FunctionCallInfo fcinfo, int argument)
 {
-	read_check_not_null(fcinfo, argument, "backward");
+	es_arguments_check_not_null(fcinfo, argument, "backward");
 	return PG_GETARG_BOOL(argument) ? BackwardScanDirection : ForwardScanDirection;
 }
 
@@ -233,7 +214,7 @@ static const ReadFilter read_everything = {false, NULL, 0};
 Datum
 es_read(PG_FUNCTION_ARGS)
 {
-	text *stream = read_get_stream(fcinfo, 0);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int64 max_count = read_get_max_count(fcinfo, 2);
 	ScanDirection direction = read_get_direction(fcinfo, 3);
 	ReadState reader;
@@ -262,7 +243,7 @@ es_read(PG_FUNCTION_ARGS)
 Datum
 es_last_event(PG_FUNCTION_ARGS)
 {
-	text *stream = read_get_stream(fcinfo, 0);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	Datum type;
 	ReadFilter filter = {!PG_ARGISNULL(1), &type, 1};
 	ReadState reader;
@@ -285,11 +266,11 @@ es_last_event(PG_FUNCTION_ARGS)
 Datum
 es_stream_as_of(PG_FUNCTION_ARGS)
 {
-	text *stream = read_get_stream(fcinfo, 0);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	ReadState reader;
 	TimestampTz at;
 
-	read_check_not_null(fcinfo, 1, "at");
+	es_arguments_check_not_null(fcinfo, 1, "at");
 	at = PG_GETARG_TIMESTAMPTZ(1);
 
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
@@ -314,7 +295,7 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 Datum
 es_stream_version(PG_FUNCTION_ARGS)
 {
-	text *name = read_get_stream(fcinfo, 0);
+	text *name = es_arguments_get_stream(fcinfo, 0);
 	Relation streams = es_catalog_open(ES_STREAMS, AccessShareLock);
 	EsStream stream;
 
@@ -360,7 +341,7 @@ read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category
 	ReadState reader;
 	EsView view;
 
-	read_check_not_null(fcinfo, argument, "after_position");
+	es_arguments_check_not_null(fcinfo, argument, "after_position");
 	after = read_check_not_negative(PG_GETARG_INT64(argument), "after_position");
 
 	read_begin(&reader, fcinfo, index);
@@ -397,6 +378,6 @@ es_read_all(PG_FUNCTION_ARGS)
 Datum
 es_read_category(PG_FUNCTION_ARGS)
 {
-	read_check_not_null(fcinfo, 0, "category");
+	es_arguments_check_not_null(fcinfo, 0, "category");
 	return read_by_position(fcinfo, ES_EVENTS_CATEGORY_POSITION, PG_GETARG_TEXT_PP(0), 1);
 }

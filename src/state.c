@@ -18,7 +18,7 @@
  *
  * Memory: the function call's context; the plan of the write is kept for the
  * session.  Locks: AccessShare on snapshots, events and their indexes; to
- * save, RowExclusive on snapshots and the row.  Calls: catalog, names, scan.
+ * save, RowExclusive on snapshots and the row.  Calls: arguments, catalog, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,8 +44,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "arguments.h"
 #include "compat.h"
-#include "names.h"
 #include "scan.h"
 
 PG_FUNCTION_INFO_V1(es_save_snapshot);
@@ -67,32 +67,12 @@ typedef struct StateSnapshot
  * ----------------------------------------------------------------------
  */
 
-static void
-state_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
-static text *
-state_get_stream(FunctionCallInfo fcinfo)
-{
-	text *stream;
-
-	state_check_not_null(fcinfo, 0, "stream");
-	stream = PG_GETARG_TEXT_PP(0);
-	es_names_check_stream(stream);
-	return stream;
-}
-
 static int64
 state_get_version(FunctionCallInfo fcinfo)
 {
 	int64 version;
 
-	state_check_not_null(fcinfo, 1, "version");
+	es_arguments_check_not_null(fcinfo, 1, "version");
 	version = PG_GETARG_INT64(1);
 	if (version < 0)
 		ereport(ERROR,
@@ -115,7 +95,7 @@ state_get_state(FunctionCallInfo fcinfo)
 static int32
 state_get_schema_version(FunctionCallInfo fcinfo, int argument)
 {
-	state_check_not_null(fcinfo, argument, "schema_version");
+	es_arguments_check_not_null(fcinfo, argument, "schema_version");
 	return PG_GETARG_INT32(argument);
 }
 
@@ -306,7 +286,7 @@ state_write(const text *stream, int32 schema_version, const StateSnapshot *fresh
 Datum
 es_save_snapshot(PG_FUNCTION_ARGS)
 {
-	text *stream = state_get_stream(fcinfo);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int64 version = state_get_version(fcinfo);
 	Datum state = state_get_state(fcinfo);
 	int32 schema_version = state_get_schema_version(fcinfo, 3);
@@ -360,7 +340,7 @@ state_make_result(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 Datum
 es_snapshot(PG_FUNCTION_ARGS)
 {
-	text *stream = state_get_stream(fcinfo);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int32 schema_version = state_get_schema_version(fcinfo, 1);
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
 	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot());
@@ -420,7 +400,7 @@ state_collect(EsScan *scan)
 Datum
 es_load(PG_FUNCTION_ARGS)
 {
-	text *stream = state_get_stream(fcinfo);
+	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int32 schema_version = state_get_schema_version(fcinfo, 1);
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
