@@ -14,7 +14,8 @@
  *
  * Memory: a context that is reset for each window.  Locks: AccessShare on
  * eventstore.events; what the SQL takes.  The caller holds the projection's
- * lock.  Calls: analyze, apply, catalog, projection, scan.  User code runs here.
+ * lock.  Calls: analyze, apply, attempt, catalog, projection, scan.  User code
+ * runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,11 +27,11 @@
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "advance.h"
 #include "analyze.h"
+#include "attempt.h"
 #include "catalog.h"
 #include "compat.h"
 #include "scan.h"
@@ -220,40 +221,32 @@ es_advance_count(const EsProjection *projection, int64 after, int64 upto)
  * ----------------------------------------------------------------------
  */
 
-static void
-advance_apply(EsApplier *applier, const AdvanceWindow *window)
+/* A window, and what applies it. */
+typedef struct AdvanceTry
 {
+	EsApplier *applier;
+	const AdvanceWindow *window;
+} AdvanceTry;
+
+static void
+advance_apply(void *argument)
+{
+	const AdvanceTry *try = argument;
+	const AdvanceWindow *window = try->window;
+
 	if (window->events != NULL)
-		es_apply_batch(applier, window->events);
+		es_apply_batch(try->applier, window->events);
 	else
-		es_apply_range(applier, window->after, window->end);
+		es_apply_range(try->applier, window->after, window->end);
 }
 
 /* Returns the error, or NULL if there is none. */
 static ErrorData *
 advance_try(EsApplier *applier, const AdvanceWindow *window)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	AdvanceTry try = {applier, window};
+	ErrorData *error = es_attempt(advance_apply, &try);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		advance_apply(applier, window);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error != NULL && (applier->is_refused || es_apply_is_passing(error->sqlerrcode)))
 		ReThrowError(error);
 	return error;

@@ -14,7 +14,7 @@
  * statement_timeout say for how long in all.
  *
  * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events.
- * Calls: catalog, position.
+ * Calls: attempt, catalog, position.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +28,9 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "barrier.h"
 #include "catalog.h"
 #include "compat.h"
@@ -44,40 +44,26 @@
 /* How long to wait in silence. */
 #define BARRIER_TELL_MS 1000
 
-/* One try, in a subtransaction.  Returns whether the lock is held. */
+static void
+barrier_lock(void *unused)
+{
+	relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
+}
+
+/* One try.  Returns whether the lock is held. */
 static bool
 barrier_try(int ms)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	int level = NewGUCNestLevel();
-	volatile bool is_held = true;
+	ErrorData *error;
 
 	(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-		is_held = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	error = es_attempt(barrier_lock, NULL);
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
 	AtEOXact_GUC(false, level);
-	return is_held;
+	return error == NULL;
 }
 
 /*

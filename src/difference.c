@@ -4,43 +4,29 @@
  *		The difference between a table and its copy.
  *
  * Rows are told apart by the primary key, or by a unique index on columns that
- * are not null.  A table with neither is compared as a bag of rows, and written
- * all anew.  Otherwise only what differs is written: so the table stays what it
- * is, with its indexes, rights, views and foreign keys, and readers go on.
+ * are not null.  A table with neither is compared as a bag of rows.
  *
  * Values are compared byte by byte where they are written; for a report, as
  * JSON, so that 1.0 is no other number than 1.00.
  *
- * Rows are deleted from the tables that refer to others first, and inserted
- * there last.
- *
- * Memory: the current context.  Locks: RowExclusive on the tables.  Calls:
- * shadow.  Triggers of the tables run here.
+ * Memory: the current context.  Locks: none that the caller has not.  Calls:
+ * shadow.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_attribute.h"
-#include "catalog/pg_constraint.h"
 #include "catalog/pg_operator.h"
-#include "executor/spi.h"
-#include "miscadmin.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
-#include "utils/memutils.h"
-#include "access/table.h"
 
 #include "compat.h"
 #include "difference.h"
@@ -199,7 +185,8 @@ difference_find_casts(const EsShadow *shadow, const List *columns)
 			if (types[0] != types[1] || typmods[0] != typmods[1])
 				cast = psprintf("::%s",
 								format_type_extended(types[0], typmods[0],
-													 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+													 FORMAT_TYPE_TYPEMOD_GIVEN |
+														 FORMAT_TYPE_FORCE_QUALIFY));
 		}
 		result = lappend(result, cast);
 	}
@@ -229,8 +216,8 @@ es_difference_make(const EsShadow *shadow)
  */
 
 /* The columns, each with a prefix. */
-static char *
-difference_list(const List *columns, const char *prefix)
+char *
+es_difference_list(const List *columns, const char *prefix)
 {
 	StringInfoData sql;
 	const ListCell *cell;
@@ -266,7 +253,7 @@ difference_cast_list(const EsDifference *difference, const List *columns)
 
 	foreach (cell, columns)
 		result = lappend(result, difference_cast(difference, lfirst(cell)));
-	return difference_list(result, "");
+	return es_difference_list(result, "");
 }
 
 /* The columns of the key, for SQL; NULL: there is none. */
@@ -278,12 +265,12 @@ es_difference_key(const EsDifference *difference)
 
 	foreach (cell, difference->keys)
 		columns = lappend(columns, ((EsDifferenceKey *) lfirst(cell))->column);
-	return columns == NIL ? NULL : difference_list(columns, "");
+	return columns == NIL ? NULL : es_difference_list(columns, "");
 }
 
 /* Whether rows have the same key. */
-static char *
-difference_match(const EsDifference *difference)
+char *
+es_difference_match(const EsDifference *difference)
 {
 	StringInfoData sql;
 	const ListCell *cell;
@@ -301,11 +288,12 @@ difference_match(const EsDifference *difference)
 }
 
 /* Whether rows of the same key are different: a value has other bytes. */
-static char *
-difference_differs(const EsDifference *difference, const List *columns)
+char *
+es_difference_differs(const EsDifference *difference, const List *columns)
 {
 	return psprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
-					difference_list(columns, "es_t."), difference_cast_list(difference, columns));
+					es_difference_list(columns, "es_t."),
+					difference_cast_list(difference, columns));
 }
 
 /* A row as JSON. */
@@ -313,293 +301,6 @@ static char *
 difference_json(const char *columns)
 {
 	return psprintf("(SELECT pg_catalog.to_jsonb(es_row) FROM (SELECT %s) AS es_row)", columns);
-}
-
-/* ----------------------------------------------------------------------
- * Making the table like its copy
- * ----------------------------------------------------------------------
- */
-
-static uint64
-difference_execute(const char *sql)
-{
-	uint64 count;
-
-	SPI_connect();
-	if (SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	count = SPI_processed;
-	SPI_finish();
-	return count;
-}
-
-/*
- * Make a table for notes of which rows differ: the place of the row in the table
- * and of that in its copy, null where there is none.  To be called before
- * es_difference_apply, by who may make temporary tables.
- */
-void
-es_difference_prepare(EsDifference *difference)
-{
-	const EsShadow *shadow = difference->shadow;
-
-	if (difference->keys == NIL)
-		return;
-	difference->changes = es_shadow_next_name();
-	(void) es_shadow_execute(shadow->owner, 0,
-							 psprintf("CREATE TEMPORARY TABLE %s (part oid, old tid, new tid)",
-									  difference->changes));
-}
-
-void
-es_difference_drop(const EsDifference *difference)
-{
-	if (difference->keys != NIL)
-		(void) es_shadow_execute(difference->shadow->owner, SECURITY_RESTRICTED_OPERATION,
-								 psprintf("DROP TABLE %s", difference->changes));
-}
-
-/* Note which rows differ: the only time that all of both tables is read. */
-static void
-difference_find(const EsDifference *difference)
-{
-	const EsShadow *shadow = difference->shadow;
-
-	if (difference->keys == NIL)
-		return;
-	(void) difference_execute(
-		psprintf("INSERT INTO %s SELECT es_t.tableoid, es_t.ctid, es_c.ctid FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
-				 "WHERE es_t.ctid IS NULL OR es_c.ctid IS NULL OR %s",
-				 difference->changes, shadow->table_name, shadow->name, difference_match(difference),
-				 difference->updatable == NIL ? "false"
-											  : difference_differs(difference, difference->updatable)));
-}
-
-/*
- * Delete rows that the copy does not have.
- *
- * deletes_different: also those that it has with other values.
- */
-static void
-difference_delete(const EsDifference *difference, bool deletes_different)
-{
-	const EsShadow *shadow = difference->shadow;
-
-	if (difference->keys == NIL)
-		(void) difference_execute(psprintf("DELETE FROM %s", shadow->table_name));
-	else
-		(void) difference_execute(
-			psprintf("DELETE FROM %s AS es_t USING %s AS es_d WHERE es_t.tableoid OPERATOR(pg_catalog.=) es_d.part "
-					 "AND es_t.ctid OPERATOR(pg_catalog.=) es_d.old AND es_d.new IS %s NULL",
-					 shadow->table_name, difference->changes, deletes_different ? "NOT" : ""));
-}
-
-static void
-difference_update(const EsDifference *difference)
-{
-	const EsShadow *shadow = difference->shadow;
-	StringInfoData sql;
-	ListCell *cell;
-
-	if (difference->updatable == NIL)
-		return;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS es_t SET ", shadow->table_name);
-	foreach (cell, difference->updatable)
-		appendStringInfo(&sql, "%s%s = es_c.%s",
-						 cell == list_head(difference->updatable) ? "" : ", ",
-						 (char *) lfirst(cell), (char *) lfirst(cell));
-	appendStringInfo(
-		&sql,
-		" FROM %s AS es_d JOIN %s AS es_c ON es_c.ctid OPERATOR(pg_catalog.=) es_d.new "
-		"WHERE es_t.tableoid OPERATOR(pg_catalog.=) es_d.part AND es_t.ctid OPERATOR(pg_catalog.=) es_d.old",
-		difference->changes, shadow->name);
-	(void) difference_execute(sql.data);
-}
-
-/*
- * Insert rows of the copy that the table does not have.
- *
- * inserts_different: also those that it had with other values.
- */
-static void
-difference_insert(const EsDifference *difference, bool inserts_different)
-{
-	const EsShadow *shadow = difference->shadow;
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS es_c",
-					 shadow->table_name, difference_list(difference->columns, ""),
-					 difference_list(difference->columns, "es_c."), shadow->name);
-	if (difference->keys != NIL)
-		appendStringInfo(&sql, " JOIN %s AS es_d ON es_c.ctid OPERATOR(pg_catalog.=) es_d.new",
-						 difference->changes);
-	if (difference->keys != NIL && !inserts_different)
-		appendStringInfoString(&sql, " WHERE es_d.old IS NULL");
-	(void) difference_execute(sql.data);
-}
-
-/* Columns with a sequence of their own go on behind the highest value. */
-static void
-difference_move_identity(const EsDifference *difference)
-{
-	const EsShadow *shadow = difference->shadow;
-	Relation table = relation_open(shadow->table, AccessShareLock);
-	int i;
-
-	for (i = 0; i < RelationGetDescr(table)->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table), i);
-		char *name = NameStr(column->attname);
-		char *sequence;
-
-		if (column->attisdropped || !es_shadow_has_sequence(shadow, name))
-			continue;
-		sequence = psprintf("pg_catalog.pg_get_serial_sequence(%s, %s)::pg_catalog.regclass",
-							quote_literal_cstr(shadow->table_name), quote_literal_cstr(name));
-		(void) difference_execute(
-			psprintf("SELECT pg_catalog.setval(%s, m) FROM (SELECT pg_catalog.max(%s)::pg_catalog.int8 AS m FROM %s) AS es_row "
-					 "WHERE m > COALESCE(pg_catalog.pg_sequence_last_value(%s), 0)",
-					 sequence, quote_identifier(name), shadow->name, sequence));
-	}
-	relation_close(table, NoLock);
-}
-
-static bool
-difference_is_referenced(Oid table)
-{
-	Relation constraints = table_open(ConstraintRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(constraints, InvalidOid, false, NULL, 0, NULL);
-	bool result = false;
-	HeapTuple row;
-
-	while (!result && (row = systable_getnext(scan)) != NULL)
-		result = ((Form_pg_constraint) GETSTRUCT(row))->contype == CONSTRAINT_FOREIGN &&
-			((Form_pg_constraint) GETSTRUCT(row))->confrelid == table;
-	systable_endscan(scan);
-	table_close(constraints, AccessShareLock);
-	return result;
-}
-
-/*
- * Update rows that differ; returns whether it worked.  Where rows exchange values of a unique column, that
- * fails on the way: then they are deleted, to be inserted anew, unless rows of
- * other tables refer to them.
- */
-static bool
-difference_change(const EsDifference *difference)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool is_done = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		difference_update(difference);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
-			difference_is_referenced(difference->shadow->table))
-			ReThrowError(error);
-		is_done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (!is_done)
-		difference_delete(difference, true);
-	return is_done;
-}
-
-/* Whether a table has a foreign key to another. */
-static bool
-difference_refers(Oid from, Oid to)
-{
-	Relation rel = relation_open(from, AccessShareLock);
-	ListCell *cell;
-	bool result = false;
-
-	foreach (cell, RelationGetFKeyList(rel))
-		if (((ForeignKeyCacheInfo *) lfirst(cell))->confrelid == to)
-			result = true;
-	relation_close(rel, NoLock);
-	return result;
-}
-
-/* The order in which to insert: a table behind those that it refers to. */
-static List *
-difference_sort(const List *differences)
-{
-	List *left = list_copy(differences);
-	List *result = NIL;
-
-	while (left != NIL)
-	{
-		EsDifference *next = linitial(left);
-		ListCell *a;
-		ListCell *b;
-
-		foreach (a, left)
-		{
-			const EsDifference *candidate = lfirst(a);
-			bool is_free = true;
-
-			foreach (b, left)
-				if (a != b &&
-					difference_refers(candidate->shadow->table,
-									  ((EsDifference *) lfirst(b))->shadow->table))
-					is_free = false;
-			if (is_free)
-			{
-				next = lfirst(a);
-				break;
-			}
-		}
-		/* Of tables that refer to each other, any is first. */
-		left = list_delete_ptr(left, next);
-		result = lappend(result, next);
-	}
-	return result;
-}
-
-/*
- * Make tables like their copies.  Call it with the settings and the role that
- * the projection runs with, once, after es_difference_prepare.
- *
- * differences: of EsDifference.
- */
-void
-es_difference_apply(const List *differences)
-{
-	List *sorted = difference_sort(differences);
-	ListCell *cell;
-	int i;
-
-	foreach (cell, sorted)
-		difference_find(lfirst(cell));
-	for (i = list_length(sorted) - 1; i >= 0; i--)
-		difference_delete(list_nth(sorted, i), false);
-	foreach (cell, sorted)
-	{
-		const EsDifference *difference = lfirst(cell);
-		bool is_changed = difference->keys == NIL || difference_change(difference);
-
-		difference_insert(difference, !is_changed);
-		difference_move_identity(difference);
-	}
 }
 
 /* ----------------------------------------------------------------------
@@ -635,7 +336,7 @@ static char *
 difference_report_keyed(const EsDifference *difference, bool names_table)
 {
 	const EsShadow *shadow = difference->shadow;
-	char *t = difference_json(difference_list(difference->columns, "es_t."));
+	char *t = difference_json(es_difference_list(difference->columns, "es_t."));
 	char *c = difference_json(difference_cast_list(difference, difference->columns));
 
 	return psprintf(
@@ -645,7 +346,8 @@ difference_report_keyed(const EsDifference *difference, bool names_table)
 		"WHERE CASE WHEN es_t.tableoid IS NULL OR es_c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
 		"ORDER BY 2",
 		difference_json_key(difference, names_table), t, c, shadow->table_name, shadow->name,
-		difference_match(difference), difference_differs(difference, difference->columns), t, c);
+		es_difference_match(difference), es_difference_differs(difference, difference->columns), t,
+		c);
 }
 
 /* Rows numbered among those that are the same. */
@@ -655,7 +357,7 @@ difference_bag(const EsDifference *difference, const char *table)
 	return psprintf(
 		"(SELECT r, pg_catalog.row_number() OVER (PARTITION BY r) AS n "
 		"FROM (SELECT pg_catalog.to_jsonb(es_row) AS r FROM (SELECT %s FROM %s) AS es_row) AS es_rows)",
-		difference_list(difference->columns, ""), table);
+		es_difference_list(difference->columns, ""), table);
 }
 
 static char *

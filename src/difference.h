@@ -21,10 +21,10 @@ typedef struct EsDifference
 } EsDifference;
 
 extern EsDifference *es_difference_make(const EsShadow *shadow);
+extern char *es_difference_list(const List *columns, const char *prefix);
 extern char *es_difference_key(const EsDifference *difference);
-extern void es_difference_prepare(EsDifference *difference);
-extern void es_difference_apply(const List *differences);
-extern void es_difference_drop(const EsDifference *difference);
+extern char *es_difference_match(const EsDifference *difference);
+extern char *es_difference_differs(const EsDifference *difference, const List *columns);
 extern char *es_difference_report(const EsDifference *difference, bool names_table);
 
 #endif /* ES_DIFFERENCE_H */

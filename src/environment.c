@@ -108,8 +108,9 @@ es_environment_describe(void)
 	int i;
 
 	for (i = 0; i < lengthof(environment_names); i++)
-		settings = lappend(settings, psprintf("%s=%s", environment_names[i],
-											  GetConfigOption(environment_names[i], false, false)));
+		settings = lappend(settings,
+						   psprintf("%s=%s", environment_names[i],
+									GetConfigOption(environment_names[i], false, false)));
 	return settings;
 }
 

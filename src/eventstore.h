@@ -51,6 +51,7 @@
  *				shared.c		shared memory: which database has a worker, its runners
  *	 projections
  *				replay.c		the history applied once more, beside the tables
+ *				mend.c			making tables like their copies
  *				difference.c	between a table and its copy
  *				shadow.c		copies of tables
  *				redirect.c		a handler's SQL, with copies in place of its tables
@@ -71,12 +72,13 @@
  *	 values		json.c			events from JSON
  *				event.c			events from arguments and arrays
  *				names.c			names of streams, types, tags; categories
- *				arguments.c		arguments that several verbs have
+ *				arguments.c		arguments that several verbs take
  *				partition.c		partitions of streams
  *				channel.c		names of LISTEN channels
  *				uuid.c			ids that the store makes
  *				catalog.c		the relations, by role
  *	 bottom		settings.c		the settings eventstore.*
+ *				attempt.c		something that may fail, and leave nothing behind
  *				errors.h		our SQLSTATEs
  *				userlock.h		locks of our own
  *				compat.h		differences between PostgreSQL majors

@@ -15,7 +15,7 @@
  * Memory: the function call's context.  Locks: that against other rebuilds;
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
  * the changes, all to the end of the transaction.  Calls: advance, apply,
- * barrier, difference, order, progress, projection, replay.
+ * barrier, difference, mend, order, progress, projection, replay.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,7 @@
 #include "advance.h"
 #include "barrier.h"
 #include "compat.h"
-#include "difference.h"
+#include "mend.h"
 #include "order.h"
 #include "progress.h"
 #include "replay.h"
@@ -97,7 +97,7 @@ rebuild_prepare(const EsReplay *replay)
 	{
 		EsDifference *difference = es_difference_make(lfirst(cell));
 
-		es_difference_prepare(difference);
+		es_mend_prepare(difference);
 		differences = lappend(differences, difference);
 	}
 	return differences;
@@ -117,7 +117,7 @@ rebuild_apply(const EsReplay *replay, const EsProjection *projection, const List
 		/* Like an index that is built: once, and with others waiting for it. */
 		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		es_difference_apply(differences);
+		es_mend_apply(differences);
 	}
 	PG_FINALLY();
 	{
@@ -125,7 +125,7 @@ rebuild_apply(const EsReplay *replay, const EsProjection *projection, const List
 	}
 	PG_END_TRY();
 	foreach (cell, differences)
-		es_difference_drop(lfirst(cell));
+		es_mend_drop(lfirst(cell));
 }
 
 /* A paused projection stays so; one that had failed runs again. */
