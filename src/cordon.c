@@ -14,7 +14,7 @@
  *
  * Such an error is no event's fault: no projection may skip it.
  *
- * Memory: nothing is allocated.  Locks: none; the statement has them already.
+ * Memory: the current context.  Locks: none; the statement has them already.
  * Calls: apply.
  *
  *-------------------------------------------------------------------------
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "parser/parsetree.h"
@@ -69,6 +70,21 @@ cordon_refuse_write(EsApplier *applier, Oid table)
 			 errhint("Make the projection anew, with all the tables that it writes in its argument tables.")));
 }
 
+/* Whether a copy stands for a table, or for one that it is a partition of. */
+static bool
+cordon_hides(const EsApplier *applier, Oid table)
+{
+	List *tables = list_make1_oid(table);
+	ListCell *cell;
+
+	if (get_rel_relispartition(table))
+		tables = list_concat(tables, get_partition_ancestors(table));
+	foreach (cell, tables)
+		if (list_member_oid(applier->hidden, lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
 static void
 cordon_check_plan(EsApplier *applier, PlannedStmt *plan)
 {
@@ -78,7 +94,7 @@ cordon_check_plan(EsApplier *applier, PlannedStmt *plan)
 	{
 		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
 
-		if (entry->rtekind == RTE_RELATION && list_member_oid(applier->hidden, entry->relid))
+		if (entry->rtekind == RTE_RELATION && cordon_hides(applier, entry->relid))
 			cordon_refuse_hidden(applier, entry->relid);
 	}
 	foreach (cell, plan->resultRelations)

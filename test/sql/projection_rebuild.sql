@@ -216,6 +216,9 @@ SELECT es_create_projection('reads', 'INSERT INTO lines SELECT e.stream, -e.vers
 CREATE VIEW seen_view AS SELECT * FROM seen;
 SELECT es_create_projection('reads', 'INSERT INTO lines SELECT e.stream, -e.version, v.n FROM events e LEFT JOIN seen_view v USING (stream)', 'async', tables => '{lines, seen}');
 SELECT es_rebuild_projection('reads');
+CREATE FUNCTION part_count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM test_rebuild.parted_a';
+SELECT es_create_projection('part', 'INSERT INTO parted SELECT stream, -version - part_count() FROM events', 'async', tables => '{parted}');
+SELECT es_rebuild_projection('part');
 SELECT es_create_projection('elsewhere', 'WITH c AS (INSERT INTO changes SELECT type, position FROM events) INSERT INTO lines SELECT stream, -version FROM events', 'async', tables => '{lines}');
 SELECT es_rebuild_projection('elsewhere');
 CREATE FUNCTION empty_changes(e eventstore.event) RETURNS void LANGUAGE plpgsql AS 'BEGIN TRUNCATE test_rebuild.changes; END';
