@@ -35,6 +35,7 @@
  *				subscription.c	the definition of a subscription
  *	 store		store.c			what every form of append comes down to
  *				inline.c		projections that the append applies
+ *				roster.c		which ones these are, as a backend knows them
  *				transaction.c	what a transaction that appends owes to others
  *				order.c			the head
  *				inflight.c		appends in flight: publishing and finding them
@@ -59,6 +60,7 @@
  *				progress.c		who runs or rebuilds what, for others to see
  *				readtable.c		the tables of declarations
  *				run.c			a step of an async projection
+ *				takeover.c		from when on appends apply an inline projection
  *				advance.c		applying stored events, from the checkpoint on
  *				barrier.c		a moment without appends in flight
  *				apply.c			running a projection's SQL over events
@@ -179,7 +181,7 @@
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; position.c: the last position; inflight.c: what is published;
  * past.c: known heads; uuid.c: random bytes; plans of statements, where they
- * stand; inline.c: the inline projections with their plans, below
+ * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; runner.c: what it knows of projections, in
  * TopMemoryContext) and, to the end of the transaction, the categories to
  * notify about and the subscriptions whose consumers to wake (transaction.c).

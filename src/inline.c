@@ -3,22 +3,15 @@
  * inline.c
  *		Projections that the appending transaction applies.
  *
- * Called when the events are in the table.  The running inline projections are
- * kept in the backend, with their filters and plans, until something is
- * changed in eventstore.projections; whether one cares for an event is decided
- * from what the append has in memory.
- *
- * A change of the set of running inline projections waits until no append is
- * in flight (barrier.c), so who appends and has the lock on eventstore.events
- * knows the right ones.
+ * Called when the events are in the table.  Whether a projection cares for one
+ * is decided from what the append has in memory.
  *
  * A projection's SQL may append.  It does not see those events itself, neither
  * here nor in a later replay: they are noted.  Others see them when all are
  * through with what came before, and may append in turn, up to a depth.
  *
- * Memory: the set in a context of its own, below CacheMemoryContext; a batch in
- * one that ends with it.  Locks: what the projections' SQL takes.  Calls:
- * apply, catalog, names, projection, scan.  User code runs here.
+ * Memory: the current context.  Locks: what the projections' SQL takes.  Calls:
+ * analyze, apply, catalog, projection, roster, scan.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,32 +26,12 @@
 #include "utils/snapmgr.h"
 
 #include "analyze.h"
-#include "apply.h"
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
 #include "inline.h"
-#include "names.h"
+#include "roster.h"
 #include "scan.h"
-
-/* A running inline projection. */
-typedef struct InlineEntry
-{
-	EsProjection *projection;
-	EsApplier *applier; /* NULL until it is first applied */
-} InlineEntry;
-
-/* All of them, as of a generation of the catalogue. */
-typedef struct InlineSet
-{
-	MemoryContext context;
-	uint64 generation;
-	int users; /* calls that work with it */
-	int count;
-	InlineEntry *entries; /* in the order of their names */
-} InlineSet;
-
-static InlineSet *inline_set = NULL;
 
 /* Events that a projection's SQL has appended, to be applied by the others. */
 typedef struct InlineQueued
@@ -80,80 +53,6 @@ typedef struct InlineEvent
 	Datum values[Natts_event];
 	bool nulls[Natts_event];
 } InlineEvent;
-
-/* ----------------------------------------------------------------------
- * The set
- * ----------------------------------------------------------------------
- */
-
-static InlineSet *
-inline_load(void)
-{
-	uint64 generation = es_catalog_generation();
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "inline projections",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	InlineSet *set = palloc0(sizeof(InlineSet));
-	List *all = es_projection_list();
-	ListCell *cell;
-
-	set->context = context;
-	set->generation = generation;
-	set->entries = palloc0(sizeof(InlineEntry) * Max(list_length(all), 1));
-	foreach (cell, all)
-	{
-		EsProjection *projection = lfirst(cell);
-
-		if (projection->is_inline && projection->state == ES_PROJECTION_RUNNING)
-			set->entries[set->count++].projection = projection;
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextSetParent(context, CacheMemoryContext);
-	return set;
-}
-
-/* The running inline projections; release them with inline_release. */
-static pg_noinline InlineSet *
-inline_acquire(void)
-{
-	if (inline_set == NULL || inline_set->generation != es_catalog_generation())
-	{
-		InlineSet *fresh = inline_load();
-
-		if (inline_set != NULL && inline_set->users == 0)
-			MemoryContextDelete(inline_set->context);
-		inline_set = fresh;
-	}
-	inline_set->users++;
-	return inline_set;
-}
-
-static void
-inline_release(InlineSet *set)
-{
-	set->users--;
-	if (set->users == 0 && set != inline_set)
-		MemoryContextDelete(set->context);
-}
-
-/* Made in a context that an error takes away. */
-static EsApplier *
-inline_get_applier(InlineSet *set, InlineEntry *entry)
-{
-	MemoryContext context;
-	MemoryContext caller;
-	EsApplier *applier;
-
-	if (entry->applier != NULL)
-		return entry->applier;
-	context = AllocSetContextCreate(CurrentMemoryContext, "inline projection", ALLOCSET_SMALL_SIZES);
-	caller = MemoryContextSwitchTo(context);
-	applier = es_apply_make(entry->projection);
-	MemoryContextSwitchTo(caller);
-	MemoryContextSetParent(context, set->context);
-	entry->applier = applier;
-	return applier;
-}
 
 /* ----------------------------------------------------------------------
  * Events
@@ -347,7 +246,7 @@ inline_run(EsApplier *applier, InlineEvent **passing, int count)
 }
 
 static void
-inline_apply_entry(InlineSet *set, InlineEntry *entry, InlineEvent *events, int event_count)
+inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, InlineEvent *events, int event_count)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
@@ -364,7 +263,7 @@ inline_apply_entry(InlineSet *set, InlineEntry *entry, InlineEvent *events, int 
 
 		PG_TRY();
 		{
-			inline_run(inline_get_applier(set, entry), passing, count);
+			inline_run(es_roster_get_applier(roster, entry), passing, count);
 		}
 		PG_CATCH();
 		{
@@ -430,7 +329,7 @@ inline_enqueue(const EsApplyScope *scope, EsAppend *const *appends, int append_c
 
 /* Apply what was enqueued. */
 static void
-inline_apply_queued(InlineSet *set, Relation events, const InlineQueued *queued)
+inline_apply_queued(EsRoster *roster, Relation events, const InlineQueued *queued)
 {
 	InlineEvent *stored = palloc0(sizeof(InlineEvent) * queued->count);
 	int count = 0;
@@ -444,15 +343,15 @@ inline_apply_queued(InlineSet *set, Relation events, const InlineQueued *queued)
 			count++;
 	}
 	inline_depth = queued->depth;
-	for (i = 0; i < set->count && count > 0; i++)
-		if (strcmp(set->entries[i].projection->name, queued->projection) != 0)
-			inline_apply_entry(set, &set->entries[i], stored, count);
+	for (i = 0; i < roster->count && count > 0; i++)
+		if (strcmp(roster->entries[i].projection->name, queued->projection) != 0)
+			inline_apply_entry(roster, &roster->entries[i], stored, count);
 	pfree(stored);
 }
 
 /* Apply what the caller has appended. */
 static void
-inline_apply_given(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
+inline_apply_given(EsRoster *roster, Relation events, EsAppend *const *appends, int append_count)
 {
 	const EsApplyScope *scope = es_apply_current();
 	bool may_differ = events->trigdesc != NULL && events->trigdesc->trig_insert_before_row;
@@ -460,9 +359,9 @@ inline_apply_given(InlineSet *set, Relation events, EsAppend *const *appends, in
 	int count;
 	int i;
 
-	for (i = 0; i < set->count; i++)
+	for (i = 0; i < roster->count; i++)
 	{
-		const EsProjection *projection = set->entries[i].projection;
+		const EsProjection *projection = roster->entries[i].projection;
 
 		if (!may_differ && !inline_may_care(projection, appends, append_count))
 			continue;
@@ -470,26 +369,26 @@ inline_apply_given(InlineSet *set, Relation events, EsAppend *const *appends, in
 			continue;
 		if (collected == NULL)
 			collected = inline_collect(events, appends, append_count, may_differ, &count);
-		inline_apply_entry(set, &set->entries[i], collected, count);
+		inline_apply_entry(roster, &roster->entries[i], collected, count);
 	}
 	if (collected != NULL)
 		pfree(collected);
 }
 
 static pg_noinline void
-inline_apply_set(InlineSet *set, Relation events, EsAppend *const *appends, int append_count)
+inline_apply_all(EsRoster *roster, Relation events, EsAppend *const *appends, int append_count)
 {
 	List *queue = NIL;
 
 	inline_queue = &queue;
 	inline_queue_context = CurrentMemoryContext;
-	inline_apply_given(set, events, appends, append_count);
+	inline_apply_given(roster, events, appends, append_count);
 	while (queue != NIL)
 	{
 		InlineQueued *queued = linitial(queue);
 
 		queue = list_delete_first(queue);
-		inline_apply_queued(set, events, queued);
+		inline_apply_queued(roster, events, queued);
 	}
 }
 
@@ -504,7 +403,7 @@ void
 es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
 {
 	const EsApplyScope *scope = es_apply_current();
-	InlineSet *set;
+	EsRoster *roster;
 
 	if (scope != NULL)
 		inline_note(scope, appends, append_count);
@@ -513,21 +412,21 @@ es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
 		inline_enqueue(scope, appends, append_count);
 		return;
 	}
-	set = inline_acquire();
-	if (set->count == 0)
+	roster = es_roster_acquire();
+	if (roster->count == 0)
 	{
-		inline_release(set);
+		es_roster_release(roster);
 		return;
 	}
 	PG_TRY();
 	{
-		inline_apply_set(set, events, appends, append_count);
+		inline_apply_all(roster, events, appends, append_count);
 	}
 	PG_FINALLY();
 	{
 		inline_queue = NULL;
 		inline_depth = 0;
-		inline_release(set);
+		es_roster_release(roster);
 	}
 	PG_END_TRY();
 }

@@ -3,50 +3,37 @@
  * project.c
  *		The verbs of projections: make, drop, pause, resume, run, wait.
  *
- * An inline projection is made, and resumed, in two steps: it is applied to
- * what is stored, while appends go on; then appends are kept waiting for the
- * moment that the rest takes, and take over from there.
- *
  * Memory: the function call's context.  Locks: the projection's, to the end of
- * the transaction; for inline ones, at last, barrier.c's.  Calls: advance,
- * apply, arguments, barrier, catalog, environment, order, position, projection,
- * readtable, run.
+ * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
+ * arguments, barrier, environment, order, projection, readtable, run, takeover,
+ * transaction.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "advance.h"
 #include "apply.h"
 #include "arguments.h"
 #include "barrier.h"
-#include "catalog.h"
 #include "compat.h"
 #include "environment.h"
-#include "errors.h"
 #include "order.h"
-#include "position.h"
 #include "projection.h"
 #include "readtable.h"
 #include "run.h"
+#include "takeover.h"
 #include "transaction.h"
 
 PG_FUNCTION_INFO_V1(es_create_projection);
@@ -180,64 +167,6 @@ project_get(FunctionCallInfo fcinfo, const char *verb)
 	return es_projection_get(name);
 }
 
-/* ----------------------------------------------------------------------
- * Applying
- * ----------------------------------------------------------------------
- */
-
-/* Raise SE006 where an inline projection can't be applied to what is stored. */
-static void
-project_advance_inline(EsProjection *projection, EsApplier *applier, int64 upto)
-{
-	EsProjectionError error;
-
-	(void) es_advance(projection, applier, upto, PG_INT64_MAX, &error);
-	if (error.code != 0)
-		ereport(ERROR,
-				(errcode(ES_ERRCODE_PROJECTION_FAILED),
-				 errmsg("projection \"%s\" failed", projection->name),
-				 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
-						   (long long) error.position, unpack_sql_state(error.code), error.message)));
-}
-
-/*
- * Apply an inline projection to what is stored, and let appends take over.
- *
- * Its SQL may append, and others answer that; as long as it has not taken over,
- * such answers are more for it to be applied to.
- */
-static void
-project_start_inline(EsProjection *projection, EsApplier *applier)
-{
-	int64 last;
-	int rounds = 0;
-
-	project_advance_inline(projection, applier, es_order_head(NULL));
-	last = es_barrier_raise();
-	while (projection->position < last)
-	{
-		if (++rounds > ES_APPLY_MAX_DEPTH)
-			ereport(ERROR,
-					(errcode(ES_ERRCODE_PROJECTION_FAILED),
-					 errmsg("projection \"%s\" failed", projection->name),
-					 errdetail("Projections answer each other's events, %d times.", rounds - 1),
-					 errhint("Two projections that answer each other's events never end; give them filters.")));
-		project_advance_inline(projection, applier, last);
-		last = es_position_given_out(false);
-	}
-	projection->state = ES_PROJECTION_RUNNING;
-}
-
-/* Appends do not apply an inline projection from now on. */
-static void
-project_stop_inline(EsProjection *projection)
-{
-	int64 last = es_barrier_raise();
-
-	projection->events_applied += es_advance_count(projection, projection->position, last);
-	projection->position = last;
-}
-
 static bool
 project_is_applied_by_appends(const EsProjection *projection)
 {
@@ -326,7 +255,7 @@ es_create_projection(PG_FUNCTION_ARGS)
 	es_projection_insert(projection);
 	if (projection->is_inline)
 	{
-		project_start_inline(projection, es_apply_make(projection));
+		es_takeover_start(projection, es_apply_make(projection));
 		es_projection_save(projection, NULL);
 	}
 	PG_RETURN_VOID();
@@ -374,7 +303,7 @@ es_pause_projection(PG_FUNCTION_ARGS)
 	if (projection->state == ES_PROJECTION_PAUSED)
 		PG_RETURN_VOID();
 	if (project_is_applied_by_appends(projection))
-		project_stop_inline(projection);
+		es_takeover_stop(projection);
 	projection->state = ES_PROJECTION_PAUSED;
 	es_projection_save(projection, NULL);
 	PG_RETURN_VOID();
@@ -392,7 +321,7 @@ es_resume_projection(PG_FUNCTION_ARGS)
 	if (projection->state == ES_PROJECTION_RUNNING)
 		PG_RETURN_VOID();
 	if (projection->is_inline)
-		project_start_inline(projection, es_apply_make(projection));
+		es_takeover_start(projection, es_apply_make(projection));
 	projection->state = ES_PROJECTION_RUNNING;
 	es_projection_save(projection, NULL);
 	PG_RETURN_VOID();

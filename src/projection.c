@@ -41,6 +41,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "errors.h"
 #include "names.h"
 #include "projection.h"
 #include "scan.h"
@@ -463,6 +464,17 @@ es_projection_delete(const char *name)
 	(void) projection_execute("DELETE FROM eventstore.projection_appends WHERE projection = $1",
 							  &values);
 	projection_execute_one("DELETE FROM eventstore.projections WHERE name = $1", &values);
+}
+
+/* Raise SE006 with the error that a projection has met. */
+void
+es_projection_raise(const EsProjection *projection, const EsProjectionError *error)
+{
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_PROJECTION_FAILED),
+			 errmsg("projection \"%s\" failed", projection->name),
+			 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
+					   (long long) error->position, unpack_sql_state(error->code), error->message)));
 }
 
 /*

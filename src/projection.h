@@ -73,6 +73,7 @@ extern void es_projection_check_owner(const EsProjection *projection);
 
 extern void es_projection_insert(const EsProjection *projection);
 extern void es_projection_save(const EsProjection *projection, const EsProjectionError *error);
+extern void es_projection_raise(const EsProjection *projection, const EsProjectionError *error);
 extern void es_projection_delete(const char *name);
 
 extern bool es_projection_has_name(const EsFilter *filter, const text *name);

@@ -35,7 +35,6 @@
 
 #include "advance.h"
 #include "compat.h"
-#include "errors.h"
 #include "progress.h"
 #include "redirect.h"
 #include "replay.h"
@@ -217,16 +216,6 @@ replay_show(EsReplay *replay)
 					(long long) done, (long long) replay->total)));
 }
 
-static void
-replay_fail(const EsProjection *projection, const EsProjectionError *error)
-{
-	ereport(ERROR,
-			(errcode(ES_ERRCODE_PROJECTION_FAILED),
-			 errmsg("projection \"%s\" failed", projection->name),
-			 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
-					   (long long) error->position, unpack_sql_state(error->code), error->message)));
-}
-
 /*
  * Apply the projection to what it has not been applied to, up to a position.
  * Raises SE006 where its SQL raises.
@@ -245,7 +234,7 @@ es_replay_advance(EsReplay *replay, int64 upto)
 		replay_show(replay);
 		(void) es_advance(projection, replay->applier, upto, step, &error);
 		if (projection->state == ES_PROJECTION_FAILED)
-			replay_fail(projection, &error);
+			es_projection_raise(projection, &error);
 		foreach (cell, replay->shadows)
 			es_shadow_tidy(lfirst(cell));
 	}
