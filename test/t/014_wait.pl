@@ -48,7 +48,8 @@ for my $timeout ('100 years', '1 day', '1 min')
 	is_woken($session, $before + 1, "woken from $timeout by an append");
 }
 
-# No CPU: what the backend has used, in clock ticks of 10 ms.
+# No CPU: what the backend has used, in clock ticks of 10 ms. A tick is charged as a whole to whoever runs when it comes, and who sleeps for a
+# time wakes with it; so the least of some measurements counts.
 SKIP:
 {
 	skip 'no /proc here', 2 unless -r "/proc/$pid/stat";
@@ -59,10 +60,16 @@ SKIP:
 		sql($node, q{BEGIN; SELECT es_append('p-1', -1, 'Prepared', '{}'); PREPARE TRANSACTION 'held'}) if $prepared;
 		send_query($session, $wait->($before, '1 min'));
 		$until_asleep->(1);
-		my $ticks = -$used->();
-		sleep 3;
-		$ticks += $used->();
-		cmp_ok($ticks, '<=', 5, 'three seconds of waiting cost ' . 10 * $ticks . ' ms' . ($prepared ? ', with a prepared transaction to look at' : ''));
+		my $least = 'inf';
+		for (1 .. 5)
+		{
+			my $ticks = -$used->();
+			sleep 3;
+			$ticks += $used->();
+			$least = $ticks if $ticks < $least;
+			last if $least <= 5;
+		}
+		cmp_ok($least, '<=', 5, 'three seconds of waiting cost ' . 10 * $least . ' ms' . ($prepared ? ', with a prepared transaction to look at' : ''));
 		if ($prepared) { sql($node, q{COMMIT PREPARED 'held'}) } else { sql($node, "SELECT pg_cancel_backend($pid)") }
 		$session->query('');
 		$session->{stderr} = '';
