@@ -372,7 +372,7 @@ runner_pass(int number, MemoryContext context)
 static void
 runner_set(const char *name, const char *value)
 {
-	SetConfigOption(name, value, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
 }
 
 static void
@@ -395,6 +395,8 @@ runner_connect(int number)
 	runner_set("row_security", "on");
 	runner_set("default_transaction_read_only", "off");
 	runner_set("default_transaction_isolation", "read committed");
+	/* Of two that wait for each other, the runner is to give way: it tries again. */
+	runner_set("deadlock_timeout", "10ms");
 	/* What a crash takes back of a batch, it takes back of the checkpoint, too. */
 	runner_set("synchronous_commit", "off");
 }
