@@ -78,8 +78,10 @@ typedef bool EsUpdateIndexes;
 /* 16 calls a relation's file a locator; rel's goes into a WAL record. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_set_locator(record, rel) ((record)->locator = (rel)->rd_locator)
+#define es_compat_file_number(rel)         ((rel)->rd_locator.relNumber)
 #else
 #define es_compat_set_locator(record, rel) ((record)->node = (rel)->rd_node)
+#define es_compat_file_number(rel)         ((rel)->rd_node.relNode)
 #endif
 
 /* 18's pg_locale.h wants ICU's headers, which the server's packages do not bring. */

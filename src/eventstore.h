@@ -50,6 +50,7 @@
  *				wake.c			sessions that wait
  *				sql.c			statements in SQL, for what is not worth C
  *				shared.c		shared memory: which database has a worker, its runners
+ *				hint.c			where the rows of streams were seen last
  *	 projections
  *				replay.c		the history applied once more, beside the tables
  *				mend.c			making tables like their copies
@@ -130,7 +131,7 @@
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot
  *								RowExclusive		es_save_snapshot
  *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot
- *	 their indexes				AccessShare or RowExclusive
+ *	 their indexes				AccessShare or RowExclusive, some only once needed
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
  *	   order of the names		FOR SHARE			es_assert_version
  *	 speculative insertion		short				the first event of a stream
@@ -180,7 +181,8 @@
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; position.c: the last position; inflight.c: what is published;
- * past.c: known heads; uuid.c: random bytes; plans of statements, where they
+ * past.c: known heads; hint.c: places of rows, where they are not in shared
+ * memory; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; runner.c: what it knows of projections, in
  * TopMemoryContext) and, to the end of the transaction, the categories to

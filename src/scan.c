@@ -39,9 +39,20 @@
 void
 es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 {
+	es_scan_open_into(scan, heap, index, table_slot_create(heap, NULL));
+	scan->owns_slot = true;
+}
+
+/*
+ * The same, with the caller's slot for the rows.
+ */
+void
+es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot)
+{
 	scan->heap = heap;
 	scan->index = es_catalog_open(index, AccessShareLock);
-	scan->slot = table_slot_create(heap, NULL);
+	scan->slot = slot;
+	scan->owns_slot = false;
 	scan->key_count = 0;
 	scan->wants_entries = false;
 	scan->desc = NULL;
@@ -111,19 +122,38 @@ es_scan_next_unsettled(EsScan *scan, Buffer *map)
 }
 
 /*
+ * Whether a table has a page.  That it had it when the storage manager looked
+ * last will do: pages are cut off under AccessExclusiveLock, smgrtruncate has
+ * everybody forget the size first, and the caller, who locked the table, has
+ * heard of it.  Of pages that were added the storage manager need not know.
+ */
+static bool
+scan_has_page(Relation heap, BlockNumber page)
+{
+	BlockNumber known = RelationGetSmgr(heap)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	return (known != InvalidBlockNumber && page < known) || page < RelationGetNumberOfBlocks(heap);
+}
+
+static bool
+scan_is_of_heap(const EsScan *scan)
+{
+	return scan->heap->rd_tableam == GetHeapamTableAmRoutine();
+}
+
+/*
  * What index_fetch_heap does with a row of a heap, except that the row's page
  * is pruned only if less than room is free on it.  Predicate locks and checks
  * for serialization conflicts are heap_hot_search_buffer's, as there.
+ *
+ * is_dead: NULL, or receives whether nobody can see anything at tid.
  */
 static bool
-scan_fetch_roomy(EsScan *scan, Size room)
+scan_fetch_roomy(EsScan *scan, ItemPointerData tid, Snapshot snapshot, Size room, bool *is_dead)
 {
-	IndexScanDesc desc = scan->desc;
 	HeapTuple row = &((BufferHeapTupleTableSlot *) scan->slot)->base.tupdata;
-	ItemPointerData tid = desc->xs_heaptid;
 	Buffer buffer = ReadBuffer(scan->heap, ItemPointerGetBlockNumber(&tid));
 	Page page = BufferGetPage(buffer);
-	bool is_dead = false;
 	bool is_found;
 
 	/* Without a lock, as heap_page_prune_opt looks: it is but a hint. */
@@ -131,40 +161,66 @@ scan_fetch_roomy(EsScan *scan, Size room)
 		heap_page_prune_opt(scan->heap, buffer);
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	is_found = heap_hot_search_buffer(&tid, scan->heap, buffer, desc->xs_snapshot, row, &is_dead,
-									  true);
+	is_found = heap_hot_search_buffer(&tid, scan->heap, buffer, snapshot, row, is_dead, true);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	if (!desc->xactStartedInRecovery)
-		desc->kill_prior_tuple = is_dead;
 	if (!is_found)
 	{
 		ReleaseBuffer(buffer);
 		return false;
 	}
-	pgstat_count_heap_fetch(desc->indexRelation);
 	ExecStorePinnedBufferHeapTuple(row, scan->slot, buffer);
 	scan->slot->tts_tableOid = RelationGetRelid(scan->heap);
 	return true;
 }
 
 /*
- * Like es_scan_next, forward, under an MVCC snapshot, for a row that is about
- * to be updated in place: makes room on its page only where there is too
- * little.  An index scan prunes a page whenever it is fuller than the
- * fillfactor says, which a page of rows that are updated always is: it would
- * cost each update more than the update itself, and a WAL record.
+ * Fetch a row that is about to be updated in place from where it may be, under
+ * an MVCC snapshot.  Makes room on its page only where there is too little.
+ * An index scan prunes a page whenever it is fuller than the fillfactor says,
+ * which a page of rows that are updated always is: it would cost each update
+ * more than the update itself, and a WAL record.
  *
+ * tid: the beginning of the row's chain of versions, or anything else that is
+ * valid as such.
  * room: what the row's next version takes, in bytes.
+ * slot: receives the row; empty.
+ *
+ * Returns false if the snapshot sees no row there.
+ */
+bool
+es_scan_fetch_to_update(Relation heap, ItemPointer tid, Snapshot snapshot, Size room,
+						TupleTableSlot *slot)
+{
+	EsScan scan = {.heap = heap, .slot = slot};
+
+	return scan_is_of_heap(&scan) && scan_has_page(heap, ItemPointerGetBlockNumber(tid)) &&
+		scan_fetch_roomy(&scan, *tid, snapshot, room, NULL);
+}
+
+/*
+ * Like es_scan_next, forward, under an MVCC snapshot, for a row that is about
+ * to be updated in place: see es_scan_fetch_to_update.
  */
 bool
 es_scan_next_to_update(EsScan *scan, Size room)
 {
-	if (scan->heap->rd_tableam != GetHeapamTableAmRoutine())
+	IndexScanDesc desc = scan->desc;
+
+	if (!scan_is_of_heap(scan))
 		return es_scan_next(scan, ForwardScanDirection);
 
-	while (index_getnext_tid(scan->desc, ForwardScanDirection) != NULL)
-		if (scan_fetch_roomy(scan, room))
+	while (index_getnext_tid(desc, ForwardScanDirection) != NULL)
+	{
+		bool is_dead;
+
+		if (scan_fetch_roomy(scan, desc->xs_heaptid, desc->xs_snapshot, room, &is_dead))
+		{
+			pgstat_count_heap_fetch(desc->indexRelation);
 			return true;
+		}
+		if (!desc->xactStartedInRecovery)
+			desc->kill_prior_tuple = is_dead;
+	}
 	return false;
 }
 
@@ -214,7 +270,8 @@ void
 es_scan_close(EsScan *scan)
 {
 	es_scan_stop(scan);
-	ExecDropSingleTupleTableSlot(scan->slot);
+	if (scan->owns_slot)
+		ExecDropSingleTupleTableSlot(scan->slot);
 	relation_close(scan->index, NoLock);
 }
 

@@ -25,6 +25,7 @@ typedef struct EsScan
 	Relation heap; /* the caller's */
 	Relation index;
 	TupleTableSlot *slot; /* the row found last */
+	bool owns_slot;
 
 	/* Set by es_scan_add_key. */
 	ScanKeyData keys[ES_SCAN_MAX_KEYS];
@@ -36,6 +37,7 @@ typedef struct EsScan
 } EsScan;
 
 extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
+extern void es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot);
 extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
 							RegProcedure comparison, Datum value);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
@@ -45,6 +47,9 @@ extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
 extern bool es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value);
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);
+
+extern bool es_scan_fetch_to_update(Relation heap, ItemPointer tid, Snapshot snapshot, Size room,
+									TupleTableSlot *slot);
 
 extern Datum es_scan_event(const EsScan *scan, TupleDesc desc);
 

@@ -36,6 +36,7 @@
 #include "inline.h"
 #include "position.h"
 #include "recorder.h"
+#include "scan.h"
 #include "store.h"
 #include "stream.h"
 #include "transaction.h"

@@ -20,7 +20,7 @@
  *
  * Memory: the current context.  Locks: the row lock, and while a row is made
  * the speculative insertion lock; the caller holds RowExclusive on the table.
- * Calls: catalog, scan.
+ * Calls: catalog, hint, names, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,13 +39,16 @@
 #include "compat.h"
 #include "errors.h"
 #include "event.h"
+#include "hint.h"
+#include "names.h"
+#include "scan.h"
 #include "stream.h"
 
 /* Take over what the scan's slot holds. */
 static void
 stream_read_row(EsStream *stream)
 {
-	TupleTableSlot *slot = stream->scan.slot;
+	TupleTableSlot *slot = stream->slot;
 
 	slot_getallattrs(slot);
 	stream->exists = true;
@@ -92,6 +95,79 @@ stream_room(const text *name)
 	return STREAM_WRITERS * row;
 }
 
+static void
+stream_open_scan(const EsStream *stream, EsScan *scan, Snapshot snapshot)
+{
+	es_scan_open_into(scan, stream->rel, ES_STREAMS_PKEY, stream->slot);
+	es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream->name));
+	es_scan_begin(scan, snapshot);
+}
+
+#ifdef USE_ASSERT_CHECKING
+/*
+ * Whether the index leads to the same row.  Not asked where to ask takes
+ * predicate locks, nor in a transaction that has written: a statement that has
+ * followed a row to a version newer than its snapshot, and updated that, sees
+ * both the old version and its own, and each way may lead to another of them.
+ */
+static bool
+stream_is_indexed(const EsStream *stream, Snapshot snapshot)
+{
+	EsStream other = *stream;
+	EsScan scan;
+	bool is_same;
+
+	if (IsolationIsSerializable() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return true;
+	other.slot = table_slot_create(stream->rel, NULL);
+	stream_open_scan(&other, &scan, snapshot);
+	is_same = es_scan_next(&scan, ForwardScanDirection) &&
+		ItemPointerEquals(&other.slot->tts_tid, &stream->slot->tts_tid);
+	es_scan_close(&scan);
+	ExecDropSingleTupleTableSlot(other.slot);
+	return is_same;
+}
+#endif
+
+/*
+ * Fetch the row from where it was seen last.  As names are unique, a row of
+ * this name that the snapshot sees is the stream's, however it was found; if
+ * it is not the newest, the update will tell.
+ */
+static bool
+stream_fetch_hinted(EsStream *stream, Snapshot snapshot)
+{
+	ItemPointerData tid;
+	bool is_null;
+
+	if (!es_hint_get(stream->hint, &tid) ||
+		!es_scan_fetch_to_update(stream->rel, &tid, snapshot, stream_room(stream->name),
+								 stream->slot))
+		return false;
+	if (!es_names_equal(DatumGetTextPP(slot_getattr(stream->slot, Anum_streams_stream, &is_null)),
+						stream->name))
+	{
+		ExecClearTuple(stream->slot);
+		return false;
+	}
+	Assert(stream_is_indexed(stream, snapshot));
+	return true;
+}
+
+static bool
+stream_fetch_indexed(EsStream *stream, Snapshot snapshot)
+{
+	EsScan scan;
+	bool is_found;
+
+	stream_open_scan(stream, &scan, snapshot);
+	is_found = es_scan_next_to_update(&scan, stream_room(stream->name));
+	if (is_found)
+		es_hint_set(stream->hint, &scan.desc->xs_heaptid);
+	es_scan_close(&scan);
+	return is_found;
+}
+
 /*
  * Find a stream as a snapshot sees it, in order to append to it.
  *
@@ -103,22 +179,19 @@ es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot sn
 {
 	stream->name = name;
 	stream->rel = streams;
+	stream->slot = table_slot_create(streams, NULL);
+	stream->hint = es_hint_key(streams, name);
 	stream->is_locked = false;
-	es_scan_open(&stream->scan, streams, ES_STREAMS_PKEY);
-	es_scan_add_key(&stream->scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
-
-	es_scan_begin(&stream->scan, snapshot);
-	if (es_scan_next_to_update(&stream->scan, stream_room(name)))
+	if (stream_fetch_hinted(stream, snapshot) || stream_fetch_indexed(stream, snapshot))
 		stream_read_row(stream);
 	else
 		stream_forget_row(stream);
-	es_scan_stop(&stream->scan);
 }
 
 void
 es_stream_close(EsStream *stream)
 {
-	es_scan_close(&stream->scan);
+	ExecDropSingleTupleTableSlot(stream->slot);
 }
 
 /*
@@ -132,7 +205,7 @@ stream_lock_row(EsStream *stream, LockTupleMode mode)
 	TM_Result result;
 	uint8 flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
-	result = table_tuple_lock(stream->rel, &stream->tid, GetActiveSnapshot(), stream->scan.slot,
+	result = table_tuple_lock(stream->rel, &stream->tid, GetActiveSnapshot(), stream->slot,
 							  GetCurrentCommandId(true), mode, LockWaitBlock, flags, &failure);
 	switch (result)
 	{
@@ -153,14 +226,15 @@ stream_lock_row(EsStream *stream, LockTupleMode mode)
 static bool
 stream_look(EsStream *stream, Snapshot snapshot)
 {
+	EsScan scan;
 	bool is_found;
 
-	es_scan_begin(&stream->scan, snapshot);
-	is_found = es_scan_next(&stream->scan, ForwardScanDirection);
+	stream_open_scan(stream, &scan, snapshot);
+	is_found = es_scan_next(&scan, ForwardScanDirection);
 	if (is_found)
-		stream->tid = stream->scan.slot->tts_tid;
-	es_scan_stop(&stream->scan);
-	ExecClearTuple(stream->scan.slot);
+		stream->tid = stream->slot->tts_tid;
+	es_scan_close(&scan);
+	ExecClearTuple(stream->slot);
 	return is_found;
 }
 
@@ -270,6 +344,8 @@ stream_insert(EsStream *stream, TupleTableSlot *row)
 	(void) es_compat_add_entries_speculative(info, row, estate, &has_conflict);
 	table_tuple_complete_speculative(stream->rel, row, token, !has_conflict);
 	SpeculativeInsertionLockRelease(xid);
+	if (!has_conflict)
+		es_hint_set(stream->hint, &row->tts_tid);
 
 	ExecCloseIndices(info);
 	FreeExecutorState(estate);
@@ -292,7 +368,11 @@ stream_update(EsStream *stream, TupleTableSlot *row)
 	{
 		case TM_Ok:
 			if (es_compat_needs_entries(which))
+			{
 				stream_add_update_entries(stream, row, which);
+				if (!es_compat_only_summarizing(which))
+					es_hint_set(stream->hint, &row->tts_tid);
+			}
 			return true;
 		case TM_Updated:
 		case TM_Deleted:
@@ -316,8 +396,8 @@ stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 
 	if (stream->exists)
 	{
-		memcpy(row->tts_values, stream->scan.slot->tts_values, desc->natts * sizeof(Datum));
-		memcpy(row->tts_isnull, stream->scan.slot->tts_isnull, desc->natts * sizeof(bool));
+		memcpy(row->tts_values, stream->slot->tts_values, desc->natts * sizeof(Datum));
+		memcpy(row->tts_isnull, stream->slot->tts_isnull, desc->natts * sizeof(bool));
 	}
 	else
 	{

@@ -8,11 +8,12 @@
 #ifndef ES_STREAM_H
 #define ES_STREAM_H
 
+#include "executor/tuptable.h"
 #include "nodes/lockoptions.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
-
-#include "scan.h"
 
 typedef struct EsStream
 {
@@ -24,9 +25,10 @@ typedef struct EsStream
 	TimestampTz recorded_at; /* of its last event */
 	bool is_tombstoned;
 
-	Relation rel;        /* the caller's, eventstore.streams */
-	EsScan scan;         /* its slot holds the row */
-	ItemPointerData tid; /* of the row */
+	Relation rel;         /* the caller's, eventstore.streams */
+	TupleTableSlot *slot; /* holds the row */
+	ItemPointerData tid;  /* of the row */
+	uint64 hint;          /* what the row's place is remembered by */
 } EsStream;
 
 extern void es_stream_find(EsStream *stream, Relation streams, const text *name, Snapshot snapshot);
