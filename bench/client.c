@@ -30,6 +30,10 @@
  * A STATEMENT that begins with COPY cannot be prepared; its one parameter is
  * a line of data, sent once for each event of the batch.
  *
+ * Each session runs on one processor together with its server process.  They
+ * take turns; to wake the other on a processor that sleeps can take longer
+ * than an append, and where the scheduler lets them run is chance.
+ *
  * An answer without rows, or whose first column is false, counts as failed,
  * and any error ends the run.  Prints, with tabs between: successful calls a
  * second, milliseconds a call, successful calls, failed ones, rows a call, the
@@ -41,6 +45,7 @@
 #define _GNU_SOURCE
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -298,6 +303,25 @@ call(Session *session)
 	PQclear(result);
 }
 
+/* Keep a session and its server process on one of the processors that are allowed. */
+static void
+pin(const Session *session)
+{
+	cpu_set_t allowed;
+	cpu_set_t chosen;
+	int processor = 0;
+
+	if (sched_getaffinity(getpid(), sizeof(allowed), &allowed) != 0)
+		give_up("cannot tell the processors");
+	for (int skip = session->number % CPU_COUNT(&allowed); !CPU_ISSET(processor, &allowed) || skip-- > 0;)
+		processor++;
+	CPU_ZERO(&chosen);
+	CPU_SET(processor, &chosen);
+	if (sched_setaffinity(0, sizeof(chosen), &chosen) != 0 ||
+		sched_setaffinity(PQbackendPID(session->conn), sizeof(chosen), &chosen) != 0)
+		give_up("cannot choose the processor of a server process");
+}
+
 static void *
 run_session(void *argument)
 {
@@ -305,6 +329,7 @@ run_session(void *argument)
 	const Load *load = session->load;
 	double deadline;
 
+	pin(session);
 	for (int64_t i = 0; i < load->warm_up_calls; i++)
 		call(session);
 	session->succeeded = session->failed = session->rows = 0;
