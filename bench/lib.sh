@@ -5,6 +5,7 @@
 #   bench_start [setting=value ...]   a throw-away cluster (test/cluster), gone at exit; PGHOST etc. lead to it
 #   bench_stop
 #   bench_sql STATEMENT ...           each in a transaction of its own; unaligned rows, a tab between columns
+#   bench_find_streams                has the server know where the streams are, as one that has been running for a while does
 #   bench_client ARGUMENT ...         bench/client.c; sets $rate, $took (ms), $calls, $failed, $rows, $backend and $made (see there)
 #   bench_median NUMBER ...           the lower one of the two in the middle where their count is even
 #   bench_ratio NUMBERS NUMBERS       median of the quotients, pair by pair: of the rounds' ratios
@@ -52,6 +53,8 @@ bench_sql() {
 	for statement in "$@"; do args+=(-c "$statement"); done
 	psql -XqAt -F $'\t' -v ON_ERROR_STOP=1 "${args[@]}"
 }
+
+bench_find_streams() { bench_sql 'SELECT count(es_stream_version(stream)) FROM eventstore.streams' >/dev/null; }
 
 bench_client() { read -r rate took calls failed rows backend made < <("$root/bench/client.bin" "$@") && [ -n "$made" ]; }
 
