@@ -13,11 +13,15 @@
 EXTENSION = eventstore
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" eventstore.control)
 MODULE_big = eventstore
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+SOURCES := $(sort $(shell find src -name '*.c'))
+HEADERS := $(sort $(shell find src -name '*.h'))
+OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
 EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin
 
+# Our includes name the folder: "order/inflight.h".
+PG_CPPFLAGS = -Isrc
 # -Wextra minus what PostgreSQL's own headers and calling convention cannot satisfy.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration $(if $(CI),-Werror)
 
@@ -47,7 +51,7 @@ all install installcheck clean:
 	@echo "No PostgreSQL development files: '$(PG_CONFIG) --pgxs' leads nowhere. 'test/packages build' installs them." >&2; exit 1
 endif
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(HEADERS)
 
 # The install script is its parts in the order of their numbers; psql must not run it by itself.
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
@@ -68,7 +72,7 @@ lint:
 	@test/lint
 format:
 	@test/packages lint
-	clang-format -i src/*.c src/*.h
+	clang-format -i $(SOURCES) $(HEADERS)
 bench:
 	@bench/run
 

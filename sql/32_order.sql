@@ -20,7 +20,7 @@ COMMENT ON FUNCTION @extschema@.es_head() IS
 	'Position up to which the store is settled: no event at or below it can appear any more.';
 REVOKE ALL ON FUNCTION @extschema@.es_head() FROM PUBLIC;
 
--- A function, as pg_stat_activity hides from most roles when a transaction began. The tag of the lock is made in src/inflight.c:
+-- A function, as pg_stat_activity hides from most roles when a transaction began. The tag of the lock is made in src/order/inflight.c:
 -- database, high and low half of the last position given out before, 17665.
 CREATE FUNCTION eventstore.find_inflight(OUT pid int, OUT xact_start timestamptz, OUT lowest_position bigint) RETURNS SETOF record
 	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 10 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS

@@ -10,13 +10,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "catalog.h"
-#include "cordon.h"
+#include "base/catalog.h"
+#include "base/settings.h"
 #include "eventstore.h"
-#include "settings.h"
-#include "shared.h"
-#include "transaction.h"
-#include "launcher.h"
+#include "order/transaction.h"
+#include "projection/replay/cordon.h"
+#include "server/launcher.h"
+#include "signal/shared.h"
 
 PG_MODULE_MAGIC;
 

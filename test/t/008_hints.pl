@@ -1,4 +1,4 @@
-# Where a stream's row was seen last (src/hint.c) is only a hint: whatever has become of the place since, an append goes to its own stream, and
+# Where a stream's row was seen last (src/base/hint.c) is only a hint: whatever has become of the place since, an append goes to its own stream, and
 # to the version that comes next. In shared memory and in a backend's own.
 use strict;
 use warnings;

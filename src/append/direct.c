@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * direct.c
+ *		Insertion of rows without an executor state.
+ *
+ * Where no trigger fires, no constraint is to be checked, and every index is
+ * a plain B-tree, all that an INSERT does is to put rows into the table and
+ * their keys into the indexes.  To set up an executor state for that costs a
+ * single event more than to insert it into the table.  es_direct_open tells
+ * whether a table is like that at this moment; the caller's lock keeps it so,
+ * except that an index may be added whose entries CREATE INDEX CONCURRENTLY
+ * makes itself.
+ *
+ * Rows are complete: defaults, generated columns and NOT NULL are the caller's.
+ *
+ * Memory: the current context; es_direct_insert leaves there what the table
+ * makes of the rows.  Locks: RowExclusive on the indexes until the end of the
+ * transaction; the caller holds RowExclusive on the table.  Calls: nothing of
+ * ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
+
+#include "append/direct.h"
+
+/* Whether an INSERT fires no trigger and checks no constraint. */
+static bool
+direct_is_plain_table(Relation table)
+{
+	const TriggerDesc *triggers = table->trigdesc;
+
+	if (triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement))
+		return false;
+	return table->rd_rel->relchecks == 0 && !table->rd_rel->relispartition;
+}
+
+/*
+ * Whether an index wants its columns as they are, of every row, and at once:
+ * one of a deferrable constraint comes with a trigger.
+ */
+static bool
+direct_is_plain_index(Relation index)
+{
+	const FormData_pg_index *form = index->rd_index;
+
+	return index->rd_rel->relam == BTREE_AM_OID && form->indisready && !form->indisexclusion &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+}
+
+/*
+ * Prepare to insert into a table.  Returns false if that takes an executor;
+ * else end it with es_direct_close.
+ */
+bool
+es_direct_open(EsDirect *direct, Relation table)
+{
+	List *oids = RelationGetIndexList(table);
+	bool is_plain = true;
+	ListCell *cell;
+
+	direct->table = table;
+	direct->indexes = palloc(sizeof(Relation) * list_length(oids));
+	direct->index_count = 0;
+	foreach (cell, oids)
+	{
+		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+
+		direct->indexes[direct->index_count++] = index;
+		is_plain = is_plain && direct_is_plain_index(index);
+	}
+	list_free(oids);
+
+	/* Looked at last: locking the indexes may have rebuilt the table's entry. */
+	if (is_plain && direct_is_plain_table(table))
+		return true;
+	es_direct_close(direct);
+	return false;
+}
+
+/* What an index's access method may ask for. */
+static void
+direct_describe_index(Relation index, IndexInfo *info)
+{
+	const FormData_pg_index *form = index->rd_index;
+
+	memset(info, 0, sizeof(IndexInfo));
+	info->type = T_IndexInfo;
+	info->ii_NumIndexAttrs = form->indnatts;
+	info->ii_NumIndexKeyAttrs = form->indnkeyatts;
+	memcpy(info->ii_IndexAttrNumbers, form->indkey.values, sizeof(AttrNumber) * form->indnatts);
+	info->ii_Unique = form->indisunique;
+	info->ii_NullsNotDistinct = form->indnullsnotdistinct;
+	info->ii_ReadyForInserts = true;
+	info->ii_Am = index->rd_rel->relam;
+	info->ii_Context = CurrentMemoryContext;
+}
+
+/* Columns of the rows, as they were before the table took them over. */
+typedef struct DirectRows
+{
+	Datum *values;
+	bool *nulls;
+	int column_count;
+} DirectRows;
+
+/*
+ * Keep what stands in slots: a table turns a slot into a row of its own form,
+ * and to take its columns apart again costs more than to remember them.
+ */
+static void
+direct_keep_rows(DirectRows *rows, TupleTableSlot **slots, int slot_count)
+{
+	int count = slots[0]->tts_tupleDescriptor->natts;
+	int i;
+
+	rows->column_count = count;
+	rows->values = palloc(sizeof(Datum) * count * slot_count);
+	rows->nulls = palloc(sizeof(bool) * count * slot_count);
+	for (i = 0; i < slot_count; i++)
+	{
+		Assert(slots[i]->tts_nvalid == count);
+		memcpy(rows->values + i * count, slots[i]->tts_values, sizeof(Datum) * count);
+		memcpy(rows->nulls + i * count, slots[i]->tts_isnull, sizeof(bool) * count);
+	}
+}
+
+static void
+direct_insert_keys(Relation index, Relation table, const DirectRows *rows, TupleTableSlot **slots,
+				   int slot_count)
+{
+	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+	IndexInfo info;
+	int i;
+	int column;
+
+	Assert(index->rd_index->indimmediate);
+	direct_describe_index(index, &info);
+	for (i = 0; i < slot_count; i++)
+	{
+		int row = i * rows->column_count;
+
+		for (column = 0; column < info.ii_NumIndexAttrs; column++)
+		{
+			values[column] = rows->values[row + info.ii_IndexAttrNumbers[column] - 1];
+			nulls[column] = rows->nulls[row + info.ii_IndexAttrNumbers[column] - 1];
+		}
+		(void) index_insert(index, values, nulls, &slots[i]->tts_tid, table, check, false, &info);
+	}
+}
+
+/*
+ * Insert rows, as part of the current command.
+ *
+ * slots: of the table's own kind, filled as virtual ones are; what their
+ * values point to stays where it is.
+ */
+void
+es_direct_insert(EsDirect *direct, TupleTableSlot **slots, int slot_count)
+{
+	CommandId cid = GetCurrentCommandId(true);
+	DirectRows rows;
+	int i;
+
+	direct_keep_rows(&rows, slots, slot_count);
+	if (slot_count == 1)
+		table_tuple_insert(direct->table, slots[0], cid, 0, NULL);
+	else
+		table_multi_insert(direct->table, slots, slot_count, cid, 0, NULL);
+	for (i = 0; i < direct->index_count; i++)
+		direct_insert_keys(direct->indexes[i], direct->table, &rows, slots, slot_count);
+}
+
+void
+es_direct_close(EsDirect *direct)
+{
+	int i;
+
+	for (i = 0; i < direct->index_count; i++)
+		index_close(direct->indexes[i], NoLock);
+	pfree(direct->indexes);
+}

@@ -1,0 +1,291 @@
+/*-------------------------------------------------------------------------
+ *
+ * ids.c
+ *		Event ids that callers give: exact retries and duplicates.
+ *
+ * A call whose every id is stored already, in its stream, side by side and in
+ * its order, is an exact retry: the first attempt was committed, and the
+ * answer got lost.  It stores nothing and gets the first answer.  Any other
+ * use of a stored id raises SE002.
+ *
+ * Ids are looked up whoever stored them; an append that is just storing one
+ * is waited for.  What slips through between the look and the insertion runs
+ * into the unique index, whose error es_ids_rethrow_duplicate translates.
+ *
+ * Memory: the current context.  Locks: waits for other transactions that
+ * store one of the ids; the caller holds at least RowExclusive on events.
+ * Calls: catalog, names, scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+
+#include "append/ids.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/names.h"
+#include "base/scan.h"
+
+/* Where a stored id is; stream points into the scan's slot. */
+typedef struct IdsPlace
+{
+	text *stream;
+	int64 version;
+	int64 position;
+} IdsPlace;
+
+static char *
+ids_to_cstring(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* Whether any event of an append has an id of the caller's. */
+bool
+es_ids_are_given(const EsAppend *append)
+{
+	int i;
+
+	for (i = 0; i < append->event_count; i++)
+		if (append->events[i].has_given_id)
+			return true;
+	return false;
+}
+
+static int
+ids_compare(const void *a, const void *b)
+{
+	return memcmp(*(const pg_uuid_t *const *) a, *(const pg_uuid_t *const *) b, UUID_LEN);
+}
+
+/*
+ * Raise SE002 if one call gives an id twice.
+ */
+void
+es_ids_check_distinct(EsAppend *const *appends, int append_count)
+{
+	const pg_uuid_t **ids;
+	Size total = 0;
+	Size count = 0;
+	Size n;
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+		total += appends[i]->event_count;
+	if (total < 2)
+		return;
+
+	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t *) * total);
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			if (appends[i]->events[j].has_given_id)
+				ids[count++] = &appends[i]->events[j].id;
+
+	qsort(ids, count, sizeof(pg_uuid_t *), ids_compare);
+	for (n = 1; n < count; n++)
+		if (ids_compare(&ids[n - 1], &ids[n]) == 0)
+			ereport(ERROR,
+					(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+					 errmsg("duplicate event id"),
+					 errdetail("Event id \"%s\" is given twice.", ids_to_cstring(ids[n]))));
+	pfree(ids);
+}
+
+/*
+ * Find a stored id, committed or not; wait for one that is being stored.
+ */
+static bool
+ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	scan->key_count = 0;
+	es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	for (;;)
+	{
+		TupleTableSlot *slot = scan->slot;
+		bool is_found;
+
+		es_scan_begin(scan, &dirty);
+		is_found = es_scan_next(scan, ForwardScanDirection);
+		es_scan_stop(scan);
+		if (is_found && TransactionIdIsValid(dirty.xmin))
+		{
+			ItemPointerData tid = slot->tts_tid;
+
+			ExecClearTuple(slot);
+			CHECK_FOR_INTERRUPTS();
+			XactLockTableWait(dirty.xmin, scan->heap, &tid, XLTW_InsertIndexUnique);
+			continue;
+		}
+		if (is_found)
+		{
+			slot_getsomeattrs(slot, Anum_events_version);
+			place->position = DatumGetInt64(slot->tts_values[Anum_events_position - 1]);
+			place->stream = DatumGetTextPP(slot->tts_values[Anum_events_stream - 1]);
+			place->version = DatumGetInt64(slot->tts_values[Anum_events_version - 1]);
+		}
+		return is_found;
+	}
+}
+
+/* Raise SE002 and tell where the id is. */
+static void
+ids_raise_stored(const pg_uuid_t *id, const IdsPlace *place)
+{
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+			 errmsg("duplicate event id"),
+			 errdetail("Event id \"%s\" is stored at version %lld of stream \"%s\", position %lld.",
+					   ids_to_cstring(id), (long long) place->version,
+					   text_to_cstring(place->stream), (long long) place->position),
+			 errhint("Only the very same call, with the same ids in the same order, is a retry.")));
+}
+
+/* What a look at the ids of appends to one stream has found. */
+typedef struct IdsFound
+{
+	int event_count;
+	int found;                 /* of these are stored */
+	int in_order;              /* of these where a retry would have them */
+	const pg_uuid_t *first_id; /* found first, and its place */
+	IdsPlace first;
+} IdsFound;
+
+static void
+ids_note(IdsFound *found, const EsEvent *event, const IdsPlace *place, const text *stream)
+{
+	if (found->found++ == 0)
+	{
+		found->first_id = &event->id;
+		found->first = *place;
+		found->first.stream = (text *) pg_detoast_datum_copy((struct varlena *) place->stream);
+	}
+	if (es_names_equal(place->stream, stream) &&
+		place->version == found->first.version + found->event_count)
+		found->in_order++;
+}
+
+/* Look up all ids once; sets the appends' results. */
+static IdsFound
+ids_look(EsScan *scan, EsAppend *const *appends, int append_count)
+{
+	IdsFound found = {0};
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			const EsEvent *event = &appends[i]->events[j];
+			IdsPlace place;
+
+			/* At its own position: it is the event itself, just inserted. */
+			if (event->has_given_id && ids_find(scan, &event->id, &place) &&
+				place.position != event->position)
+			{
+				ids_note(&found, event, &place, appends[i]->stream);
+				appends[i]->last_version = place.version;
+				appends[i]->last_position = place.position;
+			}
+			found.event_count++;
+		}
+	}
+	return found;
+}
+
+/*
+ * Look up the given ids of all appends to one stream, in the caller's order.
+ *
+ * Returns false if none is stored.  Returns true if the appends are an exact
+ * retry; their results are then set.  Raises SE002 otherwise.
+ *
+ * Ids are looked up one after the other, and the first attempt may be
+ * committed in between: only what a second look finds as well is final.
+ */
+bool
+es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
+{
+	EsScan scan;
+	IdsFound found = {0};
+	int found_before;
+
+	es_scan_open(&scan, events, ES_EVENTS_ID);
+	do
+	{
+		found_before = found.found;
+		found = ids_look(&scan, appends, append_count);
+	} while (found.found != found_before && found.found < found.event_count);
+	es_scan_close(&scan);
+
+	if (found.found > 0 && found.in_order < found.event_count)
+		ids_raise_stored(found.first_id, &found.first);
+	return found.found > 0;
+}
+
+/*
+ * Raise SE002: some streams of a call have it stored already, others have not.
+ *
+ * stored: an append that is, as es_ids_find_retry left it.
+ */
+void
+es_ids_raise_partial_retry(const EsAppend *stored)
+{
+	IdsPlace place = {stored->stream, stored->last_version, stored->last_position};
+
+	ids_raise_stored(&stored->events[stored->event_count - 1].id, &place);
+}
+
+/* Whether an error says that the index on ids has an id already. */
+static bool
+ids_is_duplicate(const ErrorData *error)
+{
+	/* While REINDEX CONCURRENTLY runs, the index has a twin: name_ccnew. */
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
+		strcmp(error->schema_name, ES_SCHEMA) == 0 && error->constraint_name != NULL &&
+		strncmp(error->constraint_name, ES_EVENTS_ID_KEY, strlen(ES_EVENTS_ID_KEY)) == 0;
+}
+
+/*
+ * Called in a PG_CATCH block around the insertion of events with given ids:
+ * raise SE002 if the error is that another transaction has stored one of them
+ * meanwhile, else the error as it is.
+ *
+ * The index raises that error with no page locked, so it is safe to look up
+ * whose id it was.
+ *
+ * context: where the error is examined.
+ */
+void
+es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_count,
+						 MemoryContext context)
+{
+	ErrorData *error;
+	EsScan scan;
+	IdsFound found;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (!ids_is_duplicate(error))
+		PG_RE_THROW();
+
+	FlushErrorState();
+	es_scan_open(&scan, events, ES_EVENTS_ID);
+	found = ids_look(&scan, appends, append_count);
+	if (found.found > 0)
+		ids_raise_stored(found.first_id, &found.first);
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+			 errmsg("duplicate event id"),
+			 errdetail("Another transaction was storing one of the event ids.")));
+}

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * ids.h
+ *		Event ids that callers give: exact retries and duplicates.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_IDS_H
+#define ES_IDS_H
+
+#include "utils/relcache.h"
+
+#include "base/event.h"
+
+extern bool es_ids_are_given(const EsAppend *append);
+extern void es_ids_check_distinct(EsAppend *const *appends, int append_count);
+extern bool es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count);
+extern void es_ids_raise_partial_retry(const EsAppend *stored);
+extern void es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_count,
+									 MemoryContext context);
+
+#endif /* ES_IDS_H */

@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *		Storing: what every form of append comes down to.
+ *
+ * es_store_append takes an array of EsAppend and goes in four steps:
+ *
+ * 1. Each stream's row is moved on, in byte order of the streams' names, so
+ *	  that two calls can not wait for each other in a circle.  From then on
+ *	  nobody else can append to them until this transaction ends.
+ * 2. What is about to come is published, then positions and versions are
+ *	  given out, in the caller's order.
+ * 3. The events are inserted, as one statement.
+ * 4. Inline projections are applied to them.
+ *
+ * Memory: the current context.  Locks: RowExclusive on both tables, the
+ * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
+ * inflight, inline, names, position, recorder, scan, stream, transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+
+#include "append/ids.h"
+#include "append/recorder.h"
+#include "append/store.h"
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/names.h"
+#include "base/scan.h"
+#include "base/stream.h"
+#include "order/inflight.h"
+#include "order/position.h"
+#include "order/transaction.h"
+#include "projection/inline.h"
+
+/* ----------------------------------------------------------------------
+ * Streams
+ * ----------------------------------------------------------------------
+ */
+
+/* Appends to one stream: a run of the sorted array. */
+typedef struct StoreGroup
+{
+	EsAppend **appends;
+	int count;
+	bool has_given_ids;
+} StoreGroup;
+
+/* By stream; within a stream in the caller's order. */
+static int
+store_compare(const void *a, const void *b)
+{
+	const EsAppend *left = *(EsAppend *const *) a;
+	const EsAppend *right = *(EsAppend *const *) b;
+	int left_size = VARSIZE_ANY_EXHDR(left->stream);
+	int right_size = VARSIZE_ANY_EXHDR(right->stream);
+	int result = memcmp(VARDATA_ANY(left->stream), VARDATA_ANY(right->stream),
+						Min(left_size, right_size));
+
+	if (result == 0)
+		result = left_size - right_size;
+	if (result == 0)
+		result = (left > right) - (left < right);
+	return result;
+}
+
+/*
+ * Whether the stream is where every append of the group expects it.  Where it
+ * is not and that is final, as the stream is locked, this raises.
+ *
+ * version: receives where the stream will be.  Raises 54000 if it can't.
+ */
+static bool
+store_group_fits(const StoreGroup *group, const EsStream *stream, int64 *version)
+{
+	int i;
+
+	*version = stream->version;
+	for (i = 0; i < group->count; i++)
+	{
+		const EsAppend *append = group->appends[i];
+
+		if (stream->is_locked)
+			es_stream_check_version(stream, append->expected_version, *version);
+		else if (!es_stream_version_fits(stream, append->expected_version, *version))
+			return false;
+		if (pg_add_s64_overflow(*version, append->event_count, version))
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("stream \"%s\" has no version left", text_to_cstring(stream->name))));
+	}
+	return true;
+}
+
+/* Give the events of a group their versions and their time. */
+static void
+store_group_assign(StoreGroup *group, const EsStream *stream, TimestampTz now)
+{
+	int64 version = stream->version;
+	int i;
+	int j;
+
+	for (i = 0; i < group->count; i++)
+	{
+		EsAppend *append = group->appends[i];
+
+		append->recorded_at = now;
+		for (j = 0; j < append->event_count; j++)
+			append->events[j].version = ++version;
+		append->last_version = version;
+	}
+}
+
+/*
+ * Move the stream of a group on.  Returns false if the group is an exact
+ * retry: then nothing is to be stored, and the results are set.
+ *
+ * The order matters.  Ids are looked up after the row was read; if the row
+ * then turns out to be the newest, no append with these ids can have come in
+ * between.  A version that does not fit is final only once the row is locked.
+ */
+static bool
+store_group_advance(StoreGroup *group, Relation streams, Relation events)
+{
+	EsStream stream;
+	SnapshotData snapshot;
+
+	es_stream_find(&stream, streams, group->appends[0]->stream, es_scan_snapshot(&snapshot));
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		int64 version;
+
+		if (group->has_given_ids && es_ids_find_retry(events, group->appends, group->count))
+		{
+			es_stream_close(&stream);
+			return false;
+		}
+		if (!store_group_fits(group, &stream, &version))
+		{
+			es_stream_lock(&stream, LockTupleNoKeyExclusive);
+			continue;
+		}
+		now = Max(now, stream.recorded_at);
+		if (es_stream_advance(&stream, version, now))
+		{
+			store_group_assign(group, &stream, now);
+			break;
+		}
+	}
+	es_stream_close(&stream);
+	return true;
+}
+
+/* ----------------------------------------------------------------------
+ * The whole call
+ * ----------------------------------------------------------------------
+ */
+
+/* Returns whether there is anything to store. */
+static bool
+store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Relation events,
+					  bool has_given_ids)
+{
+	const EsAppend *stored = NULL;
+	int advanced = 0;
+	int first = 0;
+
+	while (first < append_count)
+	{
+		StoreGroup group = {sorted + first, 0, has_given_ids};
+
+		while (first < append_count &&
+			   es_names_equal(group.appends[0]->stream, sorted[first]->stream))
+		{
+			group.count++;
+			first++;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (store_group_advance(&group, streams, events))
+			advanced++;
+		else
+			stored = group.appends[0];
+		if (advanced > 0 && stored != NULL)
+			es_ids_raise_partial_retry(stored);
+	}
+	return advanced > 0;
+}
+
+static void
+store_assign_positions(EsAppend *appends, int append_count)
+{
+	int64 event_count = 0;
+	int64 position;
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		es_transaction_append(appends[i].category);
+		event_count += appends[i].event_count;
+	}
+	position = es_inflight_take(event_count);
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i].event_count; j++)
+			appends[i].events[j].position = position++;
+		appends[i].last_position = position - 1;
+	}
+}
+
+static void
+store_insert(Relation events, EsAppend **appends, int append_count, bool has_given_ids)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!has_given_ids)
+	{
+		es_recorder_insert(events, appends, append_count);
+		return;
+	}
+	PG_TRY();
+	{
+		es_recorder_insert(events, appends, append_count);
+	}
+	PG_CATCH();
+	{
+		es_ids_rethrow_duplicate(events, appends, append_count, context);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Store all appends or none; set their results.
+ *
+ * appends: in the caller's order; a stream may stand in several.
+ * verb: how messages call the SQL function.
+ */
+void
+es_store_append(EsAppend *appends, int append_count, const char *verb)
+{
+	EsAppend **in_order = palloc(sizeof(EsAppend *) * append_count);
+	EsAppend **sorted = palloc(sizeof(EsAppend *) * append_count);
+	Relation streams;
+	Relation events;
+	bool has_given_ids = false;
+	int i;
+
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
+
+	for (i = 0; i < append_count; i++)
+	{
+		in_order[i] = sorted[i] = &appends[i];
+		has_given_ids = has_given_ids || es_ids_are_given(&appends[i]);
+	}
+	qsort(sorted, append_count, sizeof(EsAppend *), store_compare);
+	if (has_given_ids)
+		es_ids_check_distinct(in_order, append_count);
+
+	/* See what earlier calls of the same statement have done. */
+	CommandCounterIncrement();
+	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
+	events = es_catalog_open(ES_EVENTS, RowExclusiveLock);
+
+	if (store_advance_streams(sorted, append_count, streams, events, has_given_ids))
+	{
+		store_assign_positions(appends, append_count);
+		store_insert(events, in_order, append_count, has_given_ids);
+		es_inline_apply(events, in_order, append_count);
+	}
+	es_position_remember(appends[append_count - 1].last_position);
+
+	relation_close(events, NoLock);
+	relation_close(streams, NoLock);
+	pfree(sorted);
+	pfree(in_order);
+}

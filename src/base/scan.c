@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *		Scans of one index of the store, without planner and executor.
+ *
+ * A direct scan cannot be planned wrong on a table without statistics, and
+ * costs a third of a prepared SELECT to start.  It takes part in serializable
+ * snapshot isolation like any index scan, as it runs under an MVCC snapshot.
+ *
+ * Memory: the scan's own things in the current context.  Locks: AccessShare
+ * on the index until the end of the transaction; the caller holds the one on
+ * the table.  Calls: catalog.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/relation.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/scan.h"
+
+/*
+ * Prepare a scan of an index of heap.  End it with es_scan_close.
+ */
+void
+es_scan_open(EsScan *scan, Relation heap, EsRelation index)
+{
+	es_scan_open_into(scan, heap, index, table_slot_create(heap, NULL));
+	scan->owns_slot = true;
+}
+
+/*
+ * The same, with the caller's slot for the rows.
+ */
+void
+es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot)
+{
+	scan->heap = heap;
+	scan->index = es_catalog_open(index, AccessShareLock);
+	scan->slot = slot;
+	scan->owns_slot = false;
+	scan->key_count = 0;
+	scan->wants_entries = false;
+	scan->desc = NULL;
+}
+
+/*
+ * Restrict the scan, before it begins: the index's column (from 1) compares
+ * so with value.
+ */
+void
+es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure comparison,
+				Datum value)
+{
+	ScanKey key = &scan->keys[scan->key_count++];
+
+	Assert(scan->key_count <= ES_SCAN_MAX_KEYS);
+	ScanKeyInit(key, column, strategy, comparison, value);
+	key->sk_collation = C_COLLATION_OID;
+}
+
+/*
+ * Start the scan, or start it again, maybe under another snapshot.
+ */
+void
+es_scan_begin(EsScan *scan, Snapshot snapshot)
+{
+	es_scan_stop(scan);
+	scan->desc = es_compat_index_beginscan(scan->heap, scan->index, snapshot, scan->key_count);
+	scan->desc->xs_want_itup = scan->wants_entries;
+	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+}
+
+/*
+ * Move to the next row in the index's order (or, backward, against it).
+ * Returns whether there is one; it is then in scan->slot.
+ */
+bool
+es_scan_next(EsScan *scan, ScanDirection direction)
+{
+	return index_getnext_slot(scan->desc, direction, scan->slot);
+}
+
+/*
+ * Like es_scan_next, forward, but pass over rows on pages that the visibility
+ * map knows to be visible to everybody.
+ *
+ * map: InvalidBuffer at first; to be released by the caller.
+ */
+bool
+es_scan_next_unsettled(EsScan *scan, Buffer *map)
+{
+	for (;;)
+	{
+		if (!scan->desc->xs_heap_continue)
+		{
+			ItemPointer tid = index_getnext_tid(scan->desc, ForwardScanDirection);
+
+			if (tid == NULL)
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			if (VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map))
+				continue;
+		}
+		if (index_fetch_heap(scan->desc, scan->slot))
+			return true;
+	}
+}
+
+/*
+ * Whether a table has a page.  That it had it when the storage manager looked
+ * last will do: pages are cut off under AccessExclusiveLock, smgrtruncate has
+ * everybody forget the size first, and the caller, who locked the table, has
+ * heard of it.  Of pages that were added the storage manager need not know.
+ */
+static bool
+scan_has_page(Relation heap, BlockNumber page)
+{
+	BlockNumber known = RelationGetSmgr(heap)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	return (known != InvalidBlockNumber && page < known) || page < RelationGetNumberOfBlocks(heap);
+}
+
+static bool
+scan_is_of_heap(const EsScan *scan)
+{
+	return scan->heap->rd_tableam == GetHeapamTableAmRoutine();
+}
+
+/*
+ * What index_fetch_heap does with a row of a heap, except that the row's page
+ * is pruned only if less than room is free on it.  Predicate locks and checks
+ * for serialization conflicts are heap_hot_search_buffer's, as there.
+ *
+ * is_dead: NULL, or receives whether nobody can see anything at tid.
+ */
+static bool
+scan_fetch_roomy(EsScan *scan, ItemPointerData tid, Snapshot snapshot, Size room, bool *is_dead)
+{
+	HeapTuple row = &((BufferHeapTupleTableSlot *) scan->slot)->base.tupdata;
+	Buffer buffer = ReadBuffer(scan->heap, ItemPointerGetBlockNumber(&tid));
+	Page page = BufferGetPage(buffer);
+	bool is_found;
+
+	/* Without a lock, as heap_page_prune_opt looks: it is but a hint. */
+	if (PageIsFull(page) || PageGetHeapFreeSpace(page) < room)
+		heap_page_prune_opt(scan->heap, buffer);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_found = heap_hot_search_buffer(&tid, scan->heap, buffer, snapshot, row, is_dead, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (!is_found)
+	{
+		ReleaseBuffer(buffer);
+		return false;
+	}
+	ExecStorePinnedBufferHeapTuple(row, scan->slot, buffer);
+	scan->slot->tts_tableOid = RelationGetRelid(scan->heap);
+	return true;
+}
+
+/*
+ * Fetch a row that is about to be updated in place from where it may be, under
+ * an MVCC snapshot.  Makes room on its page only where there is too little.
+ * An index scan prunes a page whenever it is fuller than the fillfactor says,
+ * which a page of rows that are updated always is: it would cost each update
+ * more than the update itself, and a WAL record.
+ *
+ * tid: the beginning of the row's chain of versions, or anything else that is
+ * valid as such.
+ * room: what the row's next version takes, in bytes.
+ * slot: receives the row; empty.
+ *
+ * Returns false if the snapshot sees no row there.
+ */
+bool
+es_scan_fetch_to_update(Relation heap, ItemPointer tid, Snapshot snapshot, Size room,
+						TupleTableSlot *slot)
+{
+	EsScan scan = {.heap = heap, .slot = slot};
+
+	return scan_is_of_heap(&scan) && scan_has_page(heap, ItemPointerGetBlockNumber(tid)) &&
+		scan_fetch_roomy(&scan, *tid, snapshot, room, NULL);
+}
+
+/*
+ * Like es_scan_next, forward, under an MVCC snapshot, for a row that is about
+ * to be updated in place: see es_scan_fetch_to_update.
+ */
+bool
+es_scan_next_to_update(EsScan *scan, Size room)
+{
+	IndexScanDesc desc = scan->desc;
+
+	if (!scan_is_of_heap(scan))
+		return es_scan_next(scan, ForwardScanDirection);
+
+	while (index_getnext_tid(desc, ForwardScanDirection) != NULL)
+	{
+		bool is_dead;
+
+		if (scan_fetch_roomy(scan, desc->xs_heaptid, desc->xs_snapshot, room, &is_dead))
+		{
+			pgstat_count_heap_fetch(desc->indexRelation);
+			return true;
+		}
+		if (!desc->xactStartedInRecovery)
+			desc->kill_prior_tuple = is_dead;
+	}
+	return false;
+}
+
+/*
+ * Like es_scan_next, forward, but only tell one of the index's columns, of type
+ * bigint, without looking at rows on pages that are visible to everybody.
+ *
+ * scan: begun with wants_entries.  map: as of es_scan_next_unsettled.
+ */
+bool
+es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value)
+{
+	IndexScanDesc desc = scan->desc;
+	bool is_null;
+
+	for (;;)
+	{
+		ItemPointer tid = index_getnext_tid(desc, ForwardScanDirection);
+		bool is_visible;
+
+		if (tid == NULL)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		is_visible = VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map);
+		if (is_visible)
+			PredicateLockPage(scan->heap, ItemPointerGetBlockNumber(tid), desc->xs_snapshot);
+		else
+			is_visible = index_fetch_heap(desc, scan->slot);
+		if (!is_visible)
+			continue;
+		*value = DatumGetInt64(index_getattr(desc->xs_itup, column, desc->xs_itupdesc, &is_null));
+		return true;
+	}
+}
+
+/* Let go of the index's pages.  What is in scan->slot stays valid. */
+void
+es_scan_stop(EsScan *scan)
+{
+	if (scan->desc != NULL)
+		index_endscan(scan->desc);
+	scan->desc = NULL;
+}
+
+/* End the scan and free what it took. */
+void
+es_scan_close(EsScan *scan)
+{
+	es_scan_stop(scan);
+	if (scan->owns_slot)
+		ExecDropSingleTupleTableSlot(scan->slot);
+	relation_close(scan->index, NoLock);
+}
+
+/*
+ * The row of eventstore.events in scan->slot as a value of eventstore.event.
+ *
+ * desc: of the type.  Returns a composite value in the current context, with
+ * nothing left out of line.
+ */
+Datum
+es_scan_event(const EsScan *scan, TupleDesc desc)
+{
+	slot_getsomeattrs(scan->slot, Natts_event);
+	return HeapTupleGetDatum(heap_form_tuple(desc, scan->slot->tts_values, scan->slot->tts_isnull));
+}
+
+/*
+ * The active snapshot, moved on to see what this transaction has done so far.
+ *
+ * copy: receives the snapshot; valid while the active one is active.
+ */
+Snapshot
+es_scan_snapshot(SnapshotData *copy)
+{
+	*copy = *GetActiveSnapshot();
+	copy->curcid = GetCurrentCommandId(false);
+	return copy;
+}

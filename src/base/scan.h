@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.h
+ *		Scans of one index of the store, without planner and executor.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SCAN_H
+#define ES_SCAN_H
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "storage/buf.h"
+#include "utils/snapshot.h"
+
+#include "base/catalog.h"
+
+/* A category, and a range of positions. */
+#define ES_SCAN_MAX_KEYS 3
+
+typedef struct EsScan
+{
+	/* Set by es_scan_open. */
+	Relation heap; /* the caller's */
+	Relation index;
+	TupleTableSlot *slot; /* the row found last */
+	bool owns_slot;
+
+	/* Set by es_scan_add_key. */
+	ScanKeyData keys[ES_SCAN_MAX_KEYS];
+	int key_count;
+
+	bool wants_entries; /* set it before es_scan_begin for es_scan_next_entry */
+
+	IndexScanDesc desc; /* NULL until es_scan_begin */
+} EsScan;
+
+extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
+extern void es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot);
+extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
+							RegProcedure comparison, Datum value);
+extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
+extern bool es_scan_next(EsScan *scan, ScanDirection direction);
+extern bool es_scan_next_to_update(EsScan *scan, Size room);
+extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
+extern bool es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value);
+extern void es_scan_stop(EsScan *scan);
+extern void es_scan_close(EsScan *scan);
+
+extern bool es_scan_fetch_to_update(Relation heap, ItemPointer tid, Snapshot snapshot, Size room,
+									TupleTableSlot *slot);
+
+extern Datum es_scan_event(const EsScan *scan, TupleDesc desc);
+
+extern Snapshot es_scan_snapshot(SnapshotData *copy);
+
+#endif /* ES_SCAN_H */

@@ -1,0 +1,54 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *		The settings eventstore.*.
+ *
+ * Memory: static variables.  Locks: none.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "base/settings.h"
+
+bool es_guc_notify = true;
+char *es_guc_databases = NULL;
+int es_guc_projection_workers = 2;
+
+static bool
+settings_check_databases(char **value, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*value);
+	List *names;
+	bool is_list = SplitIdentifierString(copy, ',', &names);
+
+	if (!is_list)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(copy);
+	return is_list;
+}
+
+/* Called once, by _PG_init. */
+void
+es_settings_define(void)
+{
+	DefineCustomBoolVariable("eventstore.notify", "Sends NOTIFY when events were appended.",
+							 "Without the worker, the appending transaction sends it; with the worker, "
+							 "the worker does, and follows the server's configuration.",
+							 &es_guc_notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("eventstore.databases",
+							   "Databases that have a worker, separated by commas.",
+							   "A database where the extension is not installed has an idle one.",
+							   &es_guc_databases, "postgres", PGC_SIGHUP, GUC_LIST_INPUT,
+							   settings_check_databases, NULL, NULL);
+	DefineCustomIntVariable(
+		"eventstore.projection_workers",
+		"Processes at the most that apply async projections, in each database that has a worker.",
+		"0: none; es_run_projection does the same from any session. They count towards max_worker_processes.",
+		&es_guc_projection_workers, 2, 0, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("eventstore");
+}

@@ -1,0 +1,53 @@
+/*-------------------------------------------------------------------------
+ *
+ * sql.c
+ *		Statements in SQL, for what is not worth C.
+ *
+ * They run under a snapshot of their own, the newest, at every isolation
+ * level; where they meet a row that has been changed since, READ COMMITTED
+ * goes on with the new one and the others raise 40001.  They need the rights
+ * of the store's owner: the functions that use them are SECURITY DEFINER, with
+ * a pinned search_path.
+ *
+ * Memory: SPI's own; the plans for the session.  Locks: what the statements
+ * take.  Calls: nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/snapmgr.h"
+
+#include "base/sql.h"
+
+/*
+ * Run a statement.
+ *
+ * nulls: a character each, 'n' for null; NULL: none is.
+ *
+ * Returns how many rows it found or wrote.
+ */
+int64
+es_sql_run(EsSql *statement, Datum *values, const char *nulls)
+{
+	Snapshot snapshot;
+	int64 count;
+
+	SPI_connect();
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr plan = SPI_prepare(statement->text, statement->argument_count, statement->types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare: %s", statement->text);
+		statement->plan = plan;
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot, false, true,
+							 0) < 0)
+		elog(ERROR, "could not run: %s", statement->text);
+	UnregisterSnapshot(snapshot);
+	count = (int64) SPI_processed;
+	SPI_finish();
+	return count;
+}

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * barrier.c
+ *		A moment in which no append is in flight.
+ *
+ * Which inline projections an append applies must not change while appends are
+ * in flight, else events could be applied twice or not at all.  So who changes
+ * that locks eventstore.events against appends, which waits for those in
+ * flight, and holds the lock to the end of its transaction.
+ *
+ * Appends that come meanwhile queue behind who waits for the lock.  One long
+ * transaction must not make them wait for itself: the lock is tried for a moment
+ * at a time, with a longer pause after each try.  lock_timeout and
+ * statement_timeout say for how long in all.
+ *
+ * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events.
+ * Calls: attempt, catalog, position.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "base/attempt.h"
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "order/position.h"
+#include "projection/barrier.h"
+
+#define BARRIER_SHORT_TRIES   3
+#define BARRIER_TRY_MS        200
+#define BARRIER_PAUSE_MS      200
+#define BARRIER_LONG_PAUSE_MS 5000
+
+/* How long to wait in silence. */
+#define BARRIER_TELL_MS 1000
+
+static void
+barrier_lock(void *unused)
+{
+	relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
+}
+
+/* One try.  Returns whether the lock is held. */
+static bool
+barrier_try(int ms)
+{
+	int level = NewGUCNestLevel();
+	ErrorData *error;
+
+	(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	error = es_attempt(barrier_lock, NULL);
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	AtEOXact_GUC(false, level);
+	return error == NULL;
+}
+
+/*
+ * How long to try for.  The first tries are short; the others are long enough
+ * for the deadlock check, ours and, where it is autovacuum that has the table,
+ * the one that cancels that.
+ */
+static int
+barrier_try_ms(int tries)
+{
+	int ms = tries < BARRIER_SHORT_TRIES ? BARRIER_TRY_MS : DeadlockTimeout + BARRIER_TRY_MS;
+
+	return LockTimeout > 0 ? Min(ms, LockTimeout) : ms;
+}
+
+static void
+barrier_check_timeout(TimestampTz begun)
+{
+	if (LockTimeout > 0 && TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("canceling statement due to lock timeout"),
+				 errdetail("An append is in flight; see eventstore.inflight.")));
+}
+
+static void
+barrier_pause(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Who waits for long should know for whom. */
+static void
+barrier_tell(TimestampTz begun, bool *is_told)
+{
+	if (*is_told || !TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), BARRIER_TELL_MS))
+		return;
+	ereport(NOTICE,
+			(errmsg("waiting for appends in flight"),
+			 errhint("eventstore.inflight shows them, and pg_locks who else has a lock on eventstore.events. "
+					 "A prepared transaction has to be ended by somebody.")));
+	*is_told = true;
+}
+
+/*
+ * Wait until no append of others is in flight, and keep new ones waiting until
+ * the end of the transaction.
+ *
+ * Returns the last position given out: there is no event above, and a snapshot
+ * that is taken afterwards sees all at or below it.  Raises 55P03 when
+ * lock_timeout is over, and 40001 where the transaction's snapshot is older.
+ */
+int64
+es_barrier_raise(void)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	bool is_told = false;
+	int tries = 0;
+	long pause_ms = BARRIER_PAUSE_MS;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("inline projections can only be changed in a READ COMMITTED transaction")));
+	while (!barrier_try(barrier_try_ms(tries++)))
+	{
+		barrier_check_timeout(begun);
+		barrier_tell(begun, &is_told);
+		barrier_pause(pause_ms);
+		pause_ms = Min(pause_ms * 2, BARRIER_LONG_PAUSE_MS);
+	}
+	return es_position_given_out(false);
+}

@@ -1,0 +1,481 @@
+/*-------------------------------------------------------------------------
+ *
+ * analyze.c
+ *		Analysis of a projection's query, by PostgreSQL's own parser.
+ *
+ * "events" stands for the batch: it is made known to the parser as an
+ * ephemeral relation with the columns of eventstore.event.
+ *
+ * A SELECT with aggregates or GROUP BY declares a table, everything else is a
+ * handler.  Of a declaration it is checked that its result after some events
+ * can be computed from its result before them and the events alone: so it
+ * reads nothing but "events", each row of which counts for itself, and every
+ * aggregate has a way to merge.  What can not be kept so is refused, with the
+ * reason.
+ *
+ * The result is text: PostgreSQL's own deparser writes the user's expressions
+ * into the two pieces of SQL that declare.c puts its statements together from,
+ * so that their names mean what they meant to the parser.  Call it with the
+ * settings and the role that the projection runs with.
+ *
+ * Memory: results in the current context.  Locks: AccessShare on relations
+ * that the query names, to the end of the transaction.  Calls: callable,
+ * catalog, parts.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_aggregate.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/queryenvironment.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "projection/declared/analyze.h"
+#include "projection/declared/callable.h"
+#include "projection/declared/parts.h"
+
+/* The columns of eventstore.event. */
+TupleDesc
+es_analyze_event_desc(void)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("event"),
+							   ObjectIdGetDatum(get_namespace_oid(ES_SCHEMA, false)));
+
+	return lookup_rowtype_tupdesc_copy(type, -1);
+}
+
+/* ----------------------------------------------------------------------
+ * The parser
+ * ----------------------------------------------------------------------
+ */
+
+static QueryEnvironment *
+analyze_environment(void)
+{
+	QueryEnvironment *environment = create_queryEnv();
+	EphemeralNamedRelation events = palloc0(sizeof(EphemeralNamedRelationData));
+
+	events->md.name = "events";
+	events->md.tupdesc = es_analyze_event_desc();
+	events->md.enrtype = ENR_NAMED_TUPLESTORE;
+	events->md.enrtuples = 100;
+	register_ENR(environment, events);
+	return environment;
+}
+
+static Query *
+analyze_parse(const char *query)
+{
+	List *statements = raw_parser(query, RAW_PARSE_DEFAULT);
+	Query *result;
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("query of a projection must be one SQL statement"),
+				 errdetail("It has %d statements.", list_length(statements))));
+
+	result = parse_analyze_fixedparams(linitial_node(RawStmt, statements), query, NULL, 0,
+									   analyze_environment());
+	if (result->commandType == CMD_UTILITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("query of a projection must be SELECT, INSERT, UPDATE, DELETE or MERGE")));
+	return result;
+}
+
+static bool
+analyze_reads_events(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry) && ((RangeTblEntry *) node)->rtekind == RTE_NAMEDTUPLESTORE)
+		return true;
+	if (IsA(node, RangeTblEntry))
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, analyze_reads_events, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, analyze_reads_events, context);
+}
+
+/* ----------------------------------------------------------------------
+ * What a declaration must not contain
+ * ----------------------------------------------------------------------
+ */
+
+/* Functions: none whose result may be another the next time. */
+static bool
+analyze_check_functions(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+		es_parts_refuse(errdetail("It has a subquery in an expression, whose result may change."),
+						errhint(ES_PARTS_HANDLER_HINT));
+	if (IsA(node, GroupingFunc))
+		es_parts_refuse(errdetail("It has GROUPING."));
+	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
+		es_parts_refuse(errdetail("It depends on when, or by whom, it is run."),
+						errhint("Use the event's own columns, such as recorded_at or metadata."));
+	(void) check_functions_in_node(node, es_callable_check, context);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, analyze_check_functions, context, 0);
+	return expression_tree_walker(node, analyze_check_functions, context);
+}
+
+/* Clauses that make a row of the result depend on other rows. */
+static void
+analyze_check_clauses(const Query *query)
+{
+	const char *clause = NULL;
+
+	if (query->setOperations != NULL)
+		clause = "UNION, INTERSECT or EXCEPT";
+	else if (query->cteList != NIL)
+		clause = "WITH";
+	else if (query->distinctClause != NIL)
+		clause = "DISTINCT";
+	else if (query->groupingSets != NIL)
+		clause = "GROUPING SETS, ROLLUP or CUBE";
+	else if (query->havingQual != NULL)
+		clause = "HAVING";
+	else if (query->hasWindowFuncs)
+		clause = "a window function";
+	else if (query->sortClause != NIL)
+		clause = "ORDER BY";
+	else if (query->limitCount != NULL || query->limitOffset != NULL)
+		clause = "LIMIT or OFFSET";
+	else if (query->rowMarks != NIL)
+		clause = "FOR UPDATE or FOR SHARE";
+	else if (query->hasTargetSRFs)
+		clause = "a set-returning function among its columns";
+	if (clause != NULL)
+		es_parts_refuse(errdetail("It has %s.", clause),
+						errhint("Apply it when you query the read table."));
+}
+
+static int analyze_check_from(Query *query, bool *is_one_to_one);
+
+/* Returns how many times an item of FROM reads "events". */
+static int
+analyze_check_relation(RangeTblEntry *rte, bool *is_one_to_one)
+{
+	switch (rte->rtekind)
+	{
+		case RTE_NAMEDTUPLESTORE:
+			return 1;
+		case RTE_SUBQUERY:
+			analyze_check_clauses(rte->subquery);
+			if (rte->subquery->hasAggs || rte->subquery->groupClause != NIL)
+				es_parts_refuse(errdetail("It has an aggregate in a subquery."),
+								errhint(ES_PARTS_HANDLER_HINT));
+			return analyze_check_from(rte->subquery, is_one_to_one);
+		case RTE_FUNCTION:
+		case RTE_VALUES:
+		case RTE_TABLEFUNC:
+			*is_one_to_one = false;
+			return 0;
+		case RTE_RELATION:
+			es_parts_refuse(errdetail("It reads \"%s\", and its result would change with that.",
+									  get_rel_name(rte->relid)),
+							errhint("Join the read table when you query it."));
+			return 0;
+		default:
+			es_parts_refuse(errdetail("It reads something else than \"events\"."));
+			return 0;
+	}
+}
+
+/* Returns how many times a part of FROM reads "events". */
+static int
+analyze_check_from_node(Query *query, Node *node, bool *is_one_to_one)
+{
+	int count = 0;
+	ListCell *cell;
+
+	if (IsA(node, RangeTblRef))
+		return analyze_check_relation(rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable),
+									  is_one_to_one);
+	if (IsA(node, FromExpr))
+	{
+		foreach (cell, ((FromExpr *) node)->fromlist)
+			count += analyze_check_from_node(query, lfirst(cell), is_one_to_one);
+		return count;
+	}
+	else
+	{
+		JoinExpr *join = castNode(JoinExpr, node);
+		int right = analyze_check_from_node(query, join->rarg, is_one_to_one);
+
+		if (join->jointype != JOIN_INNER && (join->jointype != JOIN_LEFT || right > 0))
+			es_parts_refuse(errdetail("It has an outer join that keeps rows which no event made."));
+		return right + analyze_check_from_node(query, join->larg, is_one_to_one);
+	}
+}
+
+static int
+analyze_check_from(Query *query, bool *is_one_to_one)
+{
+	return analyze_check_from_node(query, (Node *) query->jointree, is_one_to_one);
+}
+
+static void
+analyze_check(Query *query, EsAnalysis *analysis)
+{
+	analysis->is_one_to_one = true;
+	analyze_check_clauses(query);
+	if (analyze_check_from(query, &analysis->is_one_to_one) != 1)
+		es_parts_refuse(errdetail(
+							"It reads \"events\" several times, so rows depend on pairs of events."),
+						errhint(ES_PARTS_HANDLER_HINT));
+	(void) query_tree_walker(query, analyze_check_functions, NULL, 0);
+	if (query->groupClause == NIL)
+		es_parts_refuse(errdetail("It has no GROUP BY, so its table would have no key."),
+						errhint("Group by a column of \"events\", such as category."));
+}
+
+/* ----------------------------------------------------------------------
+ * Output columns and keys
+ * ----------------------------------------------------------------------
+ */
+
+static void
+analyze_check_name(const EsAnalysis *analysis, const char *name)
+{
+	int i;
+
+	if (strcmp(name, "?column?") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
+				 errmsg("output column %d has no name", analysis->column_count + 1),
+				 errhint("Name it with AS.")));
+	for (i = 0; i < analysis->column_count; i++)
+		if (strcmp(analysis->columns[i].name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("output column \"%s\" specified more than once", name),
+					 errhint("Name it with AS.")));
+}
+
+/* The output columns, and which of them are keys. */
+static void
+analyze_columns(Query *query, EsAnalysis *analysis)
+{
+	ListCell *cell;
+
+	analysis->columns = palloc0(sizeof(EsColumn) * list_length(query->targetList));
+	analysis->keys = palloc0(sizeof(EsColumn *) * list_length(query->targetList));
+	foreach (cell, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+		EsColumn *column = &analysis->columns[analysis->column_count];
+		bool is_key = entry->ressortgroupref != 0 &&
+			get_sortgroupref_clause_noerr(entry->ressortgroupref, query->groupClause) != NULL;
+
+		if (entry->resjunk && is_key)
+			es_parts_refuse(errdetail("It groups by something that is no output column."),
+							errhint("Add it to the output columns."));
+		if (entry->resjunk)
+			continue;
+		analyze_check_name(analysis, entry->resname);
+		analysis->column_count++;
+		column->name = entry->resname;
+		column->type = exprType((Node *) entry->expr);
+		column->typmod = exprTypmod((Node *) entry->expr);
+		column->collation = exprCollation((Node *) entry->expr);
+		if (is_key)
+		{
+			analysis->keys[analysis->key_count++] = column;
+			column->key = analysis->key_count;
+		}
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * SQL
+ * ----------------------------------------------------------------------
+ */
+
+/* "events" has to be written as what the deparser can write. */
+static bool
+analyze_name_events(Node *node, void *context)
+{
+	int *level = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_NAMEDTUPLESTORE)
+		{
+			rte->rtekind = RTE_CTE;
+			rte->ctename = "events";
+			rte->ctelevelsup = *level;
+		}
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		bool result;
+
+		(*level)++;
+		result = query_tree_walker((Query *) node, analyze_name_events, context,
+								   QTW_EXAMINE_RTES_BEFORE);
+		(*level)--;
+		return result;
+	}
+	return expression_tree_walker(node, analyze_name_events, context);
+}
+
+static void
+analyze_add_target(Query *query, Node *expression, char *name)
+{
+	AttrNumber number = (AttrNumber) (list_length(query->targetList) + 1);
+
+	query->targetList = lappend(query->targetList,
+								makeTargetEntry((Expr *) expression, number, name, false));
+}
+
+static char *
+analyze_write_rows(EsPartsState *state)
+{
+	Query *query = copyObject(state->query);
+	int level = 0;
+	ListCell *cell;
+
+	query->targetList = NIL;
+	query->groupClause = NIL;
+	query->hasAggs = false;
+	es_compat_forget_group(query);
+	foreach (cell, state->key_exprs)
+		analyze_add_target(query, lfirst(cell), psprintf("k%d", foreach_current_index(cell) + 1));
+	foreach (cell, state->arguments)
+		analyze_add_target(query, lfirst(cell), psprintf("a%d", foreach_current_index(cell) + 1));
+	if (state->analysis->needs_position)
+		analyze_add_target(query, state->position, "position");
+	(void) query_tree_walker(query, analyze_name_events, &level, QTW_EXAMINE_RTES_BEFORE);
+	return pg_get_querydef(query, false);
+}
+
+static char *
+analyze_write_output(EsPartsState *state, List *expressions)
+{
+	EsAnalysis *analysis = state->analysis;
+	Query *query = makeNode(Query);
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	RangeTblRef *reference = makeNode(RangeTblRef);
+	List *names = NIL;
+	ListCell *cell;
+	int i;
+
+	for (i = 1; i <= analysis->key_count; i++)
+		names = lappend(names, makeString(psprintf("k%d", i)));
+	for (i = 1; i <= analysis->part_count; i++)
+		names = lappend(names, makeString(psprintf("p%d", i)));
+	rte->rtekind = RTE_CTE;
+	rte->ctename = "merged";
+	rte->eref = makeAlias("merged", names);
+	rte->inFromCl = true;
+	reference->rtindex = 1;
+	query->commandType = CMD_SELECT;
+	query->rtable = list_make1(rte);
+	query->jointree = makeFromExpr(list_make1(reference), NULL);
+	foreach (cell, expressions)
+		analyze_add_target(query, lfirst(cell), analysis->columns[foreach_current_index(cell)].name);
+	return pg_get_querydef(query, false);
+}
+
+/* ----------------------------------------------------------------------
+ * All of it
+ * ----------------------------------------------------------------------
+ */
+
+static void
+analyze_declaration(Query *query, EsAnalysis *analysis)
+{
+	EsPartsState state = {.query = query, .analysis = analysis};
+	List *expressions = NIL;
+	ListCell *cell;
+
+	analysis->is_declared = true;
+	es_compat_flatten_group(query);
+	analyze_check(query, analysis);
+	analyze_columns(query, analysis);
+	foreach (cell, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (!entry->resjunk && analysis->columns[foreach_current_index(cell)].key > 0)
+			state.key_exprs = lappend(state.key_exprs, entry->expr);
+	}
+	foreach (cell, query->targetList)
+	{
+		EsColumn *column = &analysis->columns[foreach_current_index(cell)];
+		Node *expression = es_parts_replace((Node *) lfirst_node(TargetEntry, cell)->expr, &state);
+
+		expressions = lappend(expressions, expression);
+		if (IsA(expression, Var) && column->key == 0)
+			column->part = Max(castNode(Var, expression)->varattno - analysis->key_count, 0);
+	}
+	analysis->rows = analyze_write_rows(&state);
+	analysis->output = analyze_write_output(&state, expressions);
+}
+
+/* A handler that only reads has to call a function that does something. */
+static bool
+analyze_does_something(Query *query)
+{
+	return query->commandType != CMD_SELECT || query->hasModifyingCTE ||
+		contain_volatile_functions((Node *) query);
+}
+
+/* Whether a SELECT looks as if it declared a table. */
+static bool
+analyze_is_declaration(Query *query)
+{
+	if (query->commandType != CMD_SELECT || query->hasModifyingCTE)
+		return false;
+	return query->hasAggs || query->groupClause != NIL || query->groupingSets != NIL ||
+		!analyze_does_something(query);
+}
+
+/*
+ * Parse and check a query.  Raises what the parser raises, and 0A000 for a
+ * declaration that can't be kept.
+ */
+EsAnalysis *
+es_analyze_query(const char *query)
+{
+	Query *parsed = analyze_parse(query);
+	EsAnalysis *analysis = palloc0(sizeof(EsAnalysis));
+
+	if (!analyze_reads_events((Node *) parsed, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the query does not read \"events\""),
+				 errhint("In a projection's query, \"events\" is the batch of new events.")));
+	if (analyze_is_declaration(parsed))
+		analyze_declaration(parsed, analysis);
+	return analysis;
+}

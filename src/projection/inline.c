@@ -1,0 +1,432 @@
+/*-------------------------------------------------------------------------
+ *
+ * inline.c
+ *		Projections that the appending transaction applies.
+ *
+ * Called when the events are in the table.  Whether a projection cares for one
+ * is decided from what the append has in memory.
+ *
+ * A projection's SQL may append.  It does not see those events itself, neither
+ * here nor in a later replay: they are noted.  Others see them when all are
+ * through with what came before, and may append in turn, up to a depth.
+ *
+ * Memory: the current context.  Locks: what the projections' SQL takes.  Calls:
+ * analyze, apply, catalog, projection, roster, scan.  User code runs here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/scan.h"
+#include "projection/declared/analyze.h"
+#include "projection/inline.h"
+#include "projection/roster.h"
+
+/* Events that a projection's SQL has appended, to be applied by the others. */
+typedef struct InlineQueued
+{
+	const char *projection;
+	int depth; /* 1: in answer to what the caller appended */
+	int count;
+	int64 *positions;
+} InlineQueued;
+
+/* Of the call that is applying; NULL: none is. */
+static List **inline_queue = NULL;
+static MemoryContext inline_queue_context;
+static int inline_depth = 0;
+
+/* An event, as its row is. */
+typedef struct InlineEvent
+{
+	Datum values[Natts_event];
+	bool nulls[Natts_event];
+} InlineEvent;
+
+/* ----------------------------------------------------------------------
+ * Events
+ * ----------------------------------------------------------------------
+ */
+
+static void
+inline_set_pointer(InlineEvent *event, AttrNumber column, const void *value)
+{
+	event->values[column - 1] = PointerGetDatum(value);
+	event->nulls[column - 1] = (value == NULL);
+}
+
+static void
+inline_fill(InlineEvent *event, const EsAppend *append, const EsEvent *given)
+{
+	memset(event->nulls, 0, sizeof(event->nulls));
+	event->values[Anum_events_position - 1] = Int64GetDatum(given->position);
+	event->values[Anum_events_version - 1] = Int64GetDatum(given->version);
+	event->values[Anum_events_recorded_at - 1] = TimestampTzGetDatum(append->recorded_at);
+	inline_set_pointer(event, Anum_events_stream, append->stream);
+	inline_set_pointer(event, Anum_events_category, append->category);
+	inline_set_pointer(event, Anum_events_id, &given->id);
+	inline_set_pointer(event, Anum_events_type, given->type);
+	inline_set_pointer(event, Anum_events_data, given->data);
+	inline_set_pointer(event, Anum_events_metadata, given->metadata);
+	inline_set_pointer(event, Anum_events_tags, given->tags);
+}
+
+/*
+ * Read an event as it is stored, by its position.  Returns false if it is not:
+ * its subtransaction was rolled back.
+ */
+static bool
+inline_fetch(Relation events, InlineEvent *event)
+{
+	bool is_found;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan scan;
+	int i;
+
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ,
+					event->values[Anum_events_position - 1]);
+	es_scan_begin(&scan, snapshot);
+	is_found = es_scan_next(&scan, ForwardScanDirection);
+	if (is_found)
+	{
+		HeapTuple row = ExecCopySlotHeapTuple(scan.slot);
+
+		for (i = 0; i < Natts_event; i++)
+			event->values[i] = heap_getattr(row, i + 1, RelationGetDescr(events), &event->nulls[i]);
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	return is_found;
+}
+
+/*
+ * The events of a call, in order of position.
+ *
+ * may_differ: what is stored is not what was given.
+ */
+static InlineEvent *
+inline_collect(Relation events, EsAppend *const *appends, int append_count, bool may_differ,
+			   int *count)
+{
+	InlineEvent *result;
+	int i;
+	int j;
+
+	*count = 0;
+	for (i = 0; i < append_count; i++)
+		*count += appends[i]->event_count;
+	result = palloc(sizeof(InlineEvent) * *count);
+	*count = 0;
+	if (may_differ)
+		CommandCounterIncrement();
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			inline_fill(&result[*count], appends[i], &appends[i]->events[j]);
+			/* A trigger may have changed what it says. */
+			if (may_differ)
+				(void) inline_fetch(events, &result[*count]);
+			(*count)++;
+		}
+	}
+	return result;
+}
+
+/* Whether a projection cares for one of the events, as they were given. */
+static bool
+inline_may_care(const EsProjection *projection, EsAppend *const *appends, int append_count)
+{
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+	{
+		if (!es_projection_has_name(&projection->categories, appends[i]->category))
+			continue;
+		for (j = 0; j < appends[i]->event_count; j++)
+			if (es_projection_has_name(&projection->types, appends[i]->events[j].type))
+				return true;
+	}
+	return false;
+}
+
+/* Whether it cares for an event, as it is stored. */
+static bool
+inline_cares(const EsProjection *projection, const InlineEvent *event)
+{
+	return es_projection_has_name(&projection->categories,
+								  DatumGetTextPP(event->values[Anum_events_category - 1])) &&
+		es_projection_has_name(&projection->types,
+							   DatumGetTextPP(event->values[Anum_events_type - 1]));
+}
+
+/* ----------------------------------------------------------------------
+ * Errors
+ * ----------------------------------------------------------------------
+ */
+
+static const char *
+inline_hint(const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
+		return "If the projection is not needed any more, drop it with es_drop_projection.";
+	return error->hint;
+}
+
+/*
+ * In PG_CATCH: raise the error as SE006.
+ *
+ * first, last: positions of the events that were applied.
+ */
+static void
+inline_rethrow(const EsProjection *projection, int64 first, int64 last, MemoryContext context)
+{
+	ErrorData *error;
+	const char *hint;
+	char *range;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (es_apply_is_passing(error->sqlerrcode) || error->sqlerrcode == ES_ERRCODE_PROJECTION_FAILED)
+		PG_RE_THROW();
+	FlushErrorState();
+	hint = inline_hint(error);
+	range = first == last ? psprintf("%lld", (long long) first)
+						  : psprintf("%lld to %lld", (long long) first, (long long) last);
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_PROJECTION_FAILED),
+			 errmsg("projection \"%s\" failed", projection->name),
+			 errdetail("Projection \"%s\", position %s: %s: %s", projection->name, range,
+					   unpack_sql_state(error->sqlerrcode), error->message),
+			 hint != NULL ? errhint("%s", hint) : 0,
+			 /* Of a declared table it is a statement that its user did not write. */
+			 error->context != NULL && !projection->is_declared ? errcontext("%s", error->context) : 0));
+}
+
+/* ----------------------------------------------------------------------
+ * Applying
+ * ----------------------------------------------------------------------
+ */
+
+static void
+inline_run(EsApplier *applier, InlineEvent **passing, int count)
+{
+	Tuplestorestate *store;
+	TupleDesc desc;
+	int i;
+
+	if (count == 1 && applier->sql[ES_SOURCE_ONE] != NULL)
+	{
+		char nulls[Natts_event];
+
+		for (i = 0; i < Natts_event; i++)
+			nulls[i] = passing[0]->nulls[i] ? 'n' : ' ';
+		es_apply_one(applier, passing[0]->values, nulls);
+		return;
+	}
+	desc = es_analyze_event_desc();
+	store = tuplestore_begin_heap(false, false, work_mem);
+	for (i = 0; i < count; i++)
+		tuplestore_putvalues(store, desc, passing[i]->values, passing[i]->nulls);
+	es_apply_batch(applier, store);
+	tuplestore_end(store);
+}
+
+static void
+inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, InlineEvent *events, int event_count)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
+	int count = 0;
+	int i;
+
+	for (i = 0; i < event_count; i++)
+		if (inline_cares(entry->projection, &events[i]))
+			passing[count++] = &events[i];
+	if (count > 0)
+	{
+		int64 first = DatumGetInt64(passing[0]->values[Anum_events_position - 1]);
+		int64 last = DatumGetInt64(passing[count - 1]->values[Anum_events_position - 1]);
+
+		PG_TRY();
+		{
+			inline_run(es_roster_get_applier(roster, entry), passing, count);
+		}
+		PG_CATCH();
+		{
+			inline_rethrow(entry->projection, first, last, caller);
+		}
+		PG_END_TRY();
+	}
+	pfree(passing);
+}
+
+/* Note what the running projection appends, whatever others do with it. */
+static void
+inline_note(const EsApplyScope *scope, EsAppend *const *appends, int append_count)
+{
+	const EsProjection *projection = scope->applier->projection;
+	int i;
+	int j;
+
+	if (scope->applier->is_replay)
+	{
+		unconstify(EsApplier *, scope->applier)->is_refused = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("projection \"%s\" appends while it is replayed", projection->name),
+				 errhint("What a projection appends is there already. "
+						 "A projection whose SQL appends can not be rebuilt, verified or seen as of the past.")));
+	}
+	if (inline_depth >= ES_APPLY_MAX_DEPTH)
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_PROJECTION_FAILED),
+				 errmsg("projection \"%s\" failed", projection->name),
+				 errdetail("Projections answer each other's events, %d times.", inline_depth),
+				 errhint("Two projections that answer each other's events never end; give them filters.")));
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			es_projection_add_append(projection->name, appends[i]->events[j].position);
+}
+
+/*
+ * What a projection's SQL appends, the others see when all have seen what came
+ * before it: each is applied in the order of positions.
+ */
+static void
+inline_enqueue(const EsApplyScope *scope, EsAppend *const *appends, int append_count)
+{
+	MemoryContext caller = MemoryContextSwitchTo(inline_queue_context);
+	InlineQueued *queued = palloc0(sizeof(InlineQueued));
+	int i;
+	int j;
+
+	queued->projection = scope->applier->projection->name;
+	queued->depth = inline_depth + 1;
+	for (i = 0; i < append_count; i++)
+		queued->count += appends[i]->event_count;
+	queued->positions = palloc(sizeof(int64) * queued->count);
+	queued->count = 0;
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			queued->positions[queued->count++] = appends[i]->events[j].position;
+	*inline_queue = lappend(*inline_queue, queued);
+	MemoryContextSwitchTo(caller);
+}
+
+/* Apply what was enqueued. */
+static void
+inline_apply_queued(EsRoster *roster, Relation events, const InlineQueued *queued)
+{
+	InlineEvent *stored = palloc0(sizeof(InlineEvent) * queued->count);
+	int count = 0;
+	int i;
+
+	CommandCounterIncrement();
+	for (i = 0; i < queued->count; i++)
+	{
+		stored[count].values[Anum_events_position - 1] = Int64GetDatum(queued->positions[i]);
+		if (inline_fetch(events, &stored[count]))
+			count++;
+	}
+	inline_depth = queued->depth;
+	for (i = 0; i < roster->count && count > 0; i++)
+		if (strcmp(roster->entries[i].projection->name, queued->projection) != 0)
+			inline_apply_entry(roster, &roster->entries[i], stored, count);
+	pfree(stored);
+}
+
+/* Apply what the caller has appended. */
+static void
+inline_apply_given(EsRoster *roster, Relation events, EsAppend *const *appends, int append_count)
+{
+	const EsApplyScope *scope = es_apply_current();
+	bool may_differ = events->trigdesc != NULL && events->trigdesc->trig_insert_before_row;
+	InlineEvent *collected = NULL;
+	int count;
+	int i;
+
+	for (i = 0; i < roster->count; i++)
+	{
+		const EsProjection *projection = roster->entries[i].projection;
+
+		if (!may_differ && !inline_may_care(projection, appends, append_count))
+			continue;
+		if (scope != NULL && strcmp(scope->applier->projection->name, projection->name) == 0)
+			continue;
+		if (collected == NULL)
+			collected = inline_collect(events, appends, append_count, may_differ, &count);
+		inline_apply_entry(roster, &roster->entries[i], collected, count);
+	}
+	if (collected != NULL)
+		pfree(collected);
+}
+
+static pg_noinline void
+inline_apply_all(EsRoster *roster, Relation events, EsAppend *const *appends, int append_count)
+{
+	List *queue = NIL;
+
+	inline_queue = &queue;
+	inline_queue_context = CurrentMemoryContext;
+	inline_apply_given(roster, events, appends, append_count);
+	while (queue != NIL)
+	{
+		InlineQueued *queued = linitial(queue);
+
+		queue = list_delete_first(queue);
+		inline_apply_queued(roster, events, queued);
+	}
+}
+
+/*
+ * Apply the running inline projections to the events of a call, which are in
+ * the table.
+ *
+ * events: open, with the lock of who appends.  Raises SE006 where a
+ * projection's SQL raises.
+ */
+void
+es_inline_apply(Relation events, EsAppend *const *appends, int append_count)
+{
+	const EsApplyScope *scope = es_apply_current();
+	EsRoster *roster;
+
+	if (scope != NULL)
+		inline_note(scope, appends, append_count);
+	if (scope != NULL && inline_queue != NULL)
+	{
+		inline_enqueue(scope, appends, append_count);
+		return;
+	}
+	roster = es_roster_acquire();
+	if (roster->count == 0)
+	{
+		es_roster_release(roster);
+		return;
+	}
+	PG_TRY();
+	{
+		inline_apply_all(roster, events, appends, append_count);
+	}
+	PG_FINALLY();
+	{
+		inline_queue = NULL;
+		inline_depth = 0;
+		es_roster_release(roster);
+	}
+	PG_END_TRY();
+}

@@ -1,0 +1,421 @@
+/*-------------------------------------------------------------------------
+ *
+ * project.c
+ *		The verbs of projections: make, drop, pause, resume, run, wait.
+ *
+ * Memory: the function call's context.  Locks: the projection's, to the end of
+ * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
+ * arguments, barrier, environment, order, projection, readtable, run, takeover,
+ * transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "base/compat.h"
+#include "order/order.h"
+#include "order/transaction.h"
+#include "projection/apply.h"
+#include "projection/barrier.h"
+#include "projection/environment.h"
+#include "projection/projection.h"
+#include "projection/readtable.h"
+#include "projection/run.h"
+#include "projection/takeover.h"
+
+PG_FUNCTION_INFO_V1(es_create_projection);
+PG_FUNCTION_INFO_V1(es_drop_projection);
+PG_FUNCTION_INFO_V1(es_pause_projection);
+PG_FUNCTION_INFO_V1(es_resume_projection);
+PG_FUNCTION_INFO_V1(es_run_projection);
+PG_FUNCTION_INFO_V1(es_wait_projection);
+
+/* How often es_wait_projection looks, in milliseconds. */
+#define PROJECT_LOOK_MS 20
+
+/* ----------------------------------------------------------------------
+ * Arguments
+ * ----------------------------------------------------------------------
+ */
+
+static void
+project_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+}
+
+static char *
+project_get_text(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	project_check_not_null(fcinfo, argument, name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* An argument that has to be one of two words; returns whether it is the first. */
+static bool
+project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *first,
+				   const char *second)
+{
+	char *value = project_get_text(fcinfo, argument, name);
+
+	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown %s \"%s\"", name, value),
+				 errhint("It is \"%s\" or \"%s\".", first, second)));
+	return strcmp(value, first) == 0;
+}
+
+static char *
+project_get_name(FunctionCallInfo fcinfo)
+{
+	char *name = project_get_text(fcinfo, 0, "name");
+
+	if (name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection name must not be empty")));
+	if (strlen(name) > ES_MAX_PROJECTION_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("projection name is too long"),
+				 errdetail("It has %zu bytes; the limit is %d.", strlen(name), ES_MAX_PROJECTION_BYTES)));
+	return name;
+}
+
+/* Elements of an array argument without nulls; at least one. */
+static Datum *
+project_get_array(FunctionCallInfo fcinfo, int argument, const char *name, int *count)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(argument);
+	Oid type = ARR_ELEMTYPE(array);
+	bool *nulls;
+	Datum *elements;
+	int16 length;
+	bool by_value;
+	char align;
+	int i;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	if (ARR_NDIM(array) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a one-dimensional array with at least one element", name),
+				 errhint("NULL stands for no restriction.")));
+	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, count);
+	for (i = 0; i < *count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name)));
+	return elements;
+}
+
+static void
+project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFilter *filter)
+{
+	Datum *elements;
+	int i;
+
+	if (PG_ARGISNULL(argument))
+		return;
+	elements = project_get_array(fcinfo, argument, name, &filter->count);
+	filter->is_on = true;
+	filter->names = palloc(sizeof(text *) * filter->count);
+	for (i = 0; i < filter->count; i++)
+		filter->names[i] = DatumGetTextPP(elements[i]);
+}
+
+/* Raise where projections can't be changed or run. */
+static void
+project_check_call(const char *verb)
+{
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
+	/* Not by the SQL of one, which may be the very one. */
+	if (es_apply_current() != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("%s can not be called by the SQL of a projection", verb)));
+}
+
+/* What an existing projection's verbs begin with. */
+static EsProjection *
+project_get(FunctionCallInfo fcinfo, const char *verb)
+{
+	char *name = project_get_name(fcinfo);
+
+	project_check_call(verb);
+	es_transaction_change_projection();
+	es_projection_lock(name);
+	return es_projection_get(name);
+}
+
+static bool
+project_is_applied_by_appends(const EsProjection *projection)
+{
+	return projection->is_inline && projection->state == ES_PROJECTION_RUNNING;
+}
+
+/* ----------------------------------------------------------------------
+ * Making
+ * ----------------------------------------------------------------------
+ */
+
+/* The tables of a handler, as the user named them. */
+static List *
+project_get_tables(FunctionCallInfo fcinfo, int argument)
+{
+	List *result = NIL;
+	ListCell *cell;
+	Datum *elements;
+	int count;
+	int i;
+
+	if (PG_ARGISNULL(argument))
+		return NIL;
+	elements = project_get_array(fcinfo, argument, "tables", &count);
+	for (i = 0; i < count; i++)
+	{
+		char *table = es_readtable_check(DatumGetObjectId(elements[i]));
+
+		if (list_member(result, makeString(table)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("tables names %s twice", table)));
+		result = lappend(result, makeString(table));
+	}
+	foreach (cell, result)
+		lfirst(cell) = strVal(lfirst(cell));
+	return result;
+}
+
+static EsProjection *
+project_read_arguments(FunctionCallInfo fcinfo)
+{
+	EsProjection *projection = palloc0(sizeof(EsProjection));
+
+	projection->name = project_get_name(fcinfo);
+	projection->query = project_get_text(fcinfo, 1, "query");
+	projection->is_inline = project_get_choice(fcinfo, 2, "mode", "inline", "async");
+	project_get_filter(fcinfo, 3, "categories", &projection->categories);
+	project_get_filter(fcinfo, 4, "types", &projection->types);
+	projection->tables = project_get_tables(fcinfo, 5);
+	if (strcmp(project_get_text(fcinfo, 6, "on_error"), "fail") != 0)
+	{
+		projection->skips_errors = project_get_choice(fcinfo, 6, "on_error", "skip", "stop");
+		if (projection->is_inline)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("on_error of an inline projection must be \"fail\""),
+					 errdetail("Its error is the append's.")));
+	}
+	projection->owner = GetUserNameFromId(GetUserId(), false);
+	projection->settings = es_environment_describe();
+	return projection;
+}
+
+/*
+ * es_create_projection(name text, query text, mode text = 'inline',
+ *						categories text[] = NULL, types text[] = NULL,
+ *						tables regclass[] = NULL, on_error text = 'fail') -> void
+ */
+Datum
+es_create_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_read_arguments(fcinfo);
+
+	project_check_call("es_create_projection()");
+	es_transaction_change_projection();
+	es_projection_lock(projection->name);
+	if (es_projection_find(projection->name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("projection \"%s\" already exists", projection->name)));
+
+	es_readtable_make(projection);
+	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;
+	projection->saved_state = projection->state;
+	es_projection_insert(projection);
+	if (projection->is_inline)
+	{
+		es_takeover_start(projection, es_apply_make(projection));
+		es_projection_save(projection, NULL);
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * es_drop_projection(name text, drop_table boolean = false) -> void
+ */
+Datum
+es_drop_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection;
+
+	/* A rebuild has locks on the tables, and would wait for the projection's. */
+	(void) es_projection_lock_rebuild(project_get_name(fcinfo), true);
+	projection = project_get(fcinfo, "es_drop_projection()");
+	project_check_not_null(fcinfo, 1, "drop_table");
+	es_projection_check_owner(projection);
+	if (PG_GETARG_BOOL(1) && !projection->is_declared)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection \"%s\" has no table of its own", projection->name),
+				 errhint("The tables that a handler writes are yours to drop.")));
+	if (project_is_applied_by_appends(projection))
+		(void) es_barrier_raise();
+	es_projection_delete(projection->name);
+	es_readtable_drop(projection, PG_GETARG_BOOL(1));
+	PG_RETURN_VOID();
+}
+
+/* ----------------------------------------------------------------------
+ * Pausing and running
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * es_pause_projection(name text) -> void
+ */
+Datum
+es_pause_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_get(fcinfo, "es_pause_projection()");
+
+	es_projection_check_owner(projection);
+	if (projection->state == ES_PROJECTION_PAUSED)
+		PG_RETURN_VOID();
+	if (project_is_applied_by_appends(projection))
+		es_takeover_stop(projection);
+	projection->state = ES_PROJECTION_PAUSED;
+	es_projection_save(projection, NULL);
+	PG_RETURN_VOID();
+}
+
+/*
+ * es_resume_projection(name text) -> void
+ */
+Datum
+es_resume_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
+
+	es_projection_check_owner(projection);
+	if (projection->state == ES_PROJECTION_RUNNING)
+		PG_RETURN_VOID();
+	if (projection->is_inline)
+		es_takeover_start(projection, es_apply_make(projection));
+	projection->state = ES_PROJECTION_RUNNING;
+	es_projection_save(projection, NULL);
+	PG_RETURN_VOID();
+}
+
+/* Returns whether an async projection is running; tells why not. */
+static bool
+project_may_run(const EsProjection *projection)
+{
+	if (projection->state == ES_PROJECTION_RUNNING)
+		return !projection->is_inline;
+	if (projection->state == ES_PROJECTION_FAILED)
+		ereport(WARNING,
+				(errmsg("projection \"%s\" has failed", projection->name),
+				 errhint("See eventstore.projection_status; es_resume_projection tries again.")));
+	else
+		ereport(NOTICE,
+				(errmsg("projection \"%s\" is paused", projection->name),
+				 errhint("es_resume_projection goes on with it.")));
+	return false;
+}
+
+/*
+ * es_run_projection(name text, max_count bigint = NULL) -> bigint
+ */
+Datum
+es_run_projection(PG_FUNCTION_ARGS)
+{
+	int64 max_count = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	EsProjection *projection;
+
+	if (max_count < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_count must not be negative")));
+	projection = project_get(fcinfo, "es_run_projection()");
+	if (!project_may_run(projection))
+		PG_RETURN_INT64(0);
+	PG_RETURN_INT64(es_run_async(projection, max_count));
+}
+
+/* ----------------------------------------------------------------------
+ * Waiting
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Whether the next statement sees what a projection made of every event up to a
+ * position.
+ */
+static bool
+project_has_reached(const char *name, int64 position)
+{
+	EsProjection *projection = es_projection_get_visible(name);
+	EsView view;
+
+	if (!project_is_applied_by_appends(projection))
+		return projection->position >= position;
+	/* What this session appends itself, it sees already. */
+	if (!IsolationUsesXactSnapshot())
+		return es_order_head_after_commit() >= position;
+	es_order_begin_view(&view);
+	es_order_end_view(&view);
+	return view.head >= position;
+}
+
+/*
+ * es_wait_projection(name text, position bigint, timeout interval = '30 s') -> boolean
+ */
+Datum
+es_wait_projection(PG_FUNCTION_ARGS)
+{
+	char *name = project_get_name(fcinfo);
+	TimestampTz until;
+	int64 position;
+
+	project_check_not_null(fcinfo, 1, "position");
+	position = PG_GETARG_INT64(1);
+	if (position < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("position must not be negative")));
+	until = es_arguments_get_time_after(fcinfo, 2, "timeout", GetCurrentTimestamp());
+	while (!project_has_reached(name, position))
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		/* Above READ COMMITTED, what the next statement sees does not change. */
+		if (ms <= 0 || IsolationUsesXactSnapshot())
+			PG_RETURN_BOOL(false);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(ms, PROJECT_LOOK_MS), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_BOOL(true);
+}

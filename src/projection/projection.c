@@ -1,0 +1,570 @@
+/*-------------------------------------------------------------------------
+ *
+ * projection.c
+ *		Definitions of projections, and how far they are.
+ *
+ * The rows of eventstore.projections, read by a scan and written by SQL that
+ * runs as the store's owner.  They are always read under a snapshot of the
+ * moment: a REPEATABLE READ transaction has to apply a projection that was
+ * made after its snapshot, too.
+ *
+ * Whoever changes a projection or moves its checkpoint holds its lock to the
+ * end of the transaction.  Appends that apply an inline one do not take it; for
+ * them, see barrier.c.
+ *
+ * Memory: results in the current context.  Locks: AccessShare or RowExclusive
+ * on the relations; the projection's own, a userlock.  Calls: catalog, names,
+ * scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/names.h"
+#include "base/scan.h"
+#include "base/userlock.h"
+#include "projection/projection.h"
+
+PG_FUNCTION_INFO_V1(es_forget_projections);
+
+/* Values of the column state, in the order of EsProjectionState. */
+static const char *const projection_states[] = {"running", "paused", "failed"};
+
+/* ----------------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------------
+ */
+
+static char *
+projection_get_text(TupleTableSlot *slot, AttrNumber column)
+{
+	bool is_null;
+	Datum value = slot_getattr(slot, column, &is_null);
+
+	return TextDatumGetCString(value);
+}
+
+static bool
+projection_has_text(TupleTableSlot *slot, AttrNumber column, const char *expected)
+{
+	return strcmp(projection_get_text(slot, column), expected) == 0;
+}
+
+/* Elements of an array of text; count is 0 for null. */
+static Datum *
+projection_get_array(TupleTableSlot *slot, AttrNumber column, int *count, bool *is_null)
+{
+	Datum value = slot_getattr(slot, column, is_null);
+	Datum *elements = NULL;
+	bool *nulls;
+
+	*count = 0;
+	if (!*is_null)
+		deconstruct_array(DatumGetArrayTypePCopy(value), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &nulls, count);
+	return elements;
+}
+
+static List *
+projection_get_list(TupleTableSlot *slot, AttrNumber column)
+{
+	List *result = NIL;
+	bool is_null;
+	int count;
+	Datum *elements = projection_get_array(slot, column, &count, &is_null);
+	int i;
+
+	for (i = 0; i < count; i++)
+		result = lappend(result, TextDatumGetCString(elements[i]));
+	return result;
+}
+
+static void
+projection_get_filter(TupleTableSlot *slot, AttrNumber column, EsFilter *filter)
+{
+	bool is_null;
+	Datum *elements = projection_get_array(slot, column, &filter->count, &is_null);
+	int i;
+
+	filter->is_on = !is_null;
+	filter->names = palloc(sizeof(text *) * Max(filter->count, 1));
+	for (i = 0; i < filter->count; i++)
+		filter->names[i] = DatumGetTextPP(elements[i]);
+}
+
+static EsProjection *
+projection_read(TupleTableSlot *slot)
+{
+	EsProjection *projection = palloc0(sizeof(EsProjection));
+	bool is_null;
+
+	projection->name = projection_get_text(slot, Anum_projections_name);
+	projection->owner = projection_get_text(slot, Anum_projections_owner);
+	projection->query = projection_get_text(slot, Anum_projections_query);
+	projection->is_inline = projection_has_text(slot, Anum_projections_mode, "inline");
+	projection->is_declared = DatumGetBool(
+		slot_getattr(slot, Anum_projections_is_declared, &is_null));
+	projection->skips_errors = projection_has_text(slot, Anum_projections_on_error, "skip");
+	projection->tables = projection_get_list(slot, Anum_projections_tables);
+	projection->settings = projection_get_list(slot, Anum_projections_settings);
+	projection_get_filter(slot, Anum_projections_categories, &projection->categories);
+	projection_get_filter(slot, Anum_projections_types, &projection->types);
+	while (!projection_has_text(slot, Anum_projections_state, projection_states[projection->state]))
+		projection->state++;
+	projection->saved_state = projection->state;
+	projection->position = DatumGetInt64(slot_getattr(slot, Anum_projections_position, &is_null));
+	projection->events_applied = DatumGetInt64(
+		slot_getattr(slot, Anum_projections_events_applied, &is_null));
+	return projection;
+}
+
+/*
+ * All projections in the order of their names; or, if given, that of a name.
+ *
+ * seen_by: the snapshot to see them by.
+ */
+static List *
+projection_scan(const char *name, Snapshot seen_by)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(seen_by);
+	List *result = NIL;
+	EsScan scan;
+
+	es_scan_open(&scan, rel, ES_PROJECTIONS_PKEY);
+	if (name != NULL)
+		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	es_scan_begin(&scan, snapshot);
+	while (es_scan_next(&scan, ForwardScanDirection))
+		result = lappend(result, projection_read(scan.slot));
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	return result;
+}
+
+/* All projections, in the order of their names. */
+List *
+es_projection_list(void)
+{
+	return projection_scan(NULL, GetLatestSnapshot());
+}
+
+/* NULL: there is none of this name. */
+EsProjection *
+es_projection_find(const char *name)
+{
+	List *found = projection_scan(name, GetLatestSnapshot());
+
+	return found == NIL ? NULL : linitial(found);
+}
+
+static EsProjection *
+projection_require(EsProjection *projection, const char *name)
+{
+	if (projection == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("projection \"%s\" does not exist", name)));
+	return projection;
+}
+
+/* Raises 42704 if there is none of this name. */
+EsProjection *
+es_projection_get(const char *name)
+{
+	return projection_require(es_projection_find(name), name);
+}
+
+/*
+ * The same, as the next statement of this transaction will see it: above READ
+ * COMMITTED that is not as it is now.
+ */
+EsProjection *
+es_projection_get_visible(const char *name)
+{
+	Snapshot snapshot = IsolationUsesXactSnapshot() ? GetActiveSnapshot() : GetLatestSnapshot();
+	List *found = projection_scan(name, snapshot);
+
+	return projection_require(found == NIL ? NULL : linitial(found), name);
+}
+
+/* ----------------------------------------------------------------------
+ * Lock and owner
+ * ----------------------------------------------------------------------
+ */
+
+/* Two names with the same hash only wait for each other. */
+static LOCKTAG
+projection_tag(const char *name, EsUserlock kind)
+{
+	return es_userlock_tag(kind,
+						   hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0));
+}
+
+/* Have a projection for oneself until the end of the transaction. */
+void
+es_projection_lock(const char *name)
+{
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* The opposite, where nothing was changed meanwhile. */
+void
+es_projection_unlock(const char *name)
+{
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
+
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* Have it if nobody else has; returns whether it is so. */
+bool
+es_projection_try_lock(const char *name)
+{
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Keep rebuilds of a projection out until the end of the transaction; by a
+ * rebuild, and by who drops it.  Before the projection's lock.
+ *
+ * waits: until the rebuild that is there has ended.  Returns whether it is held.
+ */
+bool
+es_projection_lock_rebuild(const char *name, bool waits)
+{
+	LOCKTAG tag = projection_tag(name, ES_USERLOCK_REBUILD);
+
+	return LockAcquire(&tag, ExclusiveLock, false, !waits) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Raise 42501 unless the current user owns the projection, or the store.
+ */
+void
+es_projection_check_owner(const EsProjection *projection)
+{
+	Oid owner = get_role_oid(projection->owner, true);
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+	Oid store_owner = rel->rd_rel->relowner;
+
+	relation_close(rel, NoLock);
+	if (has_privs_of_role(GetUserId(), store_owner) ||
+		(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of projection \"%s\"", projection->name)));
+}
+
+/* ----------------------------------------------------------------------
+ * Writing
+ * ----------------------------------------------------------------------
+ */
+
+/* Values for a statement; all of them text, text[] or bigint. */
+#define PROJECTION_MAX_VALUES 13
+
+typedef struct ProjectionValues
+{
+	int count;
+	Oid types[PROJECTION_MAX_VALUES];
+	Datum values[PROJECTION_MAX_VALUES];
+	char nulls[PROJECTION_MAX_VALUES];
+} ProjectionValues;
+
+static void
+projection_add(ProjectionValues *values, Oid type, Datum value, bool is_null)
+{
+	values->types[values->count] = type;
+	values->values[values->count] = value;
+	values->nulls[values->count] = is_null ? 'n' : ' ';
+	values->count++;
+}
+
+static void
+projection_add_text(ProjectionValues *values, const char *value)
+{
+	projection_add(values, TEXTOID, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
+				   value == NULL);
+}
+
+static void
+projection_add_int8(ProjectionValues *values, int64 value)
+{
+	projection_add(values, INT8OID, Int64GetDatum(value), false);
+}
+
+static void
+projection_add_array(ProjectionValues *values, Datum *elements, int count, bool is_null)
+{
+	ArrayType *array = construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT);
+
+	projection_add(values, TEXTARRAYOID, PointerGetDatum(array), is_null);
+}
+
+static void
+projection_add_list(ProjectionValues *values, List *list)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(list_length(list), 1));
+	ListCell *cell;
+
+	foreach (cell, list)
+		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	projection_add_array(values, elements, list_length(list), false);
+}
+
+static void
+projection_add_filter(ProjectionValues *values, const EsFilter *filter)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(filter->count, 1));
+	int i;
+
+	for (i = 0; i < filter->count; i++)
+		elements[i] = PointerGetDatum(filter->names[i]);
+	projection_add_array(values, elements, filter->count, !filter->is_on);
+}
+
+/*
+ * Run a statement as the owner of the store.  Returns how many rows it has
+ * written.
+ */
+static uint64
+projection_execute(const char *sql, ProjectionValues *values)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, RowExclusiveLock);
+	Oid user;
+	int security;
+	int level = NewGUCNestLevel();
+	uint64 count;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	if (SPI_execute_with_args(sql, values->count, values->types, values->values, values->nulls,
+							  false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	count = SPI_processed;
+	SPI_finish();
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(false, level);
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+	return count;
+}
+
+/* Run one that writes the projection's row, which was read with its lock. */
+static void
+projection_execute_one(const char *sql, ProjectionValues *values)
+{
+	if (projection_execute(sql, values) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+}
+
+/* Store a new projection. */
+void
+es_projection_insert(const EsProjection *projection)
+{
+	ProjectionValues values = {0};
+	const char *on_error = projection->skips_errors ? "skip" : "stop";
+
+	projection_add_text(&values, projection->name);
+	projection_add_text(&values, projection->owner);
+	projection_add_text(&values, projection->is_inline ? "inline" : "async");
+	projection_add_text(&values, projection->query);
+	projection_add_text(&values, projection->is_declared ? "true" : "false");
+	projection_add_list(&values, projection->tables);
+	projection_add_filter(&values, &projection->categories);
+	projection_add_filter(&values, &projection->types);
+	projection_add_text(&values, projection->is_inline ? "fail" : on_error);
+	projection_add_list(&values, projection->settings);
+	projection_add_text(&values, projection_states[projection->state]);
+	projection_add_int8(&values, projection->position);
+	projection_add_int8(&values, projection->events_applied);
+	projection_execute_one("INSERT INTO eventstore.projections "
+						   "(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
+						   "settings, state, position, events_applied) "
+						   "VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13)",
+						   &values);
+}
+
+/*
+ * Save state, checkpoint and count of a projection, whose lock is held.
+ *
+ * error: noted, if there is one; else the last one stays.
+ */
+void
+es_projection_save(const EsProjection *projection, const EsProjectionError *error)
+{
+	ProjectionValues values = {0};
+
+	projection_add_text(&values, projection->name);
+	projection_add_int8(&values, projection->position);
+	projection_add_int8(&values, projection->events_applied);
+	projection_execute_one("UPDATE eventstore.projections SET position = $2, events_applied = $3 "
+						   "WHERE name = $1",
+						   &values);
+	if (error != NULL)
+	{
+		values.count = 1;
+		projection_add_text(&values, error->message);
+		projection_add_text(&values, unpack_sql_state(error->code));
+		projection_add_int8(&values, error->position);
+		projection_execute_one(
+			"UPDATE eventstore.projections SET last_error = $2, last_error_code = $3, "
+			"last_error_position = $4, last_error_at = clock_timestamp() WHERE name = $1",
+			&values);
+	}
+	/* Only if it is another: every session has to notice. */
+	if (projection->state == projection->saved_state)
+		return;
+	values.count = 1;
+	projection_add_text(&values, projection_states[projection->state]);
+	projection_execute_one("UPDATE eventstore.projections SET state = $2 WHERE name = $1", &values);
+}
+
+/* Forget a projection, whose lock is held. */
+void
+es_projection_delete(const char *name)
+{
+	ProjectionValues values = {0};
+
+	projection_add_text(&values, name);
+	(void) projection_execute("DELETE FROM eventstore.projection_appends WHERE projection = $1",
+							  &values);
+	projection_execute_one("DELETE FROM eventstore.projections WHERE name = $1", &values);
+}
+
+/* Raise SE006 with the error that a projection has met. */
+void
+es_projection_raise(const EsProjection *projection, const EsProjectionError *error)
+{
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_PROJECTION_FAILED),
+			 errmsg("projection \"%s\" failed", projection->name),
+			 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
+					   (long long) error->position, unpack_sql_state(error->code), error->message)));
+}
+
+/*
+ * Trigger on eventstore.projections: every session has to read it anew.
+ */
+Datum
+es_forget_projections(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "forget_projections")));
+	CacheInvalidateRelcache(trigger->tg_relation);
+	return PointerGetDatum(NULL);
+}
+
+/* ----------------------------------------------------------------------
+ * Filters
+ * ----------------------------------------------------------------------
+ */
+
+/* Whether a filter lets a name pass. */
+bool
+es_projection_has_name(const EsFilter *filter, const text *name)
+{
+	int i;
+
+	if (!filter->is_on)
+		return true;
+	for (i = 0; i < filter->count; i++)
+		if (es_names_equal(filter->names[i], name))
+			return true;
+	return false;
+}
+
+/* ----------------------------------------------------------------------
+ * Events that projections append
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Note that an event was appended by a projection's own SQL.  Written directly,
+ * as the projection's owner may have no right to.
+ */
+void
+es_projection_add_append(const char *name, int64 position)
+{
+	Relation rel = es_catalog_open(ES_PROJECTION_APPENDS, RowExclusiveLock);
+	Datum values[Natts_projection_appends];
+	bool nulls[Natts_projection_appends] = {false, false};
+	HeapTuple row;
+
+	values[Anum_projection_appends_projection - 1] = CStringGetTextDatum(name);
+	values[Anum_projection_appends_position - 1] = Int64GetDatum(position);
+	row = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, row);
+	heap_freetuple(row);
+	relation_close(rel, NoLock);
+}
+
+/*
+ * The positions after a position, and up to another, of events that a
+ * projection's own SQL has appended: a list of int64 *.
+ */
+List *
+es_projection_appends(const char *name, int64 after, int64 upto)
+{
+	Relation rel = es_catalog_open(ES_PROJECTION_APPENDS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List *result = NIL;
+	EsScan scan;
+
+	es_scan_open(&scan, rel, ES_PROJECTION_APPENDS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	es_scan_begin(&scan, snapshot);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		int64 *position = palloc(sizeof(int64));
+		bool is_null;
+
+		*position = DatumGetInt64(
+			slot_getattr(scan.slot, Anum_projection_appends_position, &is_null));
+		result = lappend(result, position);
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	return result;
+}

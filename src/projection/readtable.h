@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * readtable.h
+ *		Read tables: making and dropping those of declarations.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_READTABLE_H
+#define ES_READTABLE_H
+
+#include "projection/projection.h"
+
+extern char *es_readtable_check(Oid table);
+extern void es_readtable_make(EsProjection *projection);
+extern void es_readtable_drop(const EsProjection *projection, bool drops_read_table);
+
+#endif /* ES_READTABLE_H */

@@ -1,0 +1,174 @@
+/*-------------------------------------------------------------------------
+ *
+ * rebuild.c
+ *		es_rebuild_projection: make a projection's tables anew, in use.
+ *
+ * The history is replayed into copies, while appends, reads and the projection
+ * itself go on.  When the copies have come close to the head, the projection is
+ * locked, and appends, if they apply it, are kept waiting for a moment; the
+ * copies are brought up to date; and what differs in the tables is made like
+ * them.  So readers see the old rows before the commit and the new ones after
+ * it, at every isolation level, and never wait.
+ *
+ * All of it is one transaction: whatever goes wrong, everything stays as it was.
+ *
+ * Memory: the function call's context.  Locks: that against other rebuilds;
+ * AccessShare on the tables; then the projection's, barrier.c's, and those of
+ * the changes, all to the end of the transaction.  Calls: advance, apply,
+ * barrier, difference, mend, order, progress, projection, replay.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+
+#include "base/compat.h"
+#include "order/order.h"
+#include "order/transaction.h"
+#include "projection/advance.h"
+#include "projection/barrier.h"
+#include "projection/progress.h"
+#include "projection/replay/mend.h"
+#include "projection/replay/replay.h"
+
+PG_FUNCTION_INFO_V1(es_rebuild_projection);
+
+/* How close to the head a replay has to come by itself, in events. */
+#define REBUILD_CLOSE 1000
+
+/* For how long appends in flight are waited for, unless lock_timeout says. */
+#define REBUILD_PATIENCE "300s"
+
+static void
+rebuild_check_isolation(void)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("es_rebuild_projection() works in READ COMMITTED transactions only"),
+				 errdetail("It has to see what is committed while it runs.")));
+}
+
+/* Replay up to the head of the moment, and again, until little is left. */
+static void
+rebuild_replay(EsReplay *replay)
+{
+	int64 before;
+
+	replay->is_shown = true;
+	replay->total = es_advance_count(&replay->projection, 0, es_order_head(NULL));
+	do
+	{
+		before = replay->projection.events_applied;
+		es_replay_advance(replay, es_order_head(NULL));
+	} while (replay->projection.events_applied - before > REBUILD_CLOSE);
+}
+
+/* The position up to which the copies have to be, when nothing moves any more. */
+static int64
+rebuild_stop_appends(const EsProjection *projection)
+{
+	int level = NewGUCNestLevel();
+	int64 last;
+
+	if (!projection->is_inline || projection->state != ES_PROJECTION_RUNNING)
+		return es_order_head(NULL);
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout", REBUILD_PATIENCE, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	last = es_barrier_raise();
+	AtEOXact_GUC(false, level);
+	return last;
+}
+
+/* How the tables are compared with the copies: a list of EsDifference. */
+static List *
+rebuild_prepare(const EsReplay *replay)
+{
+	List *differences = NIL;
+	ListCell *cell;
+
+	foreach (cell, replay->shadows)
+	{
+		EsDifference *difference = es_difference_make(lfirst(cell));
+
+		es_mend_prepare(difference);
+		differences = lappend(differences, difference);
+	}
+	return differences;
+}
+
+/* Make the tables like the copies, by what the projection's SQL may do. */
+static void
+rebuild_apply(const EsReplay *replay, const EsProjection *projection, const List *differences)
+{
+	EsApplier applier = {.projection = projection, .owner = replay->applier->owner};
+	EsApplyScope scope;
+	const ListCell *cell;
+
+	es_apply_enter(&scope, &applier);
+	PG_TRY();
+	{
+		/* Like an index that is built: once, and with others waiting for it. */
+		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		es_mend_apply(differences);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
+	foreach (cell, differences)
+		es_mend_drop(lfirst(cell));
+}
+
+/* A paused projection stays so; one that had failed runs again. */
+static void
+rebuild_save(const EsReplay *replay, EsProjection *projection)
+{
+	projection->position = replay->projection.position;
+	projection->events_applied = replay->projection.events_applied;
+	if (projection->state == ES_PROJECTION_FAILED)
+		projection->state = ES_PROJECTION_RUNNING;
+	es_projection_save(projection, NULL);
+}
+
+/*
+ * es_rebuild_projection(name text) -> bigint
+ */
+Datum
+es_rebuild_projection(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
+	EsReplay *replay;
+	List *differences;
+	int64 count;
+
+	rebuild_check_isolation();
+	if (!es_projection_lock_rebuild(projection->name, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("projection \"%s\" is being rebuilt", projection->name),
+				 errdetail("Another session does it, or drops it.")));
+
+	es_transaction_change_projection();
+	replay = es_replay_begin(projection);
+	rebuild_replay(replay);
+	differences = rebuild_prepare(replay);
+	/* Paused, resumed or run meanwhile it may be, but not dropped. */
+	es_projection_lock(projection->name);
+	projection = es_projection_get(projection->name);
+	es_replay_advance(replay, rebuild_stop_appends(projection));
+	rebuild_apply(replay, projection, differences);
+	rebuild_save(replay, projection);
+	count = replay->projection.events_applied;
+	es_replay_end(replay);
+	es_progress_hide();
+	PG_RETURN_INT64(count);
+}

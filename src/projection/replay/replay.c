@@ -1,0 +1,310 @@
+/*-------------------------------------------------------------------------
+ *
+ * replay.c
+ *		Applying a projection to the history, beside its tables.
+ *
+ * Its SQL runs over the events from the first one on, with copies (shadow.c) in
+ * place of its tables: of a declared table, the copies' names are put into the
+ * statement; a handler's SQL is redirected to them (redirect.c), and cordon.c
+ * keeps it from everything else.  It may not append.
+ *
+ * What a declared table should be can also be computed at once, by the query
+ * that declares it: independent of how the table is kept.
+ *
+ * Events that can not be applied stop the replay, or are skipped, as the
+ * projection says.
+ *
+ * Memory: the current context.  Locks: shadow.c's, advance.c's.  Calls:
+ * advance, apply, declare, progress, projection, redirect, shadow.  User code
+ * runs here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "projection/advance.h"
+#include "projection/progress.h"
+#include "projection/replay/redirect.h"
+#include "projection/replay/replay.h"
+
+/* Events between two looks at the copies and two reports of progress. */
+#define REPLAY_HANDLER_STEP  1000
+#define REPLAY_DECLARED_STEP 250000
+
+/* Milliseconds between two NOTICEs. */
+#define REPLAY_NOTICE_MS 2000
+
+/*
+ * What the verbs that replay begin with: the projection, which is the caller's
+ * own.
+ */
+EsProjection *
+es_replay_get(FunctionCallInfo fcinfo, const char *verb)
+{
+	EsProjection *projection;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name must not be null")));
+	PreventCommandIfReadOnly(verb);
+	PreventCommandIfParallelMode(verb);
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot execute %s within a security-restricted operation", verb)));
+	projection = es_projection_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	es_projection_check_owner(projection);
+	return projection;
+}
+
+/* ----------------------------------------------------------------------
+ * Begin and end
+ * ----------------------------------------------------------------------
+ */
+
+/* A projection as it is before the first event, finding temporary tables first. */
+static void
+replay_reset(EsProjection *projection)
+{
+	const char *path = (const char *) linitial(projection->settings) + strlen("search_path=");
+
+	projection->position = 0;
+	projection->events_applied = 0;
+	projection->state = ES_PROJECTION_RUNNING;
+	projection->settings = list_copy(projection->settings);
+	linitial(projection->settings) = psprintf("search_path=pg_temp, %s", path);
+}
+
+static void
+replay_begin_declared(EsReplay *replay)
+{
+	const EsProjection *projection = &replay->projection;
+	char *read = es_shadow_next_name();
+	char *state = es_shadow_next_name();
+	EsDeclareTables tables = {read, state};
+	EsApplier *applier = es_apply_make_for(projection, &tables, projection->query);
+
+	replay->applier = applier;
+	replay->shadows = list_make1(es_shadow_make(applier->owner, linitial(projection->tables), read,
+												es_declare_make_read(applier->analysis, read)));
+	if (es_declare_needs_state(applier->analysis))
+		replay->shadows = lappend(replay->shadows,
+								  es_shadow_make(applier->owner, lsecond(projection->tables), state,
+												 es_declare_make_state(applier->analysis, state)));
+}
+
+static void
+replay_redirect(EsApplier *applier)
+{
+	EsApplyScope scope;
+
+	es_apply_enter(&scope, applier);
+	PG_TRY();
+	{
+		applier->sql[ES_SOURCE_BATCH] = es_redirect_query(applier->sql[ES_SOURCE_BATCH],
+														  applier->hidden);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
+}
+
+static void
+replay_begin_handler(EsReplay *replay)
+{
+	const EsProjection *projection = &replay->projection;
+	Oid owner = get_role_oid(projection->owner, false);
+	ListCell *cell;
+
+	if (projection->tables == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("projection \"%s\" does not say which tables it writes", projection->name),
+				 errhint("Make it anew, with the argument tables.")));
+	es_shadow_check_names(projection->tables);
+	foreach (cell, projection->tables)
+		replay->shadows = lappend(replay->shadows, es_shadow_make_like(owner, lfirst(cell)));
+	es_shadow_check_triggers(replay->shadows);
+	replay->applier = es_apply_make_for(projection, NULL, projection->query);
+	foreach (cell, replay->shadows)
+		replay->applier->hidden = lappend_oid(replay->applier->hidden,
+											  ((EsShadow *) lfirst(cell))->table);
+	replay_redirect(replay->applier);
+}
+
+static void
+replay_check_owner(const EsProjection *projection)
+{
+	Oid owner = get_role_oid(projection->owner, false);
+
+	if (es_compat_database_privilege(MyDatabaseId, owner, ACL_CREATE_TEMP) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" must be allowed to make temporary tables in this database",
+						projection->owner),
+				 errdetail("It owns projection \"%s\", whose replay works on temporary copies.",
+						   projection->name)));
+}
+
+/* Make ready to apply a projection to empty copies of its tables. */
+EsReplay *
+es_replay_begin(const EsProjection *projection)
+{
+	EsReplay *replay = palloc0(sizeof(EsReplay));
+
+	replay_check_owner(projection);
+	replay->projection = *projection;
+	replay_reset(&replay->projection);
+	if (projection->is_declared)
+		replay_begin_declared(replay);
+	else
+		replay_begin_handler(replay);
+	replay->applier->is_replay = true;
+	return replay;
+}
+
+/* Drop the copies; after an error, they go with the transaction. */
+void
+es_replay_end(EsReplay *replay)
+{
+	ListCell *cell;
+
+	foreach (cell, replay->shadows)
+		es_shadow_drop(lfirst(cell), ((EsShadow *) lfirst(cell))->name);
+}
+
+/* ----------------------------------------------------------------------
+ * Applying
+ * ----------------------------------------------------------------------
+ */
+
+/* Tell how far it is. */
+static void
+replay_show(EsReplay *replay)
+{
+	const EsProjection *projection = &replay->projection;
+	TimestampTz now = GetCurrentTimestamp();
+	int64 done = projection->events_applied;
+
+	if (!replay->is_shown)
+		return;
+	/* Events may have come after the count. */
+	replay->total = Max(replay->total, done);
+	es_progress_show(projection->name, ES_ACTIVITY_REBUILD, done, replay->total);
+	if (replay->noticed_at == 0)
+		replay->noticed_at = now;
+	if (!TimestampDifferenceExceeds(replay->noticed_at, now, REPLAY_NOTICE_MS))
+		return;
+	replay->noticed_at = now;
+	ereport(NOTICE,
+			(errmsg("rebuilding projection \"%s\": %lld of %lld events", projection->name,
+					(long long) done, (long long) replay->total)));
+}
+
+/*
+ * Apply the projection to what it has not been applied to, up to a position.
+ * Raises SE006 where its SQL raises.
+ */
+void
+es_replay_advance(EsReplay *replay, int64 upto)
+{
+	EsProjection *projection = &replay->projection;
+	const int64 step = projection->is_declared ? REPLAY_DECLARED_STEP : REPLAY_HANDLER_STEP;
+	ListCell *cell;
+
+	while (projection->position < upto)
+	{
+		EsProjectionError error;
+
+		replay_show(replay);
+		(void) es_advance(projection, replay->applier, upto, step, &error);
+		if (projection->state == ES_PROJECTION_FAILED)
+			es_projection_raise(projection, &error);
+		foreach (cell, replay->shadows)
+			es_shadow_tidy(lfirst(cell));
+	}
+	replay_show(replay);
+}
+
+/*
+ * What keeps events out that the projection itself has appended, by a trigger on
+ * its table: it is not applied to them.  "": there are none.
+ */
+static const char *
+replay_own_condition(const EsProjection *projection, int64 upto)
+{
+	if (es_projection_appends(projection->name, 0, upto) == NIL)
+		return "";
+	return psprintf(" AND position OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT a.position FROM eventstore.projection_appends AS a "
+					"WHERE a.projection OPERATOR(pg_catalog.=) %s))",
+					quote_literal_cstr(projection->name));
+}
+
+/* INSERT of the declared query's result. */
+static char *
+replay_select_sql(const EsReplay *replay, int64 upto)
+{
+	const EsProjection *projection = &replay->projection;
+	const char *until = projection->recorded_until == 0
+		? ""
+		: " AND recorded_at OPERATOR(pg_catalog.<=) $3";
+	char *condition = psprintf("%s%s%s", es_apply_range_condition(projection),
+							   replay_own_condition(projection, upto), until);
+
+	return psprintf("INSERT INTO %s WITH events AS (%s) %s",
+					((EsShadow *) linitial(replay->shadows))->name,
+					es_declare_events(ES_SOURCE_RANGE, condition), projection->query);
+}
+
+static void
+replay_select(const char *sql, const EsProjection *projection, Snapshot snapshot, int64 upto)
+{
+	Oid types[] = {INT8OID, INT8OID, TIMESTAMPTZOID};
+	Datum values[] = {Int64GetDatum(0), Int64GetDatum(upto),
+					  TimestampTzGetDatum(projection->recorded_until)};
+	SPIPlanPtr plan;
+
+	SPI_connect();
+	plan = SPI_prepare(sql, projection->recorded_until == 0 ? 2 : 3, types);
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, values, NULL, snapshot, InvalidSnapshot, false, true, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	SPI_finish();
+}
+
+/*
+ * Fill the copy of a declared table by its query over all events up to a
+ * position that a snapshot sees.
+ */
+void
+es_replay_select(EsReplay *replay, Snapshot snapshot, int64 upto)
+{
+	EsApplyScope scope;
+
+	es_apply_enter(&scope, replay->applier);
+	PG_TRY();
+	{
+		replay_select(replay_select_sql(replay, upto), &replay->projection, snapshot, upto);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * roster.h
+ *		The running inline projections, as a backend knows them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_ROSTER_H
+#define ES_ROSTER_H
+
+#include "projection/apply.h"
+
+/* A running inline projection. */
+typedef struct EsRosterEntry
+{
+	EsProjection *projection;
+	EsApplier *applier; /* NULL until it is first applied */
+} EsRosterEntry;
+
+/* All of them, as of a generation of the catalogue. */
+typedef struct EsRoster
+{
+	MemoryContext context;
+	uint64 generation;
+	int users; /* calls that work with it */
+	int count;
+	EsRosterEntry *entries; /* in the order of their names */
+} EsRoster;
+
+extern EsRoster *es_roster_acquire(void);
+extern void es_roster_release(EsRoster *roster);
+extern EsApplier *es_roster_get_applier(EsRoster *roster, EsRosterEntry *entry);
+
+#endif /* ES_ROSTER_H */

@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * run.c
+ *		A step of an async projection.
+ *
+ * What es_run_projection does, and whoever else keeps async projections up to
+ * date: the events up to the head are applied, and the checkpoint is moved, in
+ * one transaction.
+ *
+ * Memory: the current context.  Locks: the caller holds the projection's; what
+ * its SQL takes.  Calls: advance, apply, order, projection.  User code runs
+ * here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "order/order.h"
+#include "projection/advance.h"
+#include "projection/apply.h"
+#include "projection/run.h"
+
+/*
+ * Apply an async projection, whose lock is held, to at most max_count events,
+ * and save how far it is.  Returns to how many it was applied.
+ */
+int64
+es_run_async(EsProjection *projection, int64 max_count)
+{
+	EsApplier *applier = es_apply_make(projection);
+	EsProjectionError error;
+	EsView view;
+	int64 before = projection->position;
+	int64 count;
+
+	es_order_begin_view(&view);
+	es_order_end_view(&view);
+	count = es_advance(projection, applier, view.head, max_count, &error);
+	if (projection->position != before || error.code != 0)
+		es_projection_save(projection, error.code == 0 ? NULL : &error);
+	if (error.code != 0)
+		ereport(WARNING,
+				(errmsg("projection \"%s\" failed at position %lld: %s", projection->name,
+						(long long) error.position, error.message)));
+	return count;
+}

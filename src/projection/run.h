@@ -1,0 +1,15 @@
+/*-------------------------------------------------------------------------
+ *
+ * run.h
+ *		A step of an async projection.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_RUN_H
+#define ES_RUN_H
+
+#include "projection/projection.h"
+
+extern int64 es_run_async(EsProjection *projection, int64 max_count);
+
+#endif /* ES_RUN_H */

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * notify.c
+ *		The verbs of being told: es_wait, es_channel.
+ *
+ * es_wait sleeps on its latch, and appenders (or the worker) set it.  Only
+ * what nobody tells about is looked at from time to time: prepared
+ * transactions, which any session may end, and a standby's replay.
+ *
+ * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
+ * waits.  Calls: arguments, catalog, channel, order, scan,
+ * shared, wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "base/compat.h"
+#include "base/scan.h"
+#include "order/order.h"
+#include "signal/channel.h"
+#include "signal/shared.h"
+#include "signal/wake.h"
+
+PG_FUNCTION_INFO_V1(es_wait);
+PG_FUNCTION_INFO_V1(es_channel);
+
+/* How often to look where nobody tells, in milliseconds. */
+#define NOTIFY_LOOK_MS 50
+
+/* WaitLatch takes no longer time than an int holds. */
+#define NOTIFY_LONGEST_MS 3600000
+
+/*
+ * es_channel(category text = NULL) -> text
+ */
+Datum
+es_channel(PG_FUNCTION_ARGS)
+{
+	const text *category = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_TEXT_P(cstring_to_text(es_channel_name(category)));
+}
+
+/* Whether a category has an event after a position, up to the head. */
+static bool
+notify_has_event(const text *category, int64 after, int64 head)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	EsScan scan;
+	bool is_found;
+
+	es_scan_open(&scan, events, ES_EVENTS_CATEGORY_POSITION);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
+	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_scan_begin(&scan, snapshot);
+	is_found = es_scan_next(&scan, ForwardScanDirection);
+	es_scan_close(&scan);
+	relation_close(events, NoLock);
+	UnregisterSnapshot(snapshot);
+	return is_found;
+}
+
+/* Whether there is something to read after a position; sets the rest. */
+static bool
+notify_look(const text *category, int64 after, int64 *head, bool *is_told)
+{
+	*head = es_order_head(is_told);
+	return *head > after && (category == NULL || notify_has_event(category, after, *head));
+}
+
+/*
+ * Sleep until the head may be beyond what it was, or until a time.  Returns
+ * false when that has come.
+ *
+ * With a worker, its word is enough: it tells the head in shared memory.
+ */
+static bool
+notify_sleep(TimestampTz until, int64 head, bool is_told)
+{
+	for (;;)
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		int64 told;
+
+		if (ms <= 0)
+			return false;
+		is_told = is_told || es_shared_has_worker();
+		ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (!es_shared_get_head(&told) || told > head)
+			return true;
+	}
+}
+
+/*
+ * es_wait(after_position bigint, timeout interval = '30 s', category text = NULL) -> bigint
+ */
+Datum
+es_wait(PG_FUNCTION_ARGS)
+{
+	const text *category = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext round;
+	TimestampTz until;
+	int64 after;
+	int64 head;
+	bool is_found;
+
+	es_arguments_check_not_null(fcinfo, 0, "after_position");
+	after = PG_GETARG_INT64(0);
+	if (after < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("after_position must not be negative")));
+	until = es_arguments_get_time_after(fcinfo, 1, "timeout", GetCurrentTimestamp());
+
+	round = AllocSetContextCreate(caller, "es_wait", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(round);
+	es_wake_join();
+	for (;;)
+	{
+		bool is_told;
+
+		MemoryContextReset(round);
+		is_found = notify_look(category, after, &head, &is_told);
+		if (is_found || !notify_sleep(until, head, is_told))
+			break;
+	}
+	es_wake_part();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(round);
+
+	if (!is_found)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(head);
+}

@@ -1,0 +1,307 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *		The background worker of a database: it announces the head.
+ *
+ * Appenders wake it after commit or rollback, which costs them a latch.  Where
+ * the head has moved, it puts it into shared memory, wakes the sessions that
+ * wait, and NOTIFYs on the channel of all events and on those of the categories
+ * in between.  However many appends have been committed meanwhile, it is one
+ * NOTIFY a channel, and no appender takes NOTIFY's lock.
+ *
+ * What was announced is saved in eventstore.head, every WORKER_SAVE_MS at the
+ * most: a worker that starts goes on there, and may announce the last moments
+ * once more.  The same row carries the head to standbys.
+ *
+ * A worker knows nothing about others and ends on any error; the launcher
+ * starts it again.
+ *
+ * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
+ * catalog, channel, names, order, scan, settings, shared, wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/names.h"
+#include "base/scan.h"
+#include "base/settings.h"
+#include "order/order.h"
+#include "server/runner.h"
+#include "server/worker.h"
+#include "signal/channel.h"
+#include "signal/shared.h"
+#include "signal/wake.h"
+
+/* In milliseconds: how often to look at what nobody tells about ... */
+#define WORKER_LOOK_MS 50    /* prepared transactions in flight */
+#define WORKER_IDLE_MS 10000 /* is the extension there now? */
+
+/* To try again to have async projections applied. */
+#define WORKER_RETRY_MS 1000
+
+/* ... and to save the head, which costs a row version each time. */
+#define WORKER_SAVE_MS 50
+
+/*
+ * From the begin of a round to that of the next: so many times what the round
+ * took, and within these microseconds.
+ */
+#define WORKER_PAUSE_TIMES      10
+#define WORKER_LEAST_PAUSE_US   1000
+#define WORKER_LONGEST_PAUSE_US 5000
+
+/* Events to announce in a round; others have to wait for it. */
+#define WORKER_SLICE 10000
+
+/* What is announced and saved, of which store (its sequence's OID). */
+static Oid worker_store = InvalidOid;
+static int64 worker_announced;
+static int64 worker_saved;
+static TimestampTz worker_saved_at = 0;
+
+static const char worker_save_head[] =
+	"INSERT INTO eventstore.head AS h (position) VALUES ($1) "
+	"ON CONFLICT (only_row) DO UPDATE SET position = excluded.position";
+
+/* Write what is announced, for standbys and successors. */
+static void
+worker_save(void)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid type = INT8OID;
+	Datum value = Int64GetDatum(worker_announced);
+
+	SPI_connect();
+	if (plan == NULL)
+	{
+		plan = SPI_prepare(worker_save_head, 1, &type);
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, &value, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not save the head");
+	SPI_finish();
+	worker_saved = worker_announced;
+	worker_saved_at = GetCurrentTimestamp();
+}
+
+/*
+ * The categories of events after a position and up to the head; some stand in
+ * the list several times.
+ *
+ * covered: receives how far that is: WORKER_SLICE events at most.
+ */
+static List *
+worker_find_categories(int64 after, int64 head, int64 *covered)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	List *categories = NIL;
+	int count = 0;
+	EsScan scan;
+
+	*covered = head;
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_scan_begin(&scan, snapshot);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		bool is_null;
+		text *category = DatumGetTextPP(slot_getattr(scan.slot, Anum_events_category, &is_null));
+
+		CHECK_FOR_INTERRUPTS();
+		if (categories == NIL || !es_names_equal(llast(categories), category))
+			categories = lappend(categories, pg_detoast_datum_copy((struct varlena *) category));
+		if (++count == WORKER_SLICE)
+		{
+			*covered = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+			break;
+		}
+	}
+	es_scan_close(&scan);
+	relation_close(events, NoLock);
+	UnregisterSnapshot(snapshot);
+	return categories;
+}
+
+/* Announce what is new up to the head, or a slice of it. */
+static void
+worker_announce(int64 head)
+{
+	int64 covered = head;
+	List *categories;
+	ListCell *cell;
+	char *payload;
+
+	if (es_guc_notify)
+	{
+		categories = worker_find_categories(worker_announced, head, &covered);
+		payload = psprintf("%lld", (long long) covered);
+		Async_Notify(es_channel_name(NULL), payload);
+		foreach (cell, categories)
+			Async_Notify(es_channel_name(lfirst(cell)), payload);
+	}
+	worker_announced = covered;
+}
+
+/* Go on where the last worker of this store ended. */
+static void
+worker_find_store(void)
+{
+	Oid store = es_catalog_oid(ES_POSITIONS);
+
+	if (worker_store == store)
+		return;
+	worker_announced = worker_saved = es_order_announced(GetActiveSnapshot());
+	worker_store = store;
+}
+
+/* Tell sessions that wait, if there is anything new for them. */
+static void
+worker_tell_head(int64 head)
+{
+	int64 told;
+
+	if (es_shared_get_head(&told) && told == head)
+		return;
+	es_shared_set_head(head);
+	es_wake_waiters();
+}
+
+/*
+ * What there is to do.  Returns how long to sleep at the most if nobody wakes,
+ * in milliseconds.
+ */
+static long
+worker_work(void)
+{
+	bool is_told;
+	int64 head = es_order_head(&is_told);
+	long sleep_ms = is_told ? WORKER_IDLE_MS : WORKER_LOOK_MS;
+
+	worker_find_store();
+	worker_tell_head(head);
+	if (head > worker_announced)
+	{
+		pgstat_report_activity(STATE_RUNNING, "announcing the head");
+		worker_announce(head);
+	}
+	if (worker_announced > worker_saved &&
+		TimestampDifferenceExceeds(worker_saved_at, GetCurrentTimestamp(), WORKER_SAVE_MS))
+		worker_save();
+
+	if (!es_runner_call(head) && sleep_ms > WORKER_RETRY_MS)
+		sleep_ms = WORKER_RETRY_MS;
+
+	if (head > worker_announced)
+		return 0;
+	if (worker_announced > worker_saved)
+		return Min(sleep_ms, WORKER_SAVE_MS);
+	return sleep_ms;
+}
+
+/* One round, in a transaction; returns as worker_work does. */
+static long
+worker_round(void)
+{
+	long sleep_ms = WORKER_IDLE_MS;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (es_catalog_is_installed())
+		sleep_ms = worker_work();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, "waiting for appends");
+	return sleep_ms;
+}
+
+/*
+ * Leave the processor to who appends: where appends come faster than rounds,
+ * one round announces many.  What a round takes grows with that and with all
+ * else that runs, and so does the time to the next.
+ */
+static void
+worker_pause(TimestampTz begun, TimestampTz ended)
+{
+	TimestampTz pause = (ended - begun) * WORKER_PAUSE_TIMES;
+	TimestampTz passed = GetCurrentTimestamp() - begun;
+
+	pause = Max(WORKER_LEAST_PAUSE_US, Min(pause, WORKER_LONGEST_PAUSE_US));
+	if (passed >= 0 && passed < pause)
+		pg_usleep(pause - passed);
+}
+
+/* Sessions that wait have to look for themselves from now on. */
+static void
+worker_wake_at_exit(int code, Datum arg)
+{
+	es_wake_waiters();
+}
+
+/*
+ * Entry point of the worker.
+ *
+ * database: the OID of its database.
+ */
+void
+es_worker_main(Datum database)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+	/* In this order: woken when the slot is free. */
+	before_shmem_exit(worker_wake_at_exit, (Datum) 0);
+	if (!es_shared_worker_begin())
+		proc_exit(0);
+
+	SetConfigOption("application_name", "eventstore", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+	/* A head that a crash takes back is found again by the next round. */
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+
+	for (;;)
+	{
+		TimestampTz begun = GetCurrentTimestamp();
+		TimestampTz ended;
+		long sleep_ms;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		sleep_ms = worker_round();
+		ended = GetCurrentTimestamp();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
+						 PG_WAIT_EXTENSION);
+		worker_pause(begun, ended);
+	}
+}

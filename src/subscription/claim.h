@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.h
+ *		What a token is good for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_CLAIM_H
+#define ES_CLAIM_H
+
+#include "subscription/deliver.h"
+
+typedef struct EsClaim
+{
+	/* The caller's */
+	text *name; /* of the subscription */
+	int64 token;
+	int64 position; /* up to, or at, which something is said */
+
+	/* What there is */
+	EsSubscription subscription;
+	EsShares mine; /* the shares that the token is of */
+	EsRetries retries;
+	EsDelivery delivery; /* only to look at */
+	TimestampTz now;
+} EsClaim;
+
+extern void es_claim_begin(EsClaim *claim);
+extern void es_claim_end(EsClaim *claim);
+
+#endif /* ES_CLAIM_H */

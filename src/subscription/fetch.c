@@ -1,0 +1,407 @@
+/*-------------------------------------------------------------------------
+ *
+ * fetch.c
+ *		The verb of consumers: es_fetch.
+ *
+ * One look has three steps: under the mutex the consumer takes its share of
+ * the partitions (assign.c); without it events are read (deliver.c); under it
+ * again what was delivered is stored in the consumer's shares, if these are
+ * still as they were, else the look is begun anew.  So reading keeps nobody
+ * waiting, and the transaction keeps nobody waiting either: others pass its
+ * shares when the lease has ended.
+ *
+ * While it waits, it has written nothing but, at most, new shares; they lock
+ * nobody out.
+ *
+ * Memory: a context of its own, reset for each look; rows in the query's.
+ * Locks: see guard.c; wake.c's while it waits.  Calls: arguments, assign,
+ * deliver, division, guard, lease, order, retry, shared, transaction, wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "order/order.h"
+#include "order/transaction.h"
+#include "signal/guard.h"
+#include "signal/shared.h"
+#include "signal/wake.h"
+#include "subscription/assign.h"
+#include "subscription/deliver.h"
+#include "subscription/division.h"
+#include "subscription/lease.h"
+
+PG_FUNCTION_INFO_V1(es_fetch);
+
+/* How often to look where nobody tells, in milliseconds. */
+#define FETCH_LOOK_MS 50   /* at prepared transactions, and on the head's way */
+#define FETCH_OPEN_MS 1000 /* at others' open transactions */
+
+/* WaitLatch takes no longer time than an int holds. */
+#define FETCH_LONGEST_MS 3600000
+
+/* What a look found. */
+typedef enum FetchLook
+{
+	FETCH_DONE,    /* it is stored; there may be no rows */
+	FETCH_NOTHING, /* nothing, and nothing stored: wait */
+	FETCH_AGAIN    /* the consumer's shares have changed meanwhile */
+} FetchLook;
+
+typedef struct FetchState
+{
+	text *name;
+	text *consumer;
+	int max_count;
+	ReturnSetInfo *result;
+	bool has_time; /* to wait */
+
+	EsSubscription subscription;
+	EsAssignment assignment;
+	EsRetries retries;
+	EsDelivery delivery;
+	TimestampTz next_look; /* at the latest */
+
+	/* From look to look */
+	MemoryContext lasting;
+	bool has_looked;
+	int64 token;   /* the consumer's newest */
+	EsShares seen; /* the shares of the last look ... */
+	int64 seen_to; /* ... in which there is nothing up to here */
+	int64 *asleep; /* shares that are marked so */
+	int asleep_count;
+} FetchState;
+
+/* ----------------------------------------------------------------------
+ * Sleeping shares
+ * ----------------------------------------------------------------------
+ */
+
+static void
+fetch_rise(FetchState *fetch)
+{
+	while (fetch->asleep_count > 0)
+		es_guard_release(ES_GUARD_SLEEPS, fetch->asleep[--fetch->asleep_count]);
+}
+
+/* Others may see that the consumer lives, whatever its leases say. */
+static void
+fetch_mark_asleep(FetchState *fetch)
+{
+	const EsAssignment *assignment = &fetch->assignment;
+	int64 *asleep;
+	int count = 0;
+	int i;
+
+	asleep = MemoryContextAlloc(fetch->lasting, sizeof(int64) * (assignment->mine.count + 1));
+	for (i = 0; i < assignment->mine.count; i++)
+		asleep[count++] = assignment->mine.items[i].number;
+	if (count == 0 && assignment->member != NULL)
+		asleep[count++] = assignment->member->number;
+	/* In this order: there is no moment without. */
+	for (i = 0; i < count; i++)
+		es_guard_take(ES_GUARD_SLEEPS, asleep[i]);
+	fetch_rise(fetch);
+	fetch->asleep = asleep;
+	fetch->asleep_count = count;
+}
+
+/* ----------------------------------------------------------------------
+ * A look
+ * ----------------------------------------------------------------------
+ */
+
+/* Take the consumer's share.  Returns false if it cannot have any now. */
+static bool
+fetch_take(FetchState *fetch)
+{
+	EsSubscription *subscription = &fetch->subscription;
+	uint32 key = es_guard_key(fetch->name);
+	bool has_begun;
+
+	memset(&fetch->assignment, 0, sizeof(EsAssignment));
+	fetch->assignment.next_end = DT_NOEND;
+	fetch->assignment.is_held = true;
+	if (!es_guard_try(ES_GUARD_USE, key))
+	{
+		/* Being changed as a whole: there is nothing until that is done. */
+		fetch->assignment.has_others_open = true;
+		return false;
+	}
+	es_guard_take(ES_GUARD_MUTEX, key);
+	es_subscription_find(fetch->name, subscription);
+	has_begun = es_division_go_on(subscription);
+	es_assign_work(subscription, fetch->consumer, fetch->max_count == 0, &fetch->assignment);
+	es_guard_release(ES_GUARD_MUTEX, key);
+	es_guard_release(ES_GUARD_USE, key);
+	if (fetch->assignment.is_changed)
+		es_transaction_wake_consumers(key);
+	/* Others wait for the end of this transaction: make it soon. */
+	if (has_begun)
+		fetch->has_time = false;
+	return !fetch->assignment.is_held;
+}
+
+/* Whether another session of this consumer has fetched since the first look. */
+static bool
+fetch_is_outdated(FetchState *fetch)
+{
+	int64 token = 0;
+	int i;
+
+	for (i = 0; i < fetch->assignment.mine.count; i++)
+		token = Max(token, fetch->assignment.mine.items[i].token);
+	if (!fetch->has_looked)
+		fetch->token = token;
+	fetch->has_looked = true;
+	return token > fetch->token;
+}
+
+static bool
+fetch_has_same_shares(const FetchState *fetch)
+{
+	const EsShares *mine = &fetch->assignment.mine;
+	int i;
+
+	if (mine->count != fetch->seen.count)
+		return false;
+	for (i = 0; i < mine->count; i++)
+		if (!es_lease_is_same(&mine->items[i], &fetch->seen.items[i]))
+			return false;
+	return true;
+}
+
+/* There was nothing: the next look need not look there again. */
+static void
+fetch_remember(FetchState *fetch)
+{
+	const EsShares *mine = &fetch->assignment.mine;
+	Size size = sizeof(EsShare) * (mine->count + 1);
+
+	if (fetch->seen.items != NULL)
+		pfree(fetch->seen.items);
+	fetch->seen.count = mine->count;
+	fetch->seen.items = MemoryContextAlloc(fetch->lasting, size);
+	if (mine->count > 0)
+		memcpy(fetch->seen.items, mine->items, sizeof(EsShare) * mine->count);
+	fetch->seen_to = fetch->delivery.scanned;
+}
+
+static void
+fetch_read(FetchState *fetch)
+{
+	const EsShares *mine = &fetch->assignment.mine;
+	EsDelivery *delivery = &fetch->delivery;
+	int64 after = PG_INT64_MAX;
+	int i;
+
+	for (i = 0; i < mine->count; i++)
+		after = Min(after, mine->items[i].checkpoint);
+	fetch->retries = es_retry_load(&fetch->subscription, after);
+	tuplestore_clear(fetch->result->setResult);
+	*delivery = (EsDelivery){.subscription = &fetch->subscription,
+							 .shares = mine,
+							 .retries = &fetch->retries,
+							 .max_count = fetch->max_count,
+							 .result = fetch->result};
+	if (fetch->seen.items != NULL && fetch_has_same_shares(fetch))
+		delivery->after = fetch->seen_to;
+	es_deliver(delivery);
+}
+
+/* ----------------------------------------------------------------------
+ * What was delivered
+ * ----------------------------------------------------------------------
+ */
+
+/* Returns false if the look has to be begun anew. */
+static bool
+fetch_store(FetchState *fetch)
+{
+	bool is_settling = fetch->delivery.given_up_count > 0 || fetch->delivery.gone_count > 0;
+	uint32 key = fetch->subscription.key;
+	TransactionId replay = InvalidTransactionId;
+	bool is_same;
+
+	if (!es_guard_try(ES_GUARD_USE, key))
+		return false;
+	es_guard_take(ES_GUARD_MUTEX, key);
+	if (is_settling)
+		replay = es_retry_find_replay(&fetch->subscription, &fetch->assignment.mine);
+	is_same = !TransactionIdIsValid(replay) &&
+		es_lease_check(&fetch->subscription, &fetch->assignment);
+	if (is_same)
+	{
+		es_lease_store(&fetch->assignment, &fetch->delivery);
+		/* Before others look: from now on it works on them. */
+		fetch_rise(fetch);
+	}
+	es_guard_release(ES_GUARD_MUTEX, key);
+	/* What is written about retries needs it until commit. */
+	if (!is_same || !is_settling)
+		es_guard_release(ES_GUARD_USE, key);
+	else
+		es_transaction_wake_consumers(key);
+	if (TransactionIdIsValid(replay))
+		XactLockTableWait(replay, NULL, NULL, XLTW_None);
+	return is_same;
+}
+
+/* Whether checkpoints move towards the end of the present division. */
+static bool
+fetch_drains(const FetchState *fetch)
+{
+	int i;
+
+	if (fetch->subscription.next_partitions == 0)
+		return false;
+	for (i = 0; i < fetch->assignment.mine.count; i++)
+		if (fetch->assignment.mine.items[i].checkpoint < fetch->delivery.scanned)
+			return true;
+	return false;
+}
+
+static FetchLook
+fetch_look(FetchState *fetch)
+{
+	const EsDelivery *delivery = &fetch->delivery;
+	bool is_moving;
+
+	if (!fetch_take(fetch))
+		return fetch->has_time ? FETCH_NOTHING : FETCH_DONE;
+	if (fetch_is_outdated(fetch))
+		return FETCH_DONE;
+	fetch_read(fetch);
+	/* What is parked may free others, and what is drained the next division. */
+	is_moving = fetch->max_count > 0 && delivery->count == 0 &&
+		(delivery->given_up_count > 0 || delivery->gone_count > 0 || fetch_drains(fetch));
+	if (delivery->count == 0 && !is_moving && fetch->has_time)
+	{
+		fetch_remember(fetch);
+		return FETCH_NOTHING;
+	}
+	if (!fetch_store(fetch))
+		return FETCH_AGAIN;
+	return is_moving ? FETCH_AGAIN : FETCH_DONE;
+}
+
+/* ----------------------------------------------------------------------
+ * Waiting
+ * ----------------------------------------------------------------------
+ */
+
+static TimestampTz
+fetch_next_look(const FetchState *fetch, TimestampTz until)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = Min(until, fetch->assignment.next_end);
+	bool is_told;
+
+	if (!fetch->assignment.is_held)
+		next = Min(next, fetch->delivery.next_due);
+	if (fetch->assignment.has_others_open)
+		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_OPEN_MS));
+	(void) es_order_head(&is_told);
+	if (!is_told && !es_shared_has_worker())
+		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_LOOK_MS));
+	return next;
+}
+
+/* Sleep until there may be something.  Returns false when the time is over. */
+static bool
+fetch_sleep(FetchState *fetch, TimestampTz until)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long ms;
+
+	if (now >= until)
+		return false;
+	fetch_mark_asleep(fetch);
+	ms = TimestampDifferenceMilliseconds(now, fetch_next_look(fetch, until));
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(ms, FETCH_LONGEST_MS), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+static void
+fetch_run(FetchState *fetch, TimestampTz until)
+{
+	MemoryContext round = AllocSetContextCreate(fetch->lasting, "es_fetch", ALLOCSET_DEFAULT_SIZES);
+	uint32 key = es_guard_key(fetch->name);
+	bool has_joined = until > GetCurrentTimestamp();
+	FetchLook look;
+
+	fetch->has_time = has_joined;
+	if (has_joined)
+	{
+		es_wake_join();
+		es_guard_take(ES_GUARD_WAITS, key);
+	}
+	MemoryContextSwitchTo(round);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(round);
+		look = fetch_look(fetch);
+		/* The last look stores what it did not find. */
+		if (look == FETCH_NOTHING && !fetch_sleep(fetch, until))
+			fetch->has_time = false;
+	} while (look != FETCH_DONE);
+	fetch_rise(fetch);
+	if (has_joined)
+	{
+		es_guard_release(ES_GUARD_WAITS, key);
+		es_wake_part();
+	}
+	MemoryContextSwitchTo(fetch->lasting);
+	MemoryContextDelete(round);
+}
+
+/* ----------------------------------------------------------------------
+ * The verb
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * es_fetch(subscription text, consumer text = NULL, max_count int = 100,
+ *			wait interval = '0') -> SETOF (event's columns, partition int,
+ *			token bigint, attempt int)
+ */
+Datum
+es_fetch(PG_FUNCTION_ARGS)
+{
+	FetchState fetch = {.lasting = CurrentMemoryContext};
+	TimestampTz until;
+
+	fetch.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
+	fetch.consumer = es_arguments_get_consumer(fcinfo, 1);
+	es_arguments_check_not_null(fcinfo, 2, "max_count");
+	fetch.max_count = PG_GETARG_INT32(2);
+	if (fetch.max_count < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_count must not be negative")));
+	until = es_arguments_get_time_after(fcinfo, 3, "wait", GetCurrentTimestamp());
+	PreventCommandIfReadOnly("es_fetch()");
+	PreventCommandIfParallelMode("es_fetch()");
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	fetch.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	/* Whoever wants nothing has not to wait for it. */
+	fetch_run(&fetch, fetch.max_count == 0 ? DT_NOBEGIN : until);
+	return (Datum) 0;
+}

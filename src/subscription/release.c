@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * release.c
+ *		The verb of consumers that leave: es_release.
+ *
+ * What a consumer has goes into new shares that are nobody's, above its own:
+ * so it also works for one that has stalled inside its transaction, unless
+ * that has acknowledged something.
+ *
+ * Memory: the function call's context.  Locks: see guard.c.  Calls: arguments,
+ * guard, names, owner, partition, share, subscription, transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "base/names.h"
+#include "base/partition.h"
+#include "order/transaction.h"
+#include "signal/guard.h"
+#include "subscription/owner.h"
+
+PG_FUNCTION_INFO_V1(es_release);
+
+static bool
+release_concerns(const EsShare *share, const text *consumer)
+{
+	return share->consumer != NULL && es_names_equal(share->consumer, consumer);
+}
+
+/* A share of the consumer's in which an ack is open; 0: there is none. */
+static int64
+release_find_settling(const EsShares *shares, const text *consumer)
+{
+	int i;
+
+	for (i = 0; i < shares->count; i++)
+	{
+		const EsShare *share = &shares->items[i];
+
+		/* In this order: a transaction lets go of its locks after its end. */
+		if (release_concerns(share, consumer) && es_share_is_open(share) &&
+			(es_guard_is_held(ES_GUARD_SETTLES, share->number) || es_share_is_stale(share)))
+			return share->number;
+	}
+	return 0;
+}
+
+/* The state that a share is in for good, whoever has it open; without partitions. */
+static EsShare
+release_make_free(const EsSubscription *subscription, const EsShare *share)
+{
+	EsShare free = TransactionIdIsValid(share->writer) && share->before != NULL ? *share->before
+																				: *share;
+
+	free.attempts = share->attempts;
+	free.retried = share->retried;
+	free.consumer = NULL;
+	free.token = free.delivered = free.acked = free.scanned = 0;
+	free.lease_end = DT_NOBEGIN;
+	free.partitions = palloc0(es_partition_set_bytes(subscription->partitions));
+	return free;
+}
+
+/* Free what belongs to a share.  Returns how many partitions. */
+static int
+release_share(const EsSubscription *subscription, const EsShare **owners, const EsShare *share)
+{
+	EsShare free = release_make_free(subscription, share);
+	int count = 0;
+	int p;
+
+	for (p = 0; p < subscription->partitions; p++)
+		if (owners[p] == share)
+		{
+			es_partition_set_add(free.partitions, p);
+			count++;
+		}
+	if (count == 0)
+		return 0;
+	es_share_insert(subscription, &free);
+	/* What is open in the share that it comes from is so in this one, too. */
+	if (es_guard_is_mine(ES_GUARD_SETTLES, share->number))
+		es_guard_take(ES_GUARD_SETTLES, free.number);
+	return count;
+}
+
+/* Forget that the consumer is there, and what it has nothing of any more. */
+static void
+release_registrations(const EsSubscription *subscription, const text *consumer)
+{
+	EsShares shares = es_share_load(subscription);
+	int i;
+
+	for (i = 0; i < shares.count; i++)
+		if (release_concerns(&shares.items[i], consumer) && !es_share_is_open(&shares.items[i]) &&
+			es_owner_is_registration(subscription, &shares.items[i]))
+			es_share_delete(&shares.items[i]);
+	shares = es_share_load(subscription);
+	es_owner_clean(subscription, &shares, consumer);
+}
+
+/*
+ * Free what a consumer has.  Returns how many partitions; sets the share to
+ * wait for, if an ack in it is open.
+ */
+static int
+release_all(const EsSubscription *subscription, const text *consumer, int64 *settling)
+{
+	EsShares shares = es_share_load(subscription);
+	const EsShare **owners = es_owner_find(subscription, &shares);
+	int released = 0;
+	int i;
+
+	*settling = release_find_settling(&shares, consumer);
+	if (*settling != 0)
+		return 0;
+	for (i = 0; i < shares.count; i++)
+		if (release_concerns(&shares.items[i], consumer))
+			released += release_share(subscription, owners, &shares.items[i]);
+	release_registrations(subscription, consumer);
+	return released;
+}
+
+/*
+ * es_release(subscription text, consumer text = NULL) -> int
+ */
+Datum
+es_release(PG_FUNCTION_ARGS)
+{
+	text *name = es_arguments_get_subscription(fcinfo, 0, "subscription");
+	text *consumer = es_arguments_get_consumer(fcinfo, 1);
+	uint32 key = es_guard_key(name);
+	EsSubscription subscription;
+	int64 settling;
+	int released;
+
+	PreventCommandIfReadOnly("es_release()");
+	PreventCommandIfParallelMode("es_release()");
+	es_guard_take(ES_GUARD_USE, key);
+	for (;;)
+	{
+		es_guard_take(ES_GUARD_MUTEX, key);
+		es_subscription_find(name, &subscription);
+		released = release_all(&subscription, consumer, &settling);
+		es_guard_release(ES_GUARD_MUTEX, key);
+		if (settling == 0)
+			break;
+		es_guard_await(ES_GUARD_SETTLES, settling);
+	}
+	es_transaction_wake_consumers(key);
+	PG_RETURN_INT32(released);
+}

@@ -1,0 +1,394 @@
+/*-------------------------------------------------------------------------
+ *
+ * share.c
+ *		Shares: partitions that stand at the same place, and who works on them.
+ *
+ * A partition belongs to the share of the highest number that has it, of all
+ * that are there, committed or not.  So whoever takes partitions inserts a new
+ * share, and writes to no row that somebody else may have locked: a consumer
+ * that has stalled inside its transaction can be passed.  If the taker rolls
+ * back, the share below counts again, and nothing has changed.
+ *
+ * All reading and writing of shares happens under the subscription's mutex
+ * (guard.c), and reads what is there at the moment, open transactions
+ * included, at every isolation level.  So no row moves while it is read.
+ *
+ * Three rules keep this right:
+ *
+ * - Nobody takes partitions from a share while an ack in it is open (guard.c,
+ *	 "settles"), or in another that it was made of by the same transaction.
+ * - What is taken is taken from the newest committed state.  A fetch that is
+ *	 open and has not acked may be ahead of that in nothing that matters: its
+ *	 checkpoint has moved over events that are not of this subscription.
+ * - A share is written in place only while all of its partitions are still its
+ *	 own; otherwise its consumer makes a new one, and leaves the old one for
+ *	 those who roll back to.
+ *
+ * Memory: the current context.  Locks: RowExclusive on the table; the caller
+ * holds the mutex.  Calls: catalog, scan, subscription.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/partition.h"
+#include "base/scan.h"
+#include "subscription/share.h"
+
+/* Of a token, the bits behind the number. */
+#define SHARE_RANDOM_BITS 16
+
+/* The next number of a share, a retry or a division. */
+int64
+es_share_next_number(void)
+{
+	return nextval_internal(es_catalog_oid(ES_TOKENS), false);
+}
+
+/*
+ * A new token, higher than all before.
+ *
+ * What a sequence has given out, and nobody has committed, it may give out
+ * again after a crash, as it may on a standby that takes over or in a restored
+ * dump.  So the number alone would let in a consumer that has come from before
+ * that: behind it are random bits.
+ */
+int64
+es_share_make_token(void)
+{
+	uint32 bits = pg_prng_uint32(&pg_global_prng_state) >> (32 - SHARE_RANDOM_BITS);
+
+	return (es_share_next_number() << SHARE_RANDOM_BITS) | bits;
+}
+
+/* ----------------------------------------------------------------------
+ * Pairs
+ * ----------------------------------------------------------------------
+ */
+
+static EsPairs
+share_read_pairs(Datum value)
+{
+	ArrayType *array = DatumGetArrayTypePCopy(value);
+	EsPairs pairs = {0, NULL};
+
+	if (ARR_NDIM(array) == 1)
+	{
+		pairs.count = ARR_DIMS(array)[0] / 2;
+		pairs.items = (EsPair *) ARR_DATA_PTR(array);
+	}
+	return pairs;
+}
+
+static Datum
+share_write_pairs(EsPairs pairs)
+{
+	Datum *values = palloc(sizeof(Datum) * 2 * (pairs.count + 1));
+	int i;
+
+	for (i = 0; i < pairs.count; i++)
+	{
+		values[2 * i] = Int64GetDatum(pairs.items[i].key);
+		values[2 * i + 1] = Int64GetDatum(pairs.items[i].count);
+	}
+	return PointerGetDatum(construct_array(values, 2 * pairs.count, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+int64
+es_share_find_count(EsPairs pairs, int64 key, int64 otherwise)
+{
+	int i;
+
+	for (i = 0; i < pairs.count; i++)
+		if (pairs.items[i].key == key)
+			return pairs.items[i].count;
+	return otherwise;
+}
+
+/* How many times events at a position beyond the checkpoint were delivered. */
+int
+es_share_attempts_at(const EsShare *share, int64 position)
+{
+	int i;
+
+	for (i = 0; i < share->attempts.count; i++)
+		if (position <= share->attempts.items[i].key)
+			return (int) share->attempts.items[i].count;
+	return 0;
+}
+
+static void
+share_add_attempts(EsPairs *pairs, int64 key, int64 count)
+{
+	if (pairs->count > 0 && pairs->items[pairs->count - 1].count == count)
+		pairs->items[pairs->count - 1].key = key;
+	else
+		pairs->items[pairs->count++] = (EsPair){key, count};
+}
+
+/* Events beyond the checkpoint, up to a position, are delivered once more. */
+void
+es_share_count_attempt(EsShare *share, int64 position)
+{
+	EsPairs counted = {0, palloc(sizeof(EsPair) * (share->attempts.count + 2))};
+	int64 up_to = share->checkpoint;
+	int i;
+
+	if (position <= share->checkpoint)
+		return;
+	for (i = 0; i < share->attempts.count; i++)
+	{
+		EsPair step = share->attempts.items[i];
+
+		if (up_to < position)
+			share_add_attempts(&counted, Min(step.key, position), step.count + 1);
+		if (step.key > position)
+			share_add_attempts(&counted, step.key, step.count);
+		up_to = step.key;
+	}
+	if (up_to < position)
+		share_add_attempts(&counted, position, 1);
+	share->attempts = counted;
+}
+
+/*
+ * Up to where events of a stream that is held are not in the run any more: the
+ * deliveries have passed them, or counted them as if delivered.
+ */
+int64
+es_share_passed(const EsShare *share)
+{
+	int64 passed = Max(share->checkpoint, share->scanned);
+
+	if (share->attempts.count > 0)
+		passed = Max(passed, share->attempts.items[share->attempts.count - 1].key);
+	return passed;
+}
+
+/* Move the checkpoint on; it never goes back. */
+void
+es_share_advance(EsShare *share, int64 checkpoint)
+{
+	EsPairs *attempts = &share->attempts;
+
+	share->checkpoint = Max(share->checkpoint, checkpoint);
+	while (attempts->count > 0 && attempts->items[0].key <= share->checkpoint)
+	{
+		attempts->items++;
+		attempts->count--;
+	}
+}
+
+/* ----------------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------------
+ */
+
+static void
+share_read_row(EsShare *share, TupleTableSlot *slot, int set_bytes)
+{
+	Datum *values = slot->tts_values - 1;
+	bytea *set;
+
+	slot_getallattrs(slot);
+	share->number = DatumGetInt64(values[Anum_shares_share]);
+	share->consumer = slot->tts_isnull[Anum_shares_consumer - 1]
+		? NULL
+		: DatumGetTextPCopy(values[Anum_shares_consumer]);
+	set = DatumGetByteaPP(values[Anum_shares_partitions]);
+	share->partitions = palloc0(set_bytes);
+	memcpy(share->partitions, VARDATA_ANY(set), Min(set_bytes, VARSIZE_ANY_EXHDR(set)));
+	share->checkpoint = DatumGetInt64(values[Anum_shares_checkpoint]);
+	share->attempts = share_read_pairs(values[Anum_shares_attempts]);
+	share->retried = share_read_pairs(values[Anum_shares_retried]);
+	share->token = DatumGetInt64(values[Anum_shares_token]);
+	share->delivered = DatumGetInt64(values[Anum_shares_delivered]);
+	share->acked = DatumGetInt64(values[Anum_shares_acked]);
+	share->scanned = DatumGetInt64(values[Anum_shares_scanned]);
+	share->lease_end = DatumGetTimestampTz(values[Anum_shares_lease_end]);
+	share->tid = slot->tts_tid;
+	share->before = NULL;
+}
+
+/*
+ * Whether an open transaction has written a row, and updated it again: of its
+ * versions only the last one counts.
+ */
+static bool
+share_is_superseded(TupleTableSlot *slot)
+{
+	HeapTupleHeader row = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+
+	return !(row->t_infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask) &&
+		TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(row));
+}
+
+/*
+ * Whether a share was open when it was read, and is not any more: what was
+ * read of it may be neither what was before nor what is.
+ */
+bool
+es_share_is_stale(const EsShare *share)
+{
+	return (TransactionIdIsValid(share->writer) && !TransactionIdIsInProgress(share->writer)) ||
+		(TransactionIdIsValid(share->remover) && !TransactionIdIsInProgress(share->remover));
+}
+
+/* Two versions of one share: the newer one, with the older one behind it. */
+static void
+share_add_version(EsShare *share, const EsShare *version)
+{
+	EsShare *before = palloc(sizeof(EsShare));
+
+	if (TransactionIdIsValid(version->writer) || !TransactionIdIsValid(share->writer))
+	{
+		/* The version read first is the one before, unless that has ended. */
+		*before = *share;
+		*share = *version;
+	}
+	else
+		*before = *version;
+	share->before = TransactionIdIsValid(share->writer) ? before : NULL;
+}
+
+/*
+ * The shares of a subscription's present division.  Call it with the mutex.
+ */
+EsShares
+es_share_load(const EsSubscription *subscription)
+{
+	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+	int set_bytes = es_partition_set_bytes(subscription->partitions);
+	EsShares shares = {0, palloc(sizeof(EsShare) * 8)};
+	int space = 8;
+	SnapshotData dirty;
+	EsScan scan;
+
+	InitDirtySnapshot(dirty);
+	es_scan_open(&scan, rel, ES_SHARES_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
+	es_scan_begin(&scan, &dirty);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		EsShare share;
+		bool is_null;
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetInt64(slot_getattr(scan.slot, Anum_shares_division, &is_null)) !=
+				subscription->division ||
+			(TransactionIdIsValid(dirty.xmin) && share_is_superseded(scan.slot)))
+			continue;
+		share_read_row(&share, scan.slot, set_bytes);
+		share.writer = dirty.xmin;
+		share.remover = dirty.xmax;
+		if (shares.count > 0 && shares.items[shares.count - 1].number == share.number)
+		{
+			share_add_version(&shares.items[shares.count - 1], &share);
+			continue;
+		}
+		if (shares.count == space)
+			shares.items = repalloc(shares.items, sizeof(EsShare) * (space *= 2));
+		shares.items[shares.count++] = share;
+	}
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	return shares;
+}
+
+/* The share that has a partition; NULL if none of some has. */
+const EsShare *
+es_share_of_partition(const EsShares *shares, int partition)
+{
+	int i;
+
+	for (i = 0; i < shares->count; i++)
+		if (es_partition_set_has(shares->items[i].partitions, partition))
+			return &shares->items[i];
+	return NULL;
+}
+
+/* ----------------------------------------------------------------------
+ * Writing
+ * ----------------------------------------------------------------------
+ */
+
+static HeapTuple
+share_make_row(Relation rel, const EsSubscription *subscription, const EsShare *share)
+{
+	int set_bytes = es_partition_set_bytes(subscription->partitions);
+	bytea *set = palloc(VARHDRSZ + set_bytes);
+	bool nulls[Natts_shares] = {false};
+	Datum values[Natts_shares + 1];
+
+	SET_VARSIZE(set, VARHDRSZ + set_bytes);
+	memcpy(VARDATA(set), share->partitions, set_bytes);
+	values[Anum_shares_subscription] = PointerGetDatum(subscription->name);
+	values[Anum_shares_share] = Int64GetDatum(share->number);
+	values[Anum_shares_division] = Int64GetDatum(subscription->division);
+	values[Anum_shares_consumer] = PointerGetDatum(share->consumer);
+	nulls[Anum_shares_consumer - 1] = share->consumer == NULL;
+	values[Anum_shares_partitions] = PointerGetDatum(set);
+	values[Anum_shares_checkpoint] = Int64GetDatum(share->checkpoint);
+	values[Anum_shares_attempts] = share_write_pairs(share->attempts);
+	values[Anum_shares_retried] = share_write_pairs(share->retried);
+	values[Anum_shares_token] = Int64GetDatum(share->token);
+	values[Anum_shares_delivered] = Int64GetDatum(share->delivered);
+	values[Anum_shares_acked] = Int64GetDatum(share->acked);
+	values[Anum_shares_scanned] = Int64GetDatum(share->scanned);
+	values[Anum_shares_lease_end] = TimestampTzGetDatum(share->lease_end);
+	return heap_form_tuple(RelationGetDescr(rel), values + 1, nulls);
+}
+
+/* Insert a share; it receives its number, above all others. */
+void
+es_share_insert(const EsSubscription *subscription, EsShare *share)
+{
+	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+
+	share->number = es_share_next_number();
+	CatalogTupleInsert(rel, share_make_row(rel, subscription, share));
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* Write a share in place; no other transaction has it open. */
+void
+es_share_update(const EsSubscription *subscription, EsShare *share)
+{
+	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+	HeapTuple row = share_make_row(rel, subscription, share);
+
+	CatalogTupleUpdate(rel, &share->tid, row);
+	share->tid = row->t_self;
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* The same for deleting it. */
+void
+es_share_delete(const EsShare *share)
+{
+	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+	ItemPointerData tid = share->tid;
+
+	CatalogTupleDelete(rel, &tid);
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+}

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * share.h
+ *		Shares: partitions that stand at the same place, and who works on them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_SHARE_H
+#define ES_SHARE_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+
+#include "subscription/subscription.h"
+
+/* See the columns attempts and retried. */
+typedef struct EsPair
+{
+	int64 key;
+	int64 count;
+} EsPair;
+
+typedef struct EsPairs
+{
+	int count;
+	EsPair *items;
+} EsPairs;
+
+/* A row of eventstore.subscription_shares; its columns' comments tell more. */
+typedef struct EsShare
+{
+	int64 number;
+	text *consumer; /* NULL: nobody */
+	uint8 *partitions;
+	int64 checkpoint;
+	EsPairs attempts;
+	EsPairs retried;
+	int64 token;
+	int64 delivered;
+	int64 acked;
+	int64 scanned;
+	TimestampTz lease_end;
+
+	/* Not stored */
+	ItemPointerData tid;
+	TransactionId writer;   /* another's, open, that wrote it; or invalid */
+	TransactionId remover;  /* another's, open, that deletes it; or invalid */
+	struct EsShare *before; /* the version before that of writer; NULL: none */
+} EsShare;
+
+/* In ascending order of their numbers. */
+typedef struct EsShares
+{
+	int count;
+	EsShare *items;
+} EsShares;
+
+#define es_share_is_outstanding(share) ((share)->token != 0 && (share)->acked < (share)->delivered)
+#define es_share_is_open(share) \
+	(TransactionIdIsValid((share)->writer) || TransactionIdIsValid((share)->remover))
+
+extern bool es_share_is_stale(const EsShare *share);
+extern EsShares es_share_load(const EsSubscription *subscription);
+extern void es_share_insert(const EsSubscription *subscription, EsShare *share);
+extern void es_share_update(const EsSubscription *subscription, EsShare *share);
+extern void es_share_delete(const EsShare *share);
+extern int64 es_share_next_number(void);
+extern int64 es_share_make_token(void);
+
+extern const EsShare *es_share_of_partition(const EsShares *shares, int partition);
+extern int64 es_share_find_count(EsPairs pairs, int64 key, int64 otherwise);
+extern int es_share_attempts_at(const EsShare *share, int64 position);
+extern void es_share_count_attempt(EsShare *share, int64 position);
+extern int64 es_share_passed(const EsShare *share);
+extern void es_share_advance(EsShare *share, int64 checkpoint);
+
+#endif /* ES_SHARE_H */

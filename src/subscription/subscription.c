@@ -1,0 +1,120 @@
+/*-------------------------------------------------------------------------
+ *
+ * subscription.c
+ *		The definition of a subscription: its row in eventstore.subscriptions.
+ *
+ * It is read as the newest committed one (or this transaction's own) at every
+ * isolation level: what consumers agree about is never what an old snapshot
+ * sees.
+ *
+ * Memory: the current context.  Locks: AccessShare on the table.  Calls:
+ * catalog, guard, names, scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/names.h"
+#include "base/scan.h"
+#include "signal/guard.h"
+#include "subscription/subscription.h"
+
+/* A text of its own in the current context, not toasted; NULL if is_null. */
+static text *
+subscription_copy_text(Datum value, bool is_null)
+{
+	return is_null ? NULL : DatumGetTextPCopy(value);
+}
+
+static void
+subscription_read_types(EsSubscription *subscription, Datum types, bool is_null)
+{
+	subscription->types = (Datum) 0;
+	subscription->type_count = 0;
+	if (is_null)
+		return;
+	subscription->types = PointerGetDatum(DatumGetArrayTypePCopy(types));
+	deconstruct_array(DatumGetArrayTypeP(subscription->types), TEXTOID, -1, false, TYPALIGN_INT,
+					  &subscription->type_items, NULL, &subscription->type_count);
+}
+
+static void
+subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
+{
+	Datum *values = slot->tts_values - 1;
+	bool *nulls = slot->tts_isnull - 1;
+
+	slot_getallattrs(slot);
+	subscription->category = subscription_copy_text(values[Anum_subscriptions_category],
+													nulls[Anum_subscriptions_category]);
+	subscription_read_types(subscription, values[Anum_subscriptions_types],
+							nulls[Anum_subscriptions_types]);
+	subscription->partitions = DatumGetInt32(values[Anum_subscriptions_partitions]);
+	subscription->max_retries = DatumGetInt32(values[Anum_subscriptions_max_retries]);
+	subscription->lease = *DatumGetIntervalP(values[Anum_subscriptions_lease]);
+	subscription->parks_block = strcmp(TextDatumGetCString(values[Anum_subscriptions_park_policy]),
+									   "pass") != 0;
+	subscription->division = DatumGetInt64(values[Anum_subscriptions_division]);
+	subscription->next_partitions = nulls[Anum_subscriptions_next_partitions]
+		? 0
+		: DatumGetInt32(values[Anum_subscriptions_next_partitions]);
+	subscription->drain_to = nulls[Anum_subscriptions_drain_to]
+		? PG_INT64_MAX
+		: DatumGetInt64(values[Anum_subscriptions_drain_to]);
+}
+
+/*
+ * Find a subscription.  Raises 42704 if there is none of this name.
+ */
+void
+es_subscription_find(text *name, EsSubscription *subscription)
+{
+	Relation rel = es_catalog_open(ES_SUBSCRIPTIONS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan scan;
+
+	subscription->name = name;
+	subscription->key = es_guard_key(name);
+	es_scan_open(&scan, rel, ES_SUBSCRIPTIONS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
+	es_scan_begin(&scan, snapshot);
+	if (!es_scan_next(&scan, ForwardScanDirection))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("subscription \"%s\" does not exist", text_to_cstring(name))));
+	subscription_read_row(subscription, scan.slot);
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+}
+
+/* Whether events of a type belong to it. */
+bool
+es_subscription_wants(const EsSubscription *subscription, const text *type)
+{
+	int i;
+
+	if (subscription->types == (Datum) 0)
+		return true;
+	for (i = 0; i < subscription->type_count; i++)
+		if (es_names_equal(type, (const text *) DatumGetPointer(subscription->type_items[i])))
+			return true;
+	return false;
+}
+
+/* When a lease ends that is renewed now. */
+TimestampTz
+es_subscription_lease_end(const EsSubscription *subscription, TimestampTz now)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												   IntervalPGetDatum(&subscription->lease)));
+}
