@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 
 #include "base/catalog.h"
+#include "base/hint.h"
 #include "base/settings.h"
 #include "eventstore.h"
 #include "order/transaction.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	es_cordon_init();
 	if (is_preloaded)
 	{
+		es_hint_request();
 		es_shared_request();
 		es_launcher_register();
 	}

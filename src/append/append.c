@@ -23,6 +23,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 
+#include "append/expected.h"
 #include "append/json.h"
 #include "append/store.h"
 #include "base/arguments.h"
@@ -237,9 +238,9 @@ es_assert_version(PG_FUNCTION_ARGS)
 	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
 	es_stream_find(&stream, streams, target.stream, es_scan_snapshot(&snapshot));
 	es_stream_lock(&stream, LockTupleShare);
-	es_stream_check_version(&stream, target.expected_version, stream.version);
+	es_expected_check(&stream, target.expected_version, stream.version);
 	while (!stream.exists && !es_stream_advance(&stream, 0, GetCurrentTimestamp()))
-		es_stream_check_version(&stream, target.expected_version, stream.version);
+		es_expected_check(&stream, target.expected_version, stream.version);
 
 	es_stream_close(&stream);
 	relation_close(streams, NoLock);

@@ -28,6 +28,7 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 
+#include "append/expected.h"
 #include "append/ids.h"
 #include "append/recorder.h"
 #include "append/store.h"
@@ -89,8 +90,8 @@ store_group_fits(const StoreGroup *group, const EsStream *stream, int64 *version
 		const EsAppend *append = group->appends[i];
 
 		if (stream->is_locked)
-			es_stream_check_version(stream, append->expected_version, *version);
-		else if (!es_stream_version_fits(stream, append->expected_version, *version))
+			es_expected_check(stream, append->expected_version, *version);
+		else if (!es_expected_fits(stream, append->expected_version, *version))
 			return false;
 		if (pg_add_s64_overflow(*version, append->event_count, version))
 			ereport(ERROR,

@@ -26,6 +26,8 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -53,6 +55,8 @@ typedef struct HintBucket
 
 static HintBucket *hint_buckets = NULL;
 static uint32 hint_bucket_count; /* a power of two */
+static shmem_request_hook_type hint_previous_request = NULL;
+static shmem_startup_hook_type hint_previous_startup = NULL;
 
 static Size
 hint_size(void)
@@ -78,9 +82,9 @@ hint_init(void)
 			pg_atomic_init_u64(&hint_buckets[i].slots[j], 0);
 }
 
-/* Called before shared memory is made: how much of it is wanted. */
-Size
-es_hint_shared_size(void)
+/* Before shared memory is made: how many hints of it there shall be. */
+static Size
+hint_shared_size(void)
 {
 	Size buckets = (Size) NBuffers * BLCKSZ / 256 / sizeof(HintBucket);
 
@@ -88,15 +92,36 @@ es_hint_shared_size(void)
 	return hint_size();
 }
 
-/* Called when shared memory is made, or found; the caller holds AddinShmemInitLock. */
-void
-es_hint_shared_init(void)
+static void
+hint_on_request(void)
+{
+	if (hint_previous_request)
+		hint_previous_request();
+	RequestAddinShmemSpace(hint_shared_size());
+}
+
+static void
+hint_on_startup(void)
 {
 	bool is_found;
 
-	hint_use(ShmemInitStruct("eventstore hints", es_hint_shared_size(), &is_found));
+	if (hint_previous_startup)
+		hint_previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	hint_use(ShmemInitStruct("eventstore hints", hint_shared_size(), &is_found));
 	if (!is_found)
 		hint_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Called by _PG_init, when the library is preloaded. */
+void
+es_hint_request(void)
+{
+	hint_previous_request = shmem_request_hook;
+	shmem_request_hook = hint_on_request;
+	hint_previous_startup = shmem_startup_hook;
+	shmem_startup_hook = hint_on_startup;
 }
 
 static void

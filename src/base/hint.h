@@ -11,8 +11,7 @@
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 
-extern Size es_hint_shared_size(void);
-extern void es_hint_shared_init(void);
+extern void es_hint_request(void);
 
 extern uint64 es_hint_key(Relation rel, const text *name);
 extern bool es_hint_get(uint64 key, ItemPointer tid);

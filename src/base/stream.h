@@ -35,7 +35,5 @@ extern void es_stream_find(EsStream *stream, Relation streams, const text *name,
 extern void es_stream_close(EsStream *stream);
 extern void es_stream_lock(EsStream *stream, LockTupleMode mode);
 extern bool es_stream_advance(EsStream *stream, int64 version, TimestampTz recorded_at);
-extern void es_stream_check_version(const EsStream *stream, int64 expected_version, int64 version);
-extern bool es_stream_version_fits(const EsStream *stream, int64 expected_version, int64 version);
 
 #endif /* ES_STREAM_H */

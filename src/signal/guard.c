@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * guard.c
- *		What sessions that work on a subscription tell each other by locks.
+ *		Guards: the locks by which sessions that work on one subscription keep out
+ *		of each other's way, and know of each other.
  *
  * All are of type "userlock" in the lock manager, so they need no shared
  * memory of our own, end with their transaction, stay with a prepared one, and

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * guard.h
- *		What sessions that work on a subscription tell each other by locks.
+ *		Guards: locks of sessions that work on one subscription.
  *
  *-------------------------------------------------------------------------
  */

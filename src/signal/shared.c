@@ -2,7 +2,7 @@
  *
  * shared.c
  *		Shared memory: which database has a worker, and how to wake it; its
- *		runners; room for hints.
+ *		runners.
  *
  * There only where the library is preloaded; everything else works without.
  * One slot a worker, one a runner.  A runner's slot is claimed by who starts it,
@@ -12,7 +12,7 @@
  * A worker that begins announces whatever was missed while there was none.
  *
  * Memory: shared memory of fixed size.  Locks: the LWLock of the tranche
- * "eventstore", for moments.  Calls: hint.
+ * "eventstore", for moments.  Calls: nothing of ours.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,6 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "base/hint.h"
 #include "signal/shared.h"
 
 /* Databases that may have a worker. */
@@ -80,7 +79,6 @@ shared_on_request(void)
 	if (shared_previous_request)
 		shared_previous_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(Shared)));
-	RequestAddinShmemSpace(es_hint_shared_size());
 	RequestNamedLWLockTranche("eventstore", 1);
 }
 
@@ -102,7 +100,6 @@ shared_on_startup(void)
 			pg_atomic_init_u64(&shared->workers[i].head, 0);
 		shared->lock = &GetNamedLWLockTranche("eventstore")->lock;
 	}
-	es_hint_shared_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

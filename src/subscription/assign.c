@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * assign.c
- *		Who works on which partitions.
+ *		Assigning partitions to consumers: what each takes and gives when it
+ *		fetches.
  *
  * Each consumer sees to its own share when it fetches: it gives away what it
  * has too much of, takes what is free, then what others have too much of and

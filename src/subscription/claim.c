@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * claim.c
- *		What a token is good for: the shares that were delivered under it, as
- *		long as they are its consumer's.
+ *		A claim: what a consumer says with a token, that the shares (share.c)
+ *		delivered under it are still its own; checked here.
  *
  * A claim holds the subscription's "use" until commit, so that it is not
  * changed as a whole meanwhile.  If somebody else has taken the partitions

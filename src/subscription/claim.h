@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * claim.h
- *		What a token is good for.
+ *		Claims: whether a token is still good for the shares delivered under it.
  *
  *-------------------------------------------------------------------------
  */

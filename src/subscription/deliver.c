@@ -14,7 +14,7 @@
  * last have been made already.)
  *
  * Memory: the current context; rows go into the result's tuplestore.  Locks:
- * AccessShare on events.  Calls: names, order, partition, retry, row, scan,
+ * AccessShare on events.  Calls: fetch_row, names, order, partition, retry, scan,
  * share, subscription.
  *
  *-------------------------------------------------------------------------
@@ -33,7 +33,7 @@
 #include "base/scan.h"
 #include "order/order.h"
 #include "subscription/deliver.h"
-#include "subscription/row.h"
+#include "subscription/fetch_row.h"
 
 typedef struct DeliverRun
 {
@@ -315,14 +315,14 @@ deliver_next_retry(DeliverRun *run, int index, TimestampTz now)
 static void
 deliver_put(EsDelivery *delivery, TupleTableSlot *slot, int partition, int attempt)
 {
-	EsRowExtra extra = {.partition = partition, .attempt = attempt};
+	EsFetchRowExtra extra = {.partition = partition, .attempt = attempt};
 	MinimalTuple row;
 	bool is_null;
 
 	if (delivery->token == 0)
 		delivery->token = es_share_make_token();
 	extra.token = delivery->token;
-	row = es_row_make(slot, delivery->result->setDesc, &extra);
+	row = es_fetch_row_make(slot, delivery->result->setDesc, &extra);
 	tuplestore_puttupleslot(delivery->result->setResult,
 							ExecStoreMinimalTuple(row, delivery->row, true));
 	delivery->last = DatumGetInt64(slot_getattr(slot, Anum_events_position, &is_null));

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * division.c
- *		A new beginning for a subscription's partitions.
+ *		Divisions: into how many partitions a subscription's streams are divided,
+ *		and how one division gives way to the next.
  *
  * Each division into partitions has a number.  Shares of another than the
  * present one do not count, whoever still has them open, and their tokens are

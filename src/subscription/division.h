@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * division.h
- *		A new beginning for a subscription's partitions.
+ *		Divisions of a subscription's streams into partitions.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * lease.c
- *		What a delivery leaves in its consumer's shares: token, attempts, lease.
+ *		The lease of a consumer on its partitions: what a delivery leaves in its
+ *		shares (share.c), which are token, attempts, and when the lease ends.
  *
  * Memory: the current context.  Locks: the caller holds the subscription's
  * mutex and "use".  Calls: assign, deliver, guard, owner, partition, retry,

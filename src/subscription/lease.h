@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * lease.h
- *		What a delivery leaves in its consumer's shares.
+ *		The lease of a consumer on its partitions.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * owner.c
- *		Which share a partition belongs to: the one of the highest number.
+ *		The owner of a partition: the share (share.c) that it belongs to, which is
+ *		the one of the highest number, and that share's consumer.
  *
  * Memory: the current context.  Locks: the caller holds the subscription's
  * mutex.  Calls: guard, names, partition, share, subscription.

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * owner.h
- *		Which share a partition belongs to.
+ *		The owner of a partition: the share that it belongs to.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * share.c
- *		Shares: partitions that stand at the same place, and who works on them.
+ *		Shares: a consumer's part of a subscription.  Each is a row with some
+ *		partitions, the checkpoint at which all of them stand, and the consumer
+ *		that works on them, if any.
  *
  * A partition belongs to the share of the highest number that has it, of all
  * that are there, committed or not.  So whoever takes partitions inserts a new

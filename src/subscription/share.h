@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * share.h
- *		Shares: partitions that stand at the same place, and who works on them.
+ *		Shares: a consumer's part of a subscription.
  *
  *-------------------------------------------------------------------------
  */

@@ -51,6 +51,7 @@
 #include "projection/declared/analyze.h"
 #include "projection/declared/callable.h"
 #include "projection/declared/parts.h"
+#include "projection/declared/refuse.h"
 
 /* The columns of eventstore.event. */
 TupleDesc
@@ -129,13 +130,13 @@ analyze_check_functions(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	if (IsA(node, SubLink))
-		es_parts_refuse(errdetail("It has a subquery in an expression, whose result may change."),
-						errhint(ES_PARTS_HANDLER_HINT));
+		es_refuse(errdetail("It has a subquery in an expression, whose result may change."),
+				  errhint(ES_REFUSE_HANDLER_HINT));
 	if (IsA(node, GroupingFunc))
-		es_parts_refuse(errdetail("It has GROUPING."));
+		es_refuse(errdetail("It has GROUPING."));
 	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
-		es_parts_refuse(errdetail("It depends on when, or by whom, it is run."),
-						errhint("Use the event's own columns, such as recorded_at or metadata."));
+		es_refuse(errdetail("It depends on when, or by whom, it is run."),
+				  errhint("Use the event's own columns, such as recorded_at or metadata."));
 	(void) check_functions_in_node(node, es_callable_check, context);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, analyze_check_functions, context, 0);
@@ -169,8 +170,8 @@ analyze_check_clauses(const Query *query)
 	else if (query->hasTargetSRFs)
 		clause = "a set-returning function among its columns";
 	if (clause != NULL)
-		es_parts_refuse(errdetail("It has %s.", clause),
-						errhint("Apply it when you query the read table."));
+		es_refuse(errdetail("It has %s.", clause),
+				  errhint("Apply it when you query the read table."));
 }
 
 static int analyze_check_from(Query *query, bool *is_one_to_one);
@@ -186,8 +187,8 @@ analyze_check_relation(RangeTblEntry *rte, bool *is_one_to_one)
 		case RTE_SUBQUERY:
 			analyze_check_clauses(rte->subquery);
 			if (rte->subquery->hasAggs || rte->subquery->groupClause != NIL)
-				es_parts_refuse(errdetail("It has an aggregate in a subquery."),
-								errhint(ES_PARTS_HANDLER_HINT));
+				es_refuse(errdetail("It has an aggregate in a subquery."),
+						  errhint(ES_REFUSE_HANDLER_HINT));
 			return analyze_check_from(rte->subquery, is_one_to_one);
 		case RTE_FUNCTION:
 		case RTE_VALUES:
@@ -195,12 +196,12 @@ analyze_check_relation(RangeTblEntry *rte, bool *is_one_to_one)
 			*is_one_to_one = false;
 			return 0;
 		case RTE_RELATION:
-			es_parts_refuse(errdetail("It reads \"%s\", and its result would change with that.",
-									  get_rel_name(rte->relid)),
-							errhint("Join the read table when you query it."));
+			es_refuse(errdetail("It reads \"%s\", and its result would change with that.",
+								get_rel_name(rte->relid)),
+					  errhint("Join the read table when you query it."));
 			return 0;
 		default:
-			es_parts_refuse(errdetail("It reads something else than \"events\"."));
+			es_refuse(errdetail("It reads something else than \"events\"."));
 			return 0;
 	}
 }
@@ -227,7 +228,7 @@ analyze_check_from_node(Query *query, Node *node, bool *is_one_to_one)
 		int right = analyze_check_from_node(query, join->rarg, is_one_to_one);
 
 		if (join->jointype != JOIN_INNER && (join->jointype != JOIN_LEFT || right > 0))
-			es_parts_refuse(errdetail("It has an outer join that keeps rows which no event made."));
+			es_refuse(errdetail("It has an outer join that keeps rows which no event made."));
 		return right + analyze_check_from_node(query, join->larg, is_one_to_one);
 	}
 }
@@ -244,13 +245,12 @@ analyze_check(Query *query, EsAnalysis *analysis)
 	analysis->is_one_to_one = true;
 	analyze_check_clauses(query);
 	if (analyze_check_from(query, &analysis->is_one_to_one) != 1)
-		es_parts_refuse(errdetail(
-							"It reads \"events\" several times, so rows depend on pairs of events."),
-						errhint(ES_PARTS_HANDLER_HINT));
+		es_refuse(errdetail("It reads \"events\" several times, so rows depend on pairs of events."),
+				  errhint(ES_REFUSE_HANDLER_HINT));
 	(void) query_tree_walker(query, analyze_check_functions, NULL, 0);
 	if (query->groupClause == NIL)
-		es_parts_refuse(errdetail("It has no GROUP BY, so its table would have no key."),
-						errhint("Group by a column of \"events\", such as category."));
+		es_refuse(errdetail("It has no GROUP BY, so its table would have no key."),
+				  errhint("Group by a column of \"events\", such as category."));
 }
 
 /* ----------------------------------------------------------------------
@@ -292,8 +292,8 @@ analyze_columns(Query *query, EsAnalysis *analysis)
 			get_sortgroupref_clause_noerr(entry->ressortgroupref, query->groupClause) != NULL;
 
 		if (entry->resjunk && is_key)
-			es_parts_refuse(errdetail("It groups by something that is no output column."),
-							errhint("Add it to the output columns."));
+			es_refuse(errdetail("It groups by something that is no output column."),
+					  errhint("Add it to the output columns."));
 		if (entry->resjunk)
 			continue;
 		analyze_check_name(analysis, entry->resname);

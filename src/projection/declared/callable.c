@@ -32,7 +32,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "projection/declared/callable.h"
-#include "projection/declared/parts.h"
+#include "projection/declared/refuse.h"
 
 /* ----------------------------------------------------------------------
  * Functions
@@ -154,10 +154,9 @@ es_callable_check(Oid function, void *context)
 	if (volatility == PROVOLATILE_STABLE && get_func_namespace(function) == PG_CATALOG_NAMESPACE &&
 		callable_is_settled(name))
 		return false;
-	es_parts_refuse(
-		errdetail("It calls function \"%s\", which is %s: its result may be another the next time.",
-				  name, volatility == PROVOLATILE_STABLE ? "stable" : "volatile"),
-		errhint("Use immutable functions of the event's columns."));
+	es_refuse(errdetail("It calls function \"%s\", which is %s: its result may be another the next time.",
+						name, volatility == PROVOLATILE_STABLE ? "stable" : "volatile"),
+			  errhint("Use immutable functions of the event's columns."));
 	return true;
 }
 

@@ -33,6 +33,7 @@
 #include "base/compat.h"
 #include "projection/declared/callable.h"
 #include "projection/declared/parts.h"
+#include "projection/declared/refuse.h"
 
 /* ----------------------------------------------------------------------
  * Parts
@@ -124,10 +125,9 @@ parts_sum(EsPartsState *state, Aggref *call, Expr *argument)
 	EsPart *part;
 
 	if (input == FLOAT4OID || input == FLOAT8OID)
-		es_parts_refuse(
-			errdetail("It has aggregate \"%s\" of floating-point numbers, whose result depends on their order.",
-					  get_func_name(call->aggfnoid)),
-			errhint("Cast to numeric."));
+		es_refuse(errdetail("It has aggregate \"%s\" of floating-point numbers, whose result depends on their order.",
+							get_func_name(call->aggfnoid)),
+				  errhint("Cast to numeric."));
 	part = parts_get(state, ES_PART_SUM, call, argument, NULL);
 	part->aggregate = "pg_catalog.sum";
 	if (input == INT2OID || input == INT4OID)
@@ -214,10 +214,9 @@ static void
 parts_check_one_to_one(EsPartsState *state)
 {
 	if (!state->analysis->is_one_to_one)
-		es_parts_refuse(
-			errdetail(
-				"It has values by position, of several rows that an event makes: their order is left open."),
-			errhint(ES_PARTS_HANDLER_HINT));
+		es_refuse(errdetail(
+					  "It has values by position, of several rows that an event makes: their order is left open."),
+				  errhint(ES_REFUSE_HANDLER_HINT));
 	state->analysis->needs_position = true;
 }
 
@@ -252,9 +251,9 @@ parts_own_pick(EsPartsState *state, Aggref *call, bool is_last)
 	Node *expression = (Node *) parts_second_argument(call);
 
 	if (!parts_is_position(state->query, expression))
-		es_parts_refuse(errdetail("The second argument of aggregate \"%s\" is not the position.",
-								  get_func_name(call->aggfnoid)),
-						errhint("Write %s(value, position).", get_func_name(call->aggfnoid)));
+		es_refuse(errdetail("The second argument of aggregate \"%s\" is not the position.",
+							get_func_name(call->aggfnoid)),
+				  errhint("Write %s(value, position).", get_func_name(call->aggfnoid)));
 	state->position = expression;
 	return parts_pick(state, call, is_last);
 }
@@ -267,10 +266,10 @@ parts_latest(EsPartsState *state, Aggref *call)
 	EsPart *part;
 
 	if (!parts_is_by_position(state, call, &is_descending) || is_descending)
-		es_parts_refuse(
-			errdetail(
-				"It has jsonb_object_agg in no order, so that the value of a key is left to chance."),
-			errhint("Write jsonb_object_agg(key, value ORDER BY position): the latest value."));
+		es_refuse(errdetail(
+					  "It has jsonb_object_agg in no order, so that the value of a key is left to chance."),
+				  errhint(
+					  "Write jsonb_object_agg(key, value ORDER BY position): the latest value."));
 	part = parts_get(state, ES_PART_LATEST, call, linitial_node(TargetEntry, call->args)->expr,
 					 parts_second_argument(call));
 	part->type = JSONBOID;
@@ -310,11 +309,11 @@ parts_combined(EsPartsState *state, Aggref *call, Expr *argument)
 	EsPart *part;
 
 	if (list_length(call->args) != 1 || !es_callable_find_combine(call->aggfnoid, &combine))
-		es_parts_refuse(
-			errdetail("There is no way to merge a batch into the result of aggregate \"%s\".",
-					  get_func_name(call->aggfnoid)),
-			errhint("Supported are count, sum, min, max, avg, bool_and, bool_or, es_first, es_last, "
-					"jsonb_object_agg by position, and aggregates whose state is their result."));
+		es_refuse(errdetail("There is no way to merge a batch into the result of aggregate \"%s\".",
+							get_func_name(call->aggfnoid)),
+				  errhint(
+					  "Supported are count, sum, min, max, avg, bool_and, bool_or, es_first, es_last, "
+					  "jsonb_object_agg by position, and aggregates whose state is their result."));
 	part = parts_get(state, ES_PART_COMBINE, call, argument, NULL);
 	part->type = call->aggtype;
 	part->aggregate = es_callable_name(call->aggfnoid);
@@ -329,13 +328,12 @@ parts_check(Aggref *call)
 	char *name = get_func_name(call->aggfnoid);
 
 	if (call->aggdistinct != NIL)
-		es_parts_refuse(errdetail("It has DISTINCT in aggregate \"%s\", which would need all earlier values.",
-								  name),
-						errhint("Group by the value, and aggregate when you query the read table."));
+		es_refuse(errdetail("It has DISTINCT in aggregate \"%s\", which would need all earlier values.",
+							name),
+				  errhint("Group by the value, and aggregate when you query the read table."));
 	if (call->aggkind != AGGKIND_NORMAL || call->aggvariadic)
-		es_parts_refuse(
-			errdetail("There is no way to merge a batch into the result of aggregate \"%s\".",
-					  name));
+		es_refuse(errdetail("There is no way to merge a batch into the result of aggregate \"%s\".",
+							name));
 }
 
 /* What stands for an aggregate in the output expression. */

@@ -88,15 +88,6 @@ typedef struct EsPartsState
 	Node *position;       /* receives the column, if it is needed */
 } EsPartsState;
 
-/* Raise 0A000: the reason as detail, maybe with a hint. */
-#define es_parts_refuse(...) \
-	ereport(ERROR, \
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), \
-			 errmsg("the query can not be maintained incrementally"), __VA_ARGS__))
-
-#define ES_PARTS_HANDLER_HINT \
-	"Write a handler instead: INSERT ... SELECT ... FROM events ... ON CONFLICT, UPDATE, DELETE or MERGE."
-
 extern Node *es_parts_replace(Node *node, void *state);
 
 #endif /* ES_PARTS_H */

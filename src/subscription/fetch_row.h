@@ -1,23 +1,24 @@
 /*-------------------------------------------------------------------------
  *
- * row.h
+ * fetch_row.h
  *		The rows that es_fetch returns.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef ES_ROW_H
-#define ES_ROW_H
+#ifndef ES_FETCH_ROW_H
+#define ES_FETCH_ROW_H
 
 #include "executor/tuptable.h"
 
 /* What an event is delivered with. */
-typedef struct EsRowExtra
+typedef struct EsFetchRowExtra
 {
 	int partition;
 	int attempt;
 	int64 token;
-} EsRowExtra;
+} EsFetchRowExtra;
 
-extern MinimalTuple es_row_make(TupleTableSlot *event, TupleDesc desc, const EsRowExtra *extra);
+extern MinimalTuple
+es_fetch_row_make(TupleTableSlot *event, TupleDesc desc, const EsFetchRowExtra *extra);
 
-#endif /* ES_ROW_H */
+#endif /* ES_FETCH_ROW_H */

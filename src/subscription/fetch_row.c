@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * row.c
+ * fetch_row.c
  *		The rows that es_fetch returns: an event's columns, and three more.
  *
  * Memory: the current context.  Locks: none.  Calls: nothing of ours.
@@ -13,7 +13,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "subscription/row.h"
+#include "subscription/fetch_row.h"
 
 #define Anum_fetch_partition 11
 #define Anum_fetch_token     12
@@ -25,7 +25,7 @@
  * begins with, so that the others can be put behind it as it is.
  */
 static bool
-row_is_plain(HeapTuple event, TupleDesc desc)
+fetch_row_is_plain(HeapTuple event, TupleDesc desc)
 {
 	return desc->natts == Natts_event && HeapTupleHeaderGetNatts(event->t_data) == Natts_event;
 }
@@ -36,7 +36,7 @@ row_is_plain(HeapTuple event, TupleDesc desc)
  * fetch.  The three columns behind it need as many bytes in the null bitmap.
  */
 static MinimalTuple
-row_make_quickly(HeapTuple event, const EsRowExtra *extra)
+fetch_row_make_quickly(HeapTuple event, const EsFetchRowExtra *extra)
 {
 	Size event_length = event->t_len - MINIMAL_TUPLE_OFFSET;
 	Size start = event->t_data->t_hoff - MINIMAL_TUPLE_OFFSET;
@@ -68,7 +68,7 @@ row_make_quickly(HeapTuple event, const EsRowExtra *extra)
 
 /* The same for a table to which somebody has added columns. */
 static MinimalTuple
-row_make_slowly(TupleTableSlot *slot, TupleDesc desc, const EsRowExtra *extra)
+fetch_row_make_slowly(TupleTableSlot *slot, TupleDesc desc, const EsFetchRowExtra *extra)
 {
 	Datum values[Natts_fetch];
 	bool nulls[Natts_fetch] = {false};
@@ -89,11 +89,11 @@ row_make_slowly(TupleTableSlot *slot, TupleDesc desc, const EsRowExtra *extra)
  * desc: of the result.
  */
 MinimalTuple
-es_row_make(TupleTableSlot *event, TupleDesc desc, const EsRowExtra *extra)
+es_fetch_row_make(TupleTableSlot *event, TupleDesc desc, const EsFetchRowExtra *extra)
 {
 	HeapTuple row = ExecFetchSlotHeapTuple(event, false, NULL);
 
-	if (row_is_plain(row, event->tts_tupleDescriptor))
-		return row_make_quickly(row, extra);
-	return row_make_slowly(event, desc, extra);
+	if (fetch_row_is_plain(row, event->tts_tupleDescriptor))
+		return fetch_row_make_quickly(row, extra);
+	return fetch_row_make_slowly(event, desc, extra);
 }

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * refuse.h
+ *		How a declaration is refused: one message, the reason as its detail.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_REFUSE_H
+#define ES_REFUSE_H
+
+#include "utils/elog.h"
+
+/* Raise 0A000: the reason as detail, maybe with a hint. */
+#define es_refuse(...) \
+	ereport(ERROR, \
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), \
+			 errmsg("the query can not be maintained incrementally"), __VA_ARGS__))
+
+#define ES_REFUSE_HANDLER_HINT \
+	"Write a handler instead: INSERT ... SELECT ... FROM events ... ON CONFLICT, UPDATE, DELETE or MERGE."
+
+#endif /* ES_REFUSE_H */
