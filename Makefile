@@ -6,6 +6,7 @@
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make lint | format          what keeps the code as it is; format mends the layout
 #   make stress SECONDS=600     does a reader ever miss an event?
+#   make pictures               draws docs/pictures from their text
 #   make bench                  what an append and a read cost, and others' appends and reads
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
@@ -57,7 +58,7 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADERS)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-assert stress lint format bench
+.PHONY: demo demo-stop test test-majors test-assert stress lint format pictures bench
 demo:
 	@examples/demo
 demo-stop:
@@ -73,6 +74,9 @@ lint:
 format:
 	@test/packages lint
 	clang-format -i $(SOURCES) $(HEADERS)
+pictures:
+	@test/packages pictures
+	for source in docs/pictures/*.dot; do neato -n2 -Tsvg "$$source" -o "$${source%.dot}.svg"; done
 bench:
 	@bench/run
 

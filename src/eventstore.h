@@ -3,88 +3,111 @@
  * eventstore.h
  *		The map of the source.
  *
- * Layers; calls go down only:
+ * A folder is a part of the house and stands on a floor.  Calls and includes go
+ * down only, between folders as between files; `make lint` checks both.  Each
+ * folder's README.md says what it is for and who may call it.  From the top:
  *
- *	 entry		eventstore.c	_PG_init
- *	 processes	launcher.c		keeps a worker in each of eventstore.databases
- *				worker.c		announces the head
- *				runner.c		applies async projections
- *	 verbs		append.c		es_append, es_append_streams, es_assert_version ...
- *				read.c			es_read, es_read_all, es_head ...
- *				state.c			es_load, es_snapshot, es_save_snapshot
- *				fold.c			es_fold
- *				notify.c		es_wait, es_channel
- *				project.c		es_create_projection, es_run_projection ...
- *				rebuild.c		es_rebuild_projection
- *				verify.c		es_verify_projection
- *				as_of.c			es_projection_as_of
- *				immutability.c	the triggers that refuse changes
- *				fetch.c			es_fetch
- *				ack.c			es_ack, es_nack
- *				release.c		es_release
- *				subscribe.c		es_create_subscription, es_replay_parked ...
- *	 consumers	division.c		a new beginning for a subscription's partitions
- *				claim.c			what a token is good for
- *				lease.c			what a delivery leaves in its consumer's shares
- *				assign.c		who works on which partitions
- *				owner.c			which share a partition belongs to
- *				deliver.c		what a fetch delivers
- *				row.c			the rows that it returns
- *				retry.c			events that go their own way
- *				share.c			partitions that stand at the same place
- *				subscription.c	the definition of a subscription
- *	 store		store.c			what every form of append comes down to
- *				inline.c		projections that the append applies
- *				roster.c		which ones these are, as a backend knows them
- *				transaction.c	what a transaction that appends owes to others
- *				order.c			the head
- *				inflight.c		appends in flight: publishing and finding them
- *				past.c			the head as it was when a snapshot was taken
- *				ids.c			given event ids: exact retries, duplicates
- *				stream.c		the row of a stream: find, lock, move on
- *				recorder.c		insertion into eventstore.events
- *				direct.c		insertion of rows without an executor state
- *				position.c		positions
- *				scan.c			index scans
- *				guard.c			what sessions tell each other about subscriptions
- *				wake.c			sessions that wait
- *				sql.c			statements in SQL, for what is not worth C
- *				shared.c		shared memory: which database has a worker, its runners
- *				hint.c			where the rows of streams were seen last
- *	 projections
- *				replay.c		the history applied once more, beside the tables
- *				mend.c			making tables like their copies
- *				difference.c	between a table and its copy
- *				shadow.c		copies of tables
- *				redirect.c		a handler's SQL, with copies in place of its tables
- *				cordon.c		keeps a replay away from what is in use
- *				progress.c		who runs or rebuilds what, for others to see
- *				readtable.c		the tables of declarations
- *				run.c			a step of an async projection
- *				takeover.c		from when on appends apply an inline projection
- *				advance.c		applying stored events, from the checkpoint on
- *				barrier.c		a moment without appends in flight
- *				apply.c			running a projection's SQL over events
- *				projection.c	definitions, checkpoints, locks
- *				declare.c		the SQL that keeps a declared table
- *				analyze.c		analysis of a projection's query
- *				parts.c			aggregates taken apart into ones that merge
- *				callable.c		functions and aggregates that a declaration can use
- *				pick.c			aggregates es_first, es_last
- *				environment.c	the settings that a projection's SQL runs with
- *	 values		json.c			events from JSON
- *				event.c			events from arguments and arrays
- *				names.c			names of streams, types, tags; categories
- *				arguments.c		arguments that several verbs take
- *				partition.c		partitions of streams
- *				channel.c		names of LISTEN channels
- *				uuid.c			ids that the store makes
- *				catalog.c		the relations, by role
- *	 bottom		settings.c		the settings eventstore.*
- *				attempt.c		something that may fail, and leave nothing behind
- *				errors.h		our SQLSTATEs
- *				userlock.h		locks of our own
- *				compat.h		differences between PostgreSQL majors
+ *	 eventstore.c		_PG_init
+ *
+ *	 server/			processes of our own
+ *		launcher.c		keeps a worker in each of eventstore.databases
+ *		worker.c		announces the head
+ *		runner.c		applies async projections
+ *
+ *	 read/				what is asked of the store
+ *		read.c			es_read, es_read_all, es_head ...
+ *		state.c			es_load, es_snapshot, es_save_snapshot
+ *		fold.c			es_fold
+ *		notify.c		es_wait, es_channel
+ *
+ *	 append/			how events come in
+ *		append.c		es_append, es_append_streams, es_assert_version ...
+ *		immutability.c	the triggers that refuse changes
+ *		store.c			what every form of append comes down to
+ *		json.c			events from JSON
+ *		expected.c		the expected version
+ *		ids.c			given event ids: exact retries, duplicates
+ *		recorder.c		insertion into eventstore.events
+ *		direct.c		insertion of rows without an executor state
+ *
+ *	 subscription/		consumer groups; beside projection/
+ *		fetch.c			es_fetch
+ *		ack.c			es_ack, es_nack
+ *		release.c		es_release
+ *		subscribe.c		es_create_subscription, es_replay_parked ...
+ *		division.c		into how many partitions the streams are divided
+ *		claim.c			what a token is good for
+ *		lease.c			what a delivery leaves in its consumer's shares
+ *		assign.c		who works on which partitions
+ *		owner.c			which share a partition belongs to
+ *		deliver.c		what a fetch delivers
+ *		fetch_row.c		the rows that it returns
+ *		retry.c			events that go their own way
+ *		share.c			partitions that stand at the same place
+ *		subscription.c	the definition of a subscription
+ *
+ *	 projection/replay/	the history once more, above projection/
+ *		rebuild.c		es_rebuild_projection
+ *		verify.c		es_verify_projection
+ *		as_of.c			es_projection_as_of
+ *		replay.c		the history applied once more, beside the tables
+ *		mend.c			making tables like their copies
+ *		difference.c	between a table and its copy
+ *		shadow.c		copies of tables
+ *		redirect.c		a handler's SQL, with copies in place of its tables
+ *		cordon.c		keeps a replay away from what is in use
+ *
+ *	 projection/		read tables
+ *		project.c		es_create_projection, es_run_projection ...
+ *		inline.c		projections that the append applies
+ *		roster.c		which ones these are, as a backend knows them
+ *		takeover.c		from when on appends apply an inline projection
+ *		run.c			a step of an async projection
+ *		advance.c		applying stored events, from the checkpoint on
+ *		barrier.c		a moment without appends in flight
+ *		apply.c			running a projection's SQL over events
+ *		projection.c	definitions, checkpoints, locks
+ *		readtable.c		the tables of declarations
+ *		progress.c		who runs or rebuilds what, for others to see
+ *		environment.c	the settings that a projection's SQL runs with
+ *
+ *	 projection/declared/	read tables that are declared by a query
+ *		declare.c		the SQL that keeps a declared table
+ *		analyze.c		analysis of a projection's query
+ *		parts.c			aggregates taken apart into ones that merge
+ *		callable.c		functions and aggregates that a declaration can use
+ *		refuse.h		how a declaration is refused
+ *		pick.c			aggregates es_first, es_last
+ *
+ *	 order/				one order over all streams
+ *		transaction.c	what a transaction that appends owes to others
+ *		order.c			the head
+ *		inflight.c		appends in flight: publishing and finding them
+ *		past.c			the head as it was when a snapshot was taken
+ *		position.c		positions
+ *
+ *	 signal/			how sessions tell each other
+ *		guard.c			locks of sessions that work on one subscription
+ *		wake.c			sessions that wait
+ *		shared.c		shared memory: which database has a worker, its runners
+ *		channel.c		names of LISTEN channels
+ *
+ *	 base/				what stands on PostgreSQL alone
+ *		stream.c		the row of a stream: find, lock, move on
+ *		hint.c			where the rows of streams were seen last
+ *		scan.c			index scans
+ *		catalog.c		the relations, by role
+ *		event.c			events from arguments and arrays
+ *		arguments.c		arguments that several verbs take
+ *		names.c			names of streams, types, tags; categories
+ *		partition.c		partitions of streams
+ *		uuid.c			ids that the store makes
+ *		sql.c			statements in SQL, for what is not worth C
+ *		attempt.c		something that may fail, and leave nothing behind
+ *		settings.c		the settings eventstore.*
+ *		errors.h		our SQLSTATEs
+ *		userlock.h		locks of our own
+ *		compat.h		differences between PostgreSQL majors
  *
  * Glossary:
  *
