@@ -14,6 +14,7 @@
 #include "base/hint.h"
 #include "base/settings.h"
 #include "eventstore.h"
+#include "order/last.h"
 #include "order/transaction.h"
 #include "projection/replay/cordon.h"
 #include "server/launcher.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	es_settings_define();
 	es_catalog_init();
 	es_transaction_init();
+	es_last_init();
 	es_cordon_init();
 	if (is_preloaded)
 	{

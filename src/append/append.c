@@ -7,7 +7,7 @@
  *
  * Memory: the function call's context.  Locks: es_assert_version takes
  * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
- * their own.  Calls: arguments, catalog, event, json, position, scan, store, stream.
+ * their own.  Calls: arguments, catalog, event, json, last, scan, store, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,7 +32,7 @@
 #include "base/event.h"
 #include "base/scan.h"
 #include "base/stream.h"
-#include "order/position.h"
+#include "order/last.h"
 
 PG_FUNCTION_INFO_V1(es_append);
 PG_FUNCTION_INFO_V1(es_append_event);
@@ -255,7 +255,7 @@ es_last_position(PG_FUNCTION_ARGS)
 {
 	int64 position;
 
-	if (!es_position_last(&position))
+	if (!es_last_get(&position))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(position);
 }

@@ -15,7 +15,7 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
- * inflight, inline, names, position, recorder, scan, stream, transaction.
+ * inflight, inline, last, names, recorder, scan, stream, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@
 #include "base/scan.h"
 #include "base/stream.h"
 #include "order/inflight.h"
-#include "order/position.h"
+#include "order/last.h"
 #include "order/transaction.h"
 #include "projection/inline.h"
 
@@ -278,7 +278,7 @@ es_store_append(EsAppend *appends, int append_count, const char *verb)
 		store_insert(events, in_order, append_count, has_given_ids);
 		es_inline_apply(events, in_order, append_count);
 	}
-	es_position_remember(appends[append_count - 1].last_position);
+	es_last_remember(appends[append_count - 1].last_position);
 
 	relation_close(events, NoLock);
 	relation_close(streams, NoLock);

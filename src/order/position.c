@@ -12,7 +12,7 @@
  * which the append says that it is in flight.  Cache, increment, limits and
  * cycle of the sequence do not matter: positions always go up by one.
  *
- * Memory: two static variables.  Locks: on the sequence RowExclusive to take
+ * Memory: none.  Locks: on the sequence RowExclusive to take
  * positions, AccessShare to look; its page for moments.  Calls: catalog.
  *
  *-------------------------------------------------------------------------
@@ -37,10 +37,6 @@
 
 /* As many positions as nextval() logs ahead. */
 #define POSITION_LOG_AHEAD 32
-
-/* What es_last_position() tells, and of which store (its sequence's OID). */
-static int64 position_last = 0;
-static Oid position_last_store = InvalidOid;
 
 /*
  * Read the sequence's only row as nextval() does, as the caller needs no right
@@ -157,20 +153,4 @@ es_position_given_out(bool is_lasting)
 	if (is_lasting)
 		XLogFlush(logged);
 	return position;
-}
-
-/* Note the position of the last event of an append. */
-void
-es_position_remember(int64 position)
-{
-	position_last = position;
-	position_last_store = es_catalog_oid(ES_POSITIONS);
-}
-
-/* Returns false if this session has not appended yet to this store. */
-bool
-es_position_last(int64 *position)
-{
-	*position = position_last;
-	return OidIsValid(position_last_store) && position_last_store == es_catalog_oid(ES_POSITIONS);
 }

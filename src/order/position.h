@@ -28,7 +28,5 @@ extern int64 es_position_given_out(bool is_lasting);
 extern int64 es_position_hold(EsPositionHold *hold);
 extern void es_position_take(EsPositionHold *hold, int64 last, int64 count);
 extern void es_position_release(EsPositionHold *hold);
-extern void es_position_remember(int64 position);
-extern bool es_position_last(int64 *position);
 
 #endif /* ES_POSITION_H */

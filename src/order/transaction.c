@@ -36,6 +36,7 @@
 #include "base/names.h"
 #include "base/settings.h"
 #include "order/inflight.h"
+#include "order/last.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "signal/channel.h"
@@ -178,11 +179,16 @@ transaction_on_end(XactEvent event, void *arg)
 			return;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
+			if (event == XACT_EVENT_COMMIT)
+				es_last_keep();
+			else
+				es_last_undo();
 			if (es_inflight_leave())
 				transaction_wake();
 			transaction_wake_consumers();
 			break;
 		case XACT_EVENT_PREPARE:
+			es_last_undo();
 			/* Who waits has to look from time to time from now on. */
 			if (es_inflight_forget())
 				transaction_wake();
@@ -223,9 +229,11 @@ transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionI
 	{
 		case SUBXACT_EVENT_COMMIT_SUB:
 			es_inflight_commit_sub(sub, parent);
+			es_last_keep_sub(sub, parent);
 			transaction_move_categories(sub, parent, true);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
+			es_last_undo_sub(sub);
 			transaction_move_categories(sub, parent, false);
 			if (es_inflight_abort_sub(sub))
 				transaction_wake();

@@ -198,10 +198,6 @@ SELECT is(es_last_position(), (SELECT position FROM es_read('append-last', 3)), 
 SELECT is((SELECT max(position) FROM es_append_streams('[{"stream":"append-last-2","expected_version":0,"events":{"type":"A"}},
 	{"stream":"append-last","expected_version":3,"events":[{"type":"A"},{"type":"B"}]}]')),
 	es_last_position(), 'after several streams');
-BEGIN;
-SELECT is(es_append('append-last', -1, 'T', '{}'), 6::bigint);
-ROLLBACK;
-SELECT ok(es_last_position() > (SELECT position FROM es_read('append-last', 5)), 'like currval(), it does not roll back');
 SELECT * FROM finish();
 \c -
 SET search_path = test_append, public;
