@@ -12,11 +12,13 @@
 #define ES_COMPAT_H
 
 #include "access/genam.h"
+#include "access/slru.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
+#include "commands/async.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "storage/lock.h"
@@ -231,6 +233,13 @@ es_compat_is_ordering(Oid operator, bool * is_descending)
 #define es_compat_backend_status(number) pgstat_get_local_beentry_by_index(number)
 #else
 #define es_compat_backend_status(number) pgstat_fetch_stat_local_beentry(number)
+#endif
+
+/* 17 made a setting of the number of pages that the NOTIFY queue may have. */
+#if PG_VERSION_NUM >= 170000
+#define es_compat_notify_pages() ((double) max_notify_queue_pages)
+#else
+#define es_compat_notify_pages() (SLRU_PAGES_PER_SEGMENT * (double) 0x8000)
 #endif
 
 #endif /* ES_COMPAT_H */

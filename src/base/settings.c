@@ -15,6 +15,7 @@
 #include "base/settings.h"
 
 bool es_guc_notify = true;
+double es_guc_notify_queue_limit = 0.9;
 char *es_guc_databases = NULL;
 int es_guc_projection_workers = 2;
 
@@ -40,6 +41,11 @@ es_settings_define(void)
 							 "Without the worker, the appending transaction sends it; with the worker, "
 							 "the worker does, and follows the server's configuration.",
 							 &es_guc_notify, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable(
+		"eventstore.notify_queue_limit",
+		"How full the server's NOTIFY queue may be for NOTIFY to be sent, from 0 to 1.",
+		"Beyond, appends go on and announce nothing, rather than fail for a queue that is full.",
+		&es_guc_notify_queue_limit, 0.9, 0, 0.99, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("eventstore.databases",
 							   "Databases that have a worker, separated by commas.",
 							   "A database where the extension is not installed has an idle one.",

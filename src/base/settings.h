@@ -9,6 +9,7 @@
 #define ES_SETTINGS_H
 
 extern bool es_guc_notify;
+extern double es_guc_notify_queue_limit;
 extern char *es_guc_databases;
 extern int es_guc_projection_workers;
 

@@ -25,7 +25,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_SLEEPS, /* a share, and so the next: guard.c */
 	ES_USERLOCK_SETTLES,
 	ES_USERLOCK_PROJECTION, /* a projection, and so the next: projection.c */
-	ES_USERLOCK_REBUILD
+	ES_USERLOCK_REBUILD,
+	ES_USERLOCK_TOLD /* nothing: announce.c */
 } EsUserlock;
 
 static inline LOCKTAG

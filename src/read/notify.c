@@ -1,25 +1,28 @@
 /*-------------------------------------------------------------------------
  *
  * notify.c
- *		The verbs of being told: es_wait, es_channel.
+ *		The verbs of being told: es_wait, es_channel, and how it stands with NOTIFY.
  *
  * es_wait sleeps on its latch, and appenders (or the worker) set it.  Only
  * what nobody tells about is looked at from time to time: prepared
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: arguments, catalog, channel, order, scan,
+ * waits.  Calls: announce, arguments, catalog, channel, order, scan, settings,
  * shared, wake.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -29,13 +32,16 @@
 #include "base/arguments.h"
 #include "base/compat.h"
 #include "base/scan.h"
+#include "base/settings.h"
 #include "order/order.h"
+#include "signal/announce.h"
 #include "signal/channel.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
 
 PG_FUNCTION_INFO_V1(es_wait);
 PG_FUNCTION_INFO_V1(es_channel);
+PG_FUNCTION_INFO_V1(es_find_notify_status);
 
 /* How often to look where nobody tells, in milliseconds. */
 #define NOTIFY_LOOK_MS 50
@@ -52,6 +58,25 @@ es_channel(PG_FUNCTION_ARGS)
 	const text *category = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 
 	PG_RETURN_TEXT_P(cstring_to_text(es_channel_name(category)));
+}
+
+/*
+ * eventstore.find_notify_status() -> (sent_by text, queue_usage float8, is_queue_full boolean)
+ */
+Datum
+es_find_notify_status(PG_FUNCTION_ARGS)
+{
+	const char *sender = es_shared_has_worker() ? "worker" : "appender";
+	bool nulls[3] = {!es_guc_notify, false, false};
+	Datum values[3];
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type is not a row type");
+	values[0] = CStringGetTextDatum(sender);
+	values[1] = Float8GetDatum(es_announce_queue_usage());
+	values[2] = BoolGetDatum(!es_announce_has_room());
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /* Whether a category has an event after a position, up to the head. */
@@ -131,6 +156,7 @@ es_wait(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("after_position must not be negative")));
 	until = es_arguments_get_time_after(fcinfo, 1, "timeout", GetCurrentTimestamp());
+	PreventCommandIfParallelMode("es_wait()");
 
 	round = AllocSetContextCreate(caller, "es_wait", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(round);

@@ -11,13 +11,15 @@
  *
  * What was announced is saved in eventstore.head, every WORKER_SAVE_MS at the
  * most: a worker that starts goes on there, and may announce the last moments
- * once more.  The same row carries the head to standbys.
+ * once more.  The same row carries the head to standbys, so it goes on while the
+ * queue of notifications is full; what could not be announced meanwhile is made
+ * good when there is room again, by the same worker.
  *
  * A worker knows nothing about others and ends on any error; the launcher
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * catalog, channel, names, order, scan, settings, shared, wake.
+ * announce, catalog, order, pending, runner, scan, settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +27,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
-#include "commands/async.h"
+#include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -41,13 +43,13 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/names.h"
 #include "base/scan.h"
 #include "base/settings.h"
 #include "order/order.h"
 #include "server/runner.h"
 #include "server/worker.h"
-#include "signal/channel.h"
+#include "signal/announce.h"
+#include "signal/pending.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
 
@@ -55,7 +57,7 @@
 #define WORKER_LOOK_MS 50    /* prepared transactions in flight */
 #define WORKER_IDLE_MS 10000 /* is the extension there now? */
 
-/* To try again to have async projections applied. */
+/* To try again to have async projections applied, or to announce. */
 #define WORKER_RETRY_MS 1000
 
 /* ... and to save the head, which costs a row version each time. */
@@ -69,26 +71,28 @@
 #define WORKER_LEAST_PAUSE_US   1000
 #define WORKER_LONGEST_PAUSE_US 5000
 
-/* Events to announce in a round; others have to wait for it. */
-#define WORKER_SLICE 10000
+/* Events and categories to announce in a round; others have to wait for it. */
+#define WORKER_SLICE      10000
+#define WORKER_CATEGORIES 1000
 
-/* What is announced and saved, of which store (its sequence's OID). */
+/* What is announced, and what is saved, of which store (its sequence's OID). */
 static Oid worker_store = InvalidOid;
 static int64 worker_announced;
 static int64 worker_saved;
+static bool worker_is_held_back; /* there was no room to announce more */
 static TimestampTz worker_saved_at = 0;
 
 static const char worker_save_head[] =
 	"INSERT INTO eventstore.head AS h (position) VALUES ($1) "
 	"ON CONFLICT (only_row) DO UPDATE SET position = excluded.position";
 
-/* Write what is announced, for standbys and successors. */
+/* Write how far it has come, for standbys and successors. */
 static void
-worker_save(void)
+worker_save(int64 position)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid type = INT8OID;
-	Datum value = Int64GetDatum(worker_announced);
+	Datum value = Int64GetDatum(position);
 
 	SPI_connect();
 	if (plan == NULL)
@@ -99,26 +103,24 @@ worker_save(void)
 	if (SPI_execute_plan(plan, &value, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not save the head");
 	SPI_finish();
-	worker_saved = worker_announced;
+	worker_saved = position;
 	worker_saved_at = GetCurrentTimestamp();
 }
 
 /*
- * The categories of events after a position and up to the head; some stand in
- * the list several times.
- *
- * covered: receives how far that is: WORKER_SLICE events at most.
+ * Note the categories of events after a position and up to the head.  Returns
+ * how far they are known: WORKER_SLICE events at most, and not many more
+ * categories than WORKER_CATEGORIES.
  */
-static List *
-worker_find_categories(int64 after, int64 head, int64 *covered)
+static int64
+worker_find_categories(int64 after, int64 head)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	List *categories = NIL;
+	int64 covered = head;
 	int count = 0;
 	EsScan scan;
 
-	*covered = head;
 	es_scan_open(&scan, events, ES_EVENTS_PKEY);
 	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
@@ -126,41 +128,52 @@ worker_find_categories(int64 after, int64 head, int64 *covered)
 	while (es_scan_next(&scan, ForwardScanDirection))
 	{
 		bool is_null;
-		text *category = DatumGetTextPP(slot_getattr(scan.slot, Anum_events_category, &is_null));
 
 		CHECK_FOR_INTERRUPTS();
-		if (categories == NIL || !es_names_equal(llast(categories), category))
-			categories = lappend(categories, pg_detoast_datum_copy((struct varlena *) category));
-		if (++count == WORKER_SLICE)
+		es_pending_add(DatumGetTextPP(slot_getattr(scan.slot, Anum_events_category, &is_null)));
+		if (++count == WORKER_SLICE || es_pending_count() == WORKER_CATEGORIES)
 		{
-			*covered = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+			covered = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
 			break;
 		}
 	}
 	es_scan_close(&scan);
 	relation_close(events, NoLock);
 	UnregisterSnapshot(snapshot);
-	return categories;
+	return covered;
 }
 
-/* Announce what is new up to the head, or a slice of it. */
-static void
-worker_announce(int64 head)
+/*
+ * Find what is to be announced up to the head, or a slice of it.  Returns how
+ * far that is; while the queue of notifications is full it is nothing, and the
+ * head goes on without.
+ */
+static int64
+worker_prepare(int64 head)
 {
-	int64 covered = head;
-	List *categories;
-	ListCell *cell;
-	char *payload;
+	if (head <= worker_announced)
+		return worker_announced;
+	if (es_guc_notify && worker_is_held_back && !es_announce_has_room())
+		return head;
+	worker_is_held_back = false;
+	return es_guc_notify ? worker_find_categories(worker_announced, head) : head;
+}
 
-	if (es_guc_notify)
+/*
+ * Announce what was found up to a position, at the end of a round.  Where all
+ * was rolled back there is nothing to tell.
+ */
+static void
+worker_announce(int64 covered)
+{
+	if (es_pending_count() > 0)
 	{
-		categories = worker_find_categories(worker_announced, head, &covered);
-		payload = psprintf("%lld", (long long) covered);
-		Async_Notify(es_channel_name(NULL), payload);
-		foreach (cell, categories)
-			Async_Notify(es_channel_name(lfirst(cell)), payload);
+		worker_is_held_back = !es_announce_begin();
+		if (!worker_is_held_back)
+			es_announce_pending(covered);
 	}
-	worker_announced = covered;
+	if (!worker_is_held_back)
+		worker_announced = covered;
 }
 
 /* Go on where the last worker of this store ended. */
@@ -172,6 +185,7 @@ worker_find_store(void)
 	if (worker_store == store)
 		return;
 	worker_announced = worker_saved = es_order_announced(GetActiveSnapshot());
+	worker_is_held_back = false;
 	worker_store = store;
 }
 
@@ -197,26 +211,48 @@ worker_work(void)
 	bool is_told;
 	int64 head = es_order_head(&is_told);
 	long sleep_ms = is_told ? WORKER_IDLE_MS : WORKER_LOOK_MS;
+	int64 covered;
 
 	worker_find_store();
 	worker_tell_head(head);
 	if (head > worker_announced)
-	{
 		pgstat_report_activity(STATE_RUNNING, "announcing the head");
-		worker_announce(head);
-	}
-	if (worker_announced > worker_saved &&
+	covered = worker_prepare(head);
+	if (covered > worker_saved &&
 		TimestampDifferenceExceeds(worker_saved_at, GetCurrentTimestamp(), WORKER_SAVE_MS))
-		worker_save();
+		worker_save(covered);
 
-	if (!es_runner_call(head) && sleep_ms > WORKER_RETRY_MS)
-		sleep_ms = WORKER_RETRY_MS;
+	if (!es_runner_call(head))
+		sleep_ms = Min(sleep_ms, WORKER_RETRY_MS);
 
-	if (head > worker_announced)
+	/* Last: who announces keeps others that want to from committing. */
+	if (covered > worker_announced)
+		worker_announce(covered);
+
+	if (head > covered)
 		return 0;
-	if (worker_announced > worker_saved)
-		return Min(sleep_ms, WORKER_SAVE_MS);
+	if (worker_is_held_back)
+		sleep_ms = Min(sleep_ms, WORKER_RETRY_MS);
+	if (covered > worker_saved)
+		sleep_ms = Min(sleep_ms, WORKER_SAVE_MS);
 	return sleep_ms;
+}
+
+/* The extension is not there: tell the log once. */
+static void
+worker_tell_idle(void)
+{
+	static bool is_told = false;
+
+	/* Not by one that was started again. */
+	if (!is_told && MyBgworkerEntry->bgw_extra[0])
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"eventstore\" is not installed in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("Its worker has nothing to do until it is."),
+				 errhint("CREATE EXTENSION eventstore in it, or take it out of eventstore.databases.")));
+	is_told = true;
 }
 
 /* One round, in a transaction; returns as worker_work does. */
@@ -230,6 +266,8 @@ worker_round(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (es_catalog_is_installed())
 		sleep_ms = worker_work();
+	else
+		worker_tell_idle();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);

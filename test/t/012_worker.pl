@@ -53,8 +53,31 @@ $is_told->('an append', 'a');
 sql($node, "BEGIN; @{[$append->('a-1')]} @{[$append->('b-1')]} @{[$append->('a-2')]} @{[$append->('x-2')]} COMMIT");
 $is_told->('four appends in a transaction', 'a', 'b');
 sql($node, q{SELECT es_append('a-1', -1, 'Appended', '{}'); BEGIN; SELECT es_append('b-1', -1, 'Lost', '{}'); ROLLBACK});
-my @rolled_back = $told->([ 'eventstore', $head->() ]);
+my @rolled_back = $told->([ 'eventstore', '\d+' ]);
 is((grep { $_->{channel} eq 'eventstore_c_b' } @rolled_back), 0, 'a rolled-back append is told to nobody');
+# What was rolled back alone is not announced at all, though the head goes on: it is written down in the transaction that would announce it.
+my $goes_on = sub { becomes($node, 'SELECT position = es_head() FROM eventstore.head', 't', $_[0]) };
+$goes_on->('the head is written down');
+$told->();
+for my $lost ("BEGIN; @{[$append->('b-1')]} ROLLBACK", "BEGIN; SAVEPOINT s; @{[$append->('b-1')]} ROLLBACK TO s; COMMIT", "BEGIN; @{[$append->('b-1') x 3]} SELECT 1 / 0; COMMIT",
+	'DO $$ BEGIN PERFORM es_append(\'b-1\', -1, \'Lost\', \'{}\'); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END $$',
+	"BEGIN; @{[$append->('b-1')]} PREPARE TRANSACTION 'lost'; ROLLBACK PREPARED 'lost'")
+{
+	sqlstate($node, $lost);
+	$goes_on->("the head goes on: $lost");
+	is(join(', ', map { "$_->{channel} $_->{payload}" } $told->()), '', "and nothing is announced: $lost");
+}
+# One that has held others back is: they can be read now.
+my $holder = session($node);
+$holder->query_safe("BEGIN; @{[$append->('b-1')]}");
+sql($node, $append->('a-1'));
+my $held_head = $head->();
+$goes_on->('behind an open append');
+is(join(', ', map { "$_->{channel} $_->{payload}" } $told->()), '', 'an append behind an open one waits');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+$is_told->('what the open one has held back, when it is rolled back', 'a');
+cmp_ok($head->(), '>', $held_head, 'the head has gone on');
 sql($node, $append->('a-1'), 'shop');
 becomes($node, 'SELECT position = es_head() FROM eventstore.head', 't', 'the head is written down');
 becomes($node, 'SELECT position FROM eventstore.head', 1, 'in each database its own', 'shop');

@@ -58,6 +58,35 @@ is($told->(), $all->($head->(), 'a'), 'an append with an id');
 $session->query_safe($with_id);
 is($told->(), '', 'an exact retry sends nothing');
 
+# Subtransactions: what has to be told is kept once a category, however many append to it and are rolled back, and their ends do not walk
+# through what others have appended.
+sql($node, <<'SQL');
+	CREATE FUNCTION transaction_memory() RETURNS bigint LANGUAGE sql AS
+		$$ SELECT total_bytes FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext' $$;
+	CREATE FUNCTION append_in_blocks(first int, last int) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN first .. last LOOP
+			BEGIN
+				PERFORM es_append('many' || i % 40 || '-1', -1, 'Appended', '{}');
+				IF i % 7 = 0 THEN
+					PERFORM es_append('never' || i % 50 || '-1', -1, 'Lost', '{}');
+					RAISE division_by_zero;
+				END IF;
+			EXCEPTION WHEN division_by_zero THEN
+				NULL;
+			END;
+		END LOOP;
+	END $$;
+SQL
+$listener->query_safe("LISTEN eventstore_c_many$_; LISTEN eventstore_c_never$_") for 0 .. 49;
+my (undef, $memory_before, undef, $memory_after) = split /\n/, $session->query_safe(
+	'BEGIN; SELECT append_in_blocks(1, 1000); SELECT transaction_memory(); SELECT append_in_blocks(1001, 21000); SELECT transaction_memory(); COMMIT');
+note("the transaction's memory: $memory_before bytes after 1,000 subtransactions, $memory_after after 21,000");
+cmp_ok($memory_after - $memory_before, '<', 20000 * 30, 'subtransactions: what has to be told does not grow with their number');
+is($told->(), $all->($head->(), sort map { "many$_" } 0 .. 39), 'and each category is told once, none that was rolled back');
+$session->query_safe("BEGIN; SAVEPOINT s; SAVEPOINT t; @{[$append->('b-1')]} RELEASE t; @{[$append->('c-1')]} ROLLBACK TO s; @{[$append->('a-1')]} SAVEPOINT t; @{[$append->('a-2')]} @{[$append->('c-1')]} ROLLBACK TO t; COMMIT");
+is($told->(), $all->($head->(), 'a'), 'what was released goes with what it was released into; what was there before stays');
+
 # With a lower append open: the payload is what can be read; who was open tells the rest.
 my ($before, $open) = ($head->(), session($node));
 $open->query_safe("BEGIN; @{[$append->('b-1')]}");
