@@ -5,14 +5,15 @@
  *
  * It is told when a worker ends, and looks every few seconds for databases
  * that came into being.  A worker that ended is not started again before
- * LAUNCHER_PAUSE_MS, lest an error that stays fills the log.
+ * LAUNCHER_PAUSE_MS, lest an error that stays fills the log.  That there is no
+ * slot for one, or no such database, the log is told once.
  *
  * DROP DATABASE and its like need the database empty.  A utility hook ends
  * the worker for as long as such a command runs; the launcher then starts it
  * again, if there is still something to start it in.
  *
- * Memory: TopMemoryContext for when it started what, else the round's
- * transaction.  Locks: none beyond a transaction.  Calls:
+ * Memory: TopMemoryContext for when it started what, and of what it has told;
+ * else the round's transaction.  Locks: none beyond a transaction.  Calls:
  * settings, shared; worker.c by name only.
  *
  *-------------------------------------------------------------------------
@@ -53,10 +54,16 @@
 typedef struct LauncherStart
 {
 	Oid database;
-	TimestampTz at;
+	TimestampTz at;  /* 0: not yet */
+	bool has_begun;  /* one was started */
+	bool is_refused; /* there was no slot for it, and the log has been told */
 } LauncherStart;
 
 static List *launcher_starts = NIL;
+
+/* Names of databases that the log has been told there is no worker for. */
+static List *launcher_told = NIL;
+
 static ProcessUtility_hook_type launcher_previous_utility = NULL;
 
 /* ----------------------------------------------------------------------
@@ -158,35 +165,39 @@ launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree
  * ----------------------------------------------------------------------
  */
 
-/* Whether it is time to start a worker for a database; notes that it is. */
-static bool
-launcher_may_start(Oid database)
+/* What is known of starts in a database. */
+static LauncherStart *
+launcher_find_start(Oid database)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	LauncherStart *start = NULL;
 	MemoryContext caller;
+	LauncherStart *start;
 	ListCell *cell;
 
 	foreach (cell, launcher_starts)
 	{
 		start = lfirst(cell);
 		if (start->database == database)
-			break;
-		start = NULL;
+			return start;
 	}
-	if (start != NULL && !TimestampDifferenceExceeds(start->at, now, LAUNCHER_PAUSE_MS))
-		return false;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	start = palloc0(sizeof(LauncherStart));
+	start->database = database;
+	launcher_starts = lappend(launcher_starts, start);
+	MemoryContextSwitchTo(caller);
+	return start;
+}
 
-	if (start == NULL)
-	{
-		caller = MemoryContextSwitchTo(TopMemoryContext);
-		start = palloc(sizeof(LauncherStart));
-		start->database = database;
-		launcher_starts = lappend(launcher_starts, start);
-		MemoryContextSwitchTo(caller);
-	}
-	start->at = now;
-	return true;
+/* Tell the log once, until there is a slot. */
+static void
+launcher_note_start(LauncherStart *start, const char *name, bool is_started)
+{
+	if (!is_started && !start->is_refused)
+		ereport(LOG,
+				(errmsg("could not start the eventstore worker for database \"%s\"", name),
+				 errdetail("It is tried again and again, and told once."),
+				 errhint("You may need to increase max_worker_processes.")));
+	start->is_refused = !is_started;
+	start->has_begun = start->has_begun || is_started;
 }
 
 /*
@@ -196,10 +207,12 @@ launcher_may_start(Oid database)
 static void
 launcher_keep(Oid database, const char *name)
 {
+	LauncherStart *start = launcher_find_start(database);
+	TimestampTz now = GetCurrentTimestamp();
 	BackgroundWorker request = {0};
 
 	if (es_shared_has_worker_in(database) || es_shared_is_held(database) ||
-		!launcher_may_start(database))
+		(start->at != 0 && !TimestampDifferenceExceeds(start->at, now, LAUNCHER_PAUSE_MS)))
 		return;
 
 	snprintf(request.bgw_name, BGW_MAXLEN, "eventstore worker for %s", name);
@@ -211,10 +224,72 @@ launcher_keep(Oid database, const char *name)
 	request.bgw_restart_time = BGW_NEVER_RESTART;
 	request.bgw_main_arg = ObjectIdGetDatum(database);
 	request.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&request, NULL))
-		ereport(LOG,
-				(errmsg("could not start the eventstore worker for database \"%s\"", name),
-				 errhint("You may need to increase max_worker_processes.")));
+	/* What there is to complain of, the first one does. */
+	request.bgw_extra[0] = !start->has_begun;
+	start->at = now;
+	launcher_note_start(start, name, RegisterDynamicBackgroundWorker(&request, NULL));
+}
+
+static bool
+launcher_has_name(const List *names, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+/* Why a database can have no worker; NULL: it can. */
+static const char *
+launcher_obstacle(Form_pg_database database)
+{
+	if (database->datconnlimit == DATCONNLIMIT_INVALID_DB)
+		return "Its DROP DATABASE was interrupted.";
+	if (database->datistemplate)
+		return "It is a template.";
+	if (!database->datallowconn)
+		return "It allows no connections.";
+	return NULL;
+}
+
+/*
+ * Tell the log once of a database that has no worker and will have none, until
+ * it has one.
+ */
+static void
+launcher_complain(const char *name, const char *obstacle)
+{
+	MemoryContext caller;
+
+	if (launcher_has_name(launcher_told, name))
+		return;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	launcher_told = lappend(launcher_told, pstrdup(name));
+	MemoryContextSwitchTo(caller);
+	ereport(WARNING,
+			(errcode(ERRCODE_UNDEFINED_DATABASE),
+			 errmsg("database \"%s\" of eventstore.databases can have no worker", name),
+			 errdetail_internal("%s", obstacle),
+			 errhint("Mend that, or take it out of eventstore.databases.")));
+}
+
+/* Those that are not on a list may be told of again. */
+static void
+launcher_forget_told(const List *names)
+{
+	ListCell *cell;
+
+	foreach (cell, launcher_told)
+	{
+		char *name = lfirst(cell);
+
+		if (launcher_has_name(names, name))
+			continue;
+		launcher_told = foreach_delete_current(launcher_told, cell);
+		pfree(name);
+	}
 }
 
 /*
@@ -228,28 +303,39 @@ static List *
 launcher_keep_databases(List *names)
 {
 	List *kept = NIL;
+	List *missing = list_copy(names);
+	List *without = NIL;
 	Relation databases = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(databases, 0, NULL);
 	HeapTuple row;
+	ListCell *cell;
 
 	while ((row = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
-		ListCell *cell;
+		char *name = pstrdup(NameStr(database->datname));
+		const char *obstacle = launcher_obstacle(database);
 
-		if (!database->datallowconn || database->datistemplate ||
-			database->datconnlimit == DATCONNLIMIT_INVALID_DB)
+		if (!launcher_has_name(names, name))
 			continue;
-		foreach (cell, names)
+		foreach (cell, missing)
+			if (strcmp(lfirst(cell), name) == 0)
+				missing = foreach_delete_current(missing, cell);
+		if (obstacle == NULL)
 		{
-			if (strcmp(lfirst(cell), NameStr(database->datname)) != 0)
-				continue;
-			launcher_keep(database->oid, NameStr(database->datname));
+			launcher_keep(database->oid, name);
 			kept = lappend_oid(kept, database->oid);
+			continue;
 		}
+		without = lappend(without, name);
+		launcher_complain(name, obstacle);
 	}
 	table_endscan(scan);
 	table_close(databases, AccessShareLock);
+
+	foreach (cell, missing)
+		launcher_complain(lfirst(cell), "It does not exist.");
+	launcher_forget_told(list_concat(without, missing));
 	return kept;
 }
 

@@ -113,6 +113,7 @@ runner_find_behind(int64 head, bool *has_any)
 static void
 runner_start(int number)
 {
+	static bool is_refused = false;
 	BackgroundWorker request = {0};
 
 	snprintf(request.bgw_name, BGW_MAXLEN, "eventstore runner %d", number);
@@ -125,11 +126,18 @@ runner_start(int number)
 	request.bgw_restart_time = BGW_NEVER_RESTART;
 	request.bgw_main_arg = Int32GetDatum(number);
 	if (RegisterDynamicBackgroundWorker(&request, NULL))
+	{
+		is_refused = false;
 		return;
+	}
 	es_shared_release_runner(number);
-	ereport(LOG,
-			(errmsg("could not start a process to apply projections"),
-			 errhint("You may need to increase max_worker_processes.")));
+	/* Once, until there is a slot: it is tried at every turn. */
+	if (!is_refused)
+		ereport(LOG,
+				(errmsg("could not start a process to apply projections"),
+				 errdetail("It is tried again and again, and told once."),
+				 errhint("You may need to increase max_worker_processes.")));
+	is_refused = true;
 }
 
 /*
