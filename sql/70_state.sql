@@ -1,7 +1,8 @@
 -- State: snapshots, and folding a stream into what it amounts to.
 --
 -- A snapshot is a cache: es_load and es_snapshot pass over one that is not of the stream as it is seen, so that the answer is the same
--- with it and without. What says so is the position: the snapshot counts where the event that it was taken at stands in the stream.
+-- with it and without. It counts where the event that it was taken at stands in the stream, which is that of its position, id and time:
+-- after a restore of older data others may come to the same version and position.
 
 -- One row a stream and schema version, replaced in place: nothing that a new snapshot changes is indexed, so the update can be HOT.
 CREATE TABLE eventstore.snapshots
@@ -10,6 +11,8 @@ CREATE TABLE eventstore.snapshots
 	schema_version int              NOT NULL,
 	version        bigint           NOT NULL,
 	position       bigint           NOT NULL,
+	event_id       uuid             NOT NULL,
+	recorded_at    timestamptz      NOT NULL,
 	state          jsonb            NOT NULL,
 	saved_at       timestamptz      NOT NULL,
 	CONSTRAINT snapshots_pkey PRIMARY KEY (stream, schema_version)
@@ -20,6 +23,8 @@ COMMENT ON COLUMN eventstore.snapshots.stream IS 'Name of the stream.';
 COMMENT ON COLUMN eventstore.snapshots.schema_version IS 'Which form the state has: the application''s own number.';
 COMMENT ON COLUMN eventstore.snapshots.version IS 'Version of the last event that the state counts in.';
 COMMENT ON COLUMN eventstore.snapshots.position IS 'Position of that event. A snapshot whose event is not there, or elsewhere, is passed over.';
+COMMENT ON COLUMN eventstore.snapshots.event_id IS 'Id of that event. Another one at the same place is of another history.';
+COMMENT ON COLUMN eventstore.snapshots.recorded_at IS 'When that event was recorded: ids that callers give may come again, after a restore of older data.';
 COMMENT ON COLUMN eventstore.snapshots.state IS 'The state: any JSON.';
 COMMENT ON COLUMN eventstore.snapshots.saved_at IS 'When it was saved.';
 REVOKE ALL ON TABLE eventstore.snapshots FROM PUBLIC;

@@ -4,7 +4,7 @@
  *		Insertion of rows without an executor state.
  *
  * Where no trigger fires, no constraint is to be checked, and every index is
- * a plain B-tree, all that an INSERT does is to put rows into the table and
+ * a plain B-tree (a unique one of columns that messages may show), all that an INSERT does is to put rows into the table and
  * their keys into the indexes.  To set up an executor state for that costs a
  * single event more than to insert it into the table.  es_direct_open tells
  * whether a table is like that at this moment; the caller's lock keeps it so,
@@ -15,8 +15,7 @@
  *
  * Memory: the current context; es_direct_insert leaves there what the table
  * makes of the rows.  Locks: RowExclusive on the indexes until the end of the
- * transaction; the caller holds RowExclusive on the table.  Calls: nothing of
- * ours.
+ * transaction; the caller holds RowExclusive on the table.  Calls: conceal.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +31,8 @@
 #include "utils/rel.h"
 
 #include "append/direct.h"
+#include "base/catalog.h"
+#include "base/conceal.h"
 
 /* Whether an INSERT fires no trigger and checks no constraint. */
 static bool
@@ -46,18 +47,31 @@ direct_is_plain_table(Relation table)
 	return table->rd_rel->relchecks == 0 && !table->rd_rel->relispartition;
 }
 
+/* Whether the error that a key is there already shows what messages may show. */
+static bool
+direct_shows_key(const FormData_pg_index *form, Relation table)
+{
+	int i;
+
+	for (i = 0; i < form->indnkeyatts; i++)
+		if (!es_conceal_shows(table, Natts_event, form->indkey.values[i]))
+			return false;
+	return true;
+}
+
 /*
  * Whether an index wants its columns as they are, of every row, and at once:
  * one of a deferrable constraint comes with a trigger.
  */
 static bool
-direct_is_plain_index(Relation index)
+direct_is_plain_index(Relation index, Relation table)
 {
 	const FormData_pg_index *form = index->rd_index;
 
 	return index->rd_rel->relam == BTREE_AM_OID && form->indisready && !form->indisexclusion &&
 		heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+		(!form->indisunique || direct_shows_key(form, table));
 }
 
 /*
@@ -79,7 +93,7 @@ es_direct_open(EsDirect *direct, Relation table)
 		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
 
 		direct->indexes[direct->index_count++] = index;
-		is_plain = is_plain && direct_is_plain_index(index);
+		is_plain = is_plain && direct_is_plain_index(index, table);
 	}
 	list_free(oids);
 

@@ -11,13 +11,10 @@
  * might look at the table in between.  Where users have added nothing but
  * plain indexes, direct.c does it for less.
  *
- * A trigger may refuse an event by an error, or change what it says, but not
- * drop it or move it: its place in the stream is promised already.
- *
  * Memory: the executor state's own contexts, gone at the end; without one,
  * the current context.  Locks: the caller holds RowExclusive on the table;
  * RowExclusive on the indexes until the end of the statement or transaction.
- * Calls: catalog, direct, names, uuid.  User code runs in triggers, under row
+ * Calls: before, catalog, conceal, direct, uuid.  User code runs in triggers, under row
  * locks only.
  *
  *-------------------------------------------------------------------------
@@ -36,11 +33,12 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "append/before.h"
 #include "append/direct.h"
 #include "append/recorder.h"
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "base/names.h"
+#include "base/conceal.h"
 #include "base/uuid.h"
 
 /* Events that go to the table in one call. */
@@ -54,6 +52,9 @@ typedef struct Recorder
 	TransitionCaptureState *capture; /* NULL: no trigger wants it */
 	bool has_before_row;
 	bool has_generated;
+
+	/* Whose constraints, generated columns or index entries are computed; or NULL. */
+	TupleTableSlot *computed;
 
 	/* Defaults of columns after the store's own; NULL where there is none. */
 	ExprState **defaults;
@@ -117,54 +118,6 @@ recorder_fill(TupleTableSlot *slot, const EsAppend *append, EsEvent *event)
 }
 
 /* ----------------------------------------------------------------------
- * Triggers
- * ----------------------------------------------------------------------
- */
-
-/* The columns that a trigger must leave as they are. */
-static const AttrNumber recorder_fixed_columns[] = {Anum_events_position, Anum_events_stream,
-													Anum_events_category, Anum_events_version,
-													Anum_events_id,       Anum_events_recorded_at};
-
-#define RECORDER_VALUE(slot, column) ((slot)->tts_values[(column) -1])
-
-static bool
-recorder_is_unmoved(TupleTableSlot *slot, const EsAppend *append, const EsEvent *event)
-{
-	int i;
-
-	slot_getsomeattrs(slot, Natts_event);
-	for (i = 0; i < lengthof(recorder_fixed_columns); i++)
-		if (slot->tts_isnull[recorder_fixed_columns[i] - 1])
-			return false;
-	return DatumGetInt64(RECORDER_VALUE(slot, Anum_events_position)) == event->position &&
-		es_names_equal(DatumGetTextPP(RECORDER_VALUE(slot, Anum_events_stream)), append->stream) &&
-		es_names_equal(DatumGetTextPP(RECORDER_VALUE(slot, Anum_events_category)),
-					   append->category) &&
-		DatumGetInt64(RECORDER_VALUE(slot, Anum_events_version)) == event->version &&
-		memcmp(DatumGetUUIDP(RECORDER_VALUE(slot, Anum_events_id)), &event->id, UUID_LEN) == 0 &&
-		DatumGetTimestampTz(RECORDER_VALUE(slot, Anum_events_recorded_at)) == append->recorded_at;
-}
-
-static void
-recorder_fire_before_row(Recorder *recorder, TupleTableSlot *slot, const EsAppend *append,
-						 const EsEvent *event)
-{
-	if (!ExecBRInsertTriggers(recorder->estate, recorder->info, slot))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a BEFORE trigger on \"%s.%s\" dropped an event",
-						ES_SCHEMA, RelationGetRelationName(recorder->events)),
-				 errhint("Raise an error in the trigger to refuse an append.")));
-	if (!recorder_is_unmoved(slot, append, event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a BEFORE trigger on \"%s.%s\" changed an event's place",
-						ES_SCHEMA, RelationGetRelationName(recorder->events)),
-				 errdetail("Position, stream, category, version, id and recorded_at must stay as they are.")));
-}
-
-/* ----------------------------------------------------------------------
  * Table and indexes
  * ----------------------------------------------------------------------
  */
@@ -194,9 +147,12 @@ recorder_flush(Recorder *recorder)
 		TupleTableSlot *slot = recorder->slots[i];
 		List *recheck = NIL;
 
+		recorder->computed = slot;
 		if (recorder->info->ri_NumIndices > 0)
 			recheck = es_compat_add_entries(recorder->info, slot, estate);
+		/* Only whether they are to fire at the end is computed here. */
 		ExecARInsertTriggers(estate, recorder->info, slot, recheck, recorder->capture);
+		recorder->computed = NULL;
 		list_free(recheck);
 		ExecClearTuple(slot);
 	}
@@ -217,13 +173,15 @@ recorder_add(Recorder *recorder, const EsAppend *append, EsEvent *event)
 	ExecStoreVirtualTuple(*slot);
 	(*slot)->tts_tableOid = RelationGetRelid(recorder->events);
 	if (recorder->has_before_row)
-		recorder_fire_before_row(recorder, *slot, append, event);
+		es_before_fire(recorder->estate, recorder->info, *slot, append, event);
+	recorder->computed = *slot;
 	if (recorder->has_generated)
 		ExecComputeStoredGenerated(recorder->info, recorder->estate, *slot, CMD_INSERT);
 	if (recorder->events->rd_att->constr != NULL)
 		ExecConstraints(recorder->info, *slot, recorder->estate);
 	if (recorder->events->rd_rel->relispartition)
 		(void) ExecPartitionCheck(recorder->info, *slot, recorder->estate, true);
+	recorder->computed = NULL;
 
 	if (++recorder->slot_count == recorder->slot_limit)
 		recorder_flush(recorder);
@@ -305,23 +263,62 @@ recorder_end(Recorder *recorder)
 }
 
 static void
-recorder_insert(Relation events, EsAppend *const *appends, int append_count, int event_count)
+recorder_run(Recorder *recorder, Relation events, EsAppend *const *appends, int append_count,
+			 int event_count)
 {
-	Recorder recorder;
 	int i;
 	int j;
 
-	recorder_begin(&recorder, events, event_count);
+	recorder_begin(recorder, events, event_count);
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			recorder_add(&recorder, appends[i], &appends[i]->events[j]);
+			recorder_add(recorder, appends[i], &appends[i]->events[j]);
 		}
 	}
-	recorder_flush(&recorder);
-	recorder_end(&recorder);
+	recorder_flush(recorder);
+	recorder_end(recorder);
+}
+
+/* What a message may tell of the event that was being put into the table; NULL: it is not known. */
+static const char *
+recorder_describe(TupleTableSlot *slot)
+{
+	if (slot == NULL)
+		return NULL;
+	slot_getsomeattrs(slot, Anum_events_type);
+	if (slot->tts_isnull[Anum_events_type - 1])
+		return NULL;
+	return psprintf("It is an event of type \"%s\" for version %lld of stream \"%s\".",
+					TextDatumGetCString(slot->tts_values[Anum_events_type - 1]),
+					(long long) DatumGetInt64(slot->tts_values[Anum_events_version - 1]),
+					TextDatumGetCString(slot->tts_values[Anum_events_stream - 1]));
+}
+
+static void
+recorder_insert(Relation events, EsAppend *const *appends, int append_count, int event_count)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Recorder *recorder = palloc0(sizeof(Recorder));
+
+	PG_TRY();
+	{
+		recorder_run(recorder, events, appends, append_count, event_count);
+	}
+	PG_CATCH();
+	{
+		EsConceal conceal = {.table = events,
+							 .own_columns = Natts_event,
+							 .is_expression = recorder->computed != NULL};
+
+		MemoryContextSwitchTo(caller);
+		conceal.row = recorder_describe(recorder->computed);
+		es_conceal_rethrow(&conceal, caller);
+	}
+	PG_END_TRY();
+	pfree(recorder);
 }
 
 /* ----------------------------------------------------------------------

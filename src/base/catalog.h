@@ -117,8 +117,12 @@ typedef enum EsRelation
 #define Anum_snapshots_schema_version 2
 #define Anum_snapshots_version        3
 #define Anum_snapshots_position       4
-#define Anum_snapshots_state          5
-#define Anum_snapshots_saved_at       6
+#define Anum_snapshots_event_id       5
+#define Anum_snapshots_recorded_at    6
+#define Anum_snapshots_state          7
+#define Anum_snapshots_saved_at       8
+#define Natts_snapshots               8
+
 /* Columns of eventstore.projections. */
 #define Anum_projections_name           1
 #define Anum_projections_owner          2

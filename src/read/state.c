@@ -4,10 +4,10 @@
  *		The verbs for snapshots: es_save_snapshot, es_snapshot, es_load.
  *
  * A snapshot is a cache, which must not change an answer.  It is kept with
- * the position of the event that it was taken at, and it counts only while
- * that event stands in the stream, as the calling statement sees it.  So one
- * that is ahead of the stream is passed over, and stays so when the stream
- * grows past it by other events, as after a restore of older data.
+ * position, id and time of the event that it was taken at, and it counts only
+ * while that very event stands in the stream, as the calling statement sees it.
+ * So one that is ahead of the stream is passed over, and stays so when the
+ * stream grows past it by other events, as after a restore of older data.
  *
  * es_snapshot and es_load see what the calling statement sees: snapshot and
  * tail come from one MVCC snapshot.
@@ -18,7 +18,8 @@
  *
  * Memory: the function call's context; the plan of the write is kept for the
  * session.  Locks: AccessShare on snapshots, events and their indexes; to
- * save, RowExclusive on snapshots and the row.  Calls: arguments, catalog, scan.
+ * save, RowExclusive on snapshots and the row.  Calls: arguments,
+ * catalog, conceal, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,22 +44,32 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
+#include "utils/uuid.h"
 
 #include "base/arguments.h"
 #include "base/compat.h"
+#include "base/conceal.h"
 #include "base/scan.h"
 
 PG_FUNCTION_INFO_V1(es_save_snapshot);
 PG_FUNCTION_INFO_V1(es_snapshot);
 PG_FUNCTION_INFO_V1(es_load);
 
+/* An event, as a snapshot tells it from others. */
+typedef struct StateEvent
+{
+	int64 version;
+	int64 position;
+	pg_uuid_t id;
+	TimestampTz recorded_at;
+} StateEvent;
+
 /* A row of eventstore.snapshots. */
 typedef struct StateSnapshot
 {
 	bool exists;
-	int64 version;  /* of the event that it was taken at */
-	int64 position; /* of that event */
-	Datum state;    /* jsonb */
+	StateEvent event; /* that it was taken at */
+	Datum state;      /* jsonb */
 	TimestampTz saved_at;
 } StateSnapshot;
 
@@ -127,8 +138,11 @@ state_find_kept(const text *stream, int32 schema_version, Snapshot snapshot)
 	kept.exists = es_scan_next(&scan, ForwardScanDirection);
 	if (kept.exists)
 	{
-		kept.version = DatumGetInt64(state_column(&scan, Anum_snapshots_version));
-		kept.position = DatumGetInt64(state_column(&scan, Anum_snapshots_position));
+		kept.event.version = DatumGetInt64(state_column(&scan, Anum_snapshots_version));
+		kept.event.position = DatumGetInt64(state_column(&scan, Anum_snapshots_position));
+		kept.event.id = *DatumGetUUIDP(state_column(&scan, Anum_snapshots_event_id));
+		kept.event.recorded_at = DatumGetTimestampTz(
+			state_column(&scan, Anum_snapshots_recorded_at));
 		kept.state = PointerGetDatum(
 			PG_DETOAST_DATUM_COPY(state_column(&scan, Anum_snapshots_state)));
 		kept.saved_at = DatumGetTimestampTz(state_column(&scan, Anum_snapshots_saved_at));
@@ -148,15 +162,25 @@ state_begin_events(EsScan *scan, Relation events, const text *stream, int64 from
 	es_scan_begin(scan, snapshot);
 }
 
-/* Whether the next event is of a version, and then its position. */
+/* Whether the next event is of a version, and then which it is. */
 static bool
-state_next_is(EsScan *scan, int64 version, int64 *position)
+state_next_is(EsScan *scan, int64 version, StateEvent *event)
 {
 	if (!es_scan_next(scan, ForwardScanDirection) ||
 		DatumGetInt64(state_column(scan, Anum_events_version)) != version)
 		return false;
-	*position = DatumGetInt64(state_column(scan, Anum_events_position));
+	event->version = version;
+	event->position = DatumGetInt64(state_column(scan, Anum_events_position));
+	event->id = *DatumGetUUIDP(state_column(scan, Anum_events_id));
+	event->recorded_at = DatumGetTimestampTz(state_column(scan, Anum_events_recorded_at));
 	return true;
+}
+
+static bool
+state_is_same(const StateEvent *a, const StateEvent *b)
+{
+	return a->version == b->version && a->position == b->position &&
+		memcmp(&a->id, &b->id, UUID_LEN) == 0 && a->recorded_at == b->recorded_at;
 }
 
 /*
@@ -167,12 +191,12 @@ static void
 state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapshot *kept,
 				 Snapshot snapshot)
 {
-	int64 position;
+	StateEvent event;
 
 	if (kept->exists)
 	{
-		state_begin_events(scan, events, stream, kept->version, snapshot);
-		if (state_next_is(scan, kept->version, &position) && position == kept->position)
+		state_begin_events(scan, events, stream, kept->event.version, snapshot);
+		if (state_next_is(scan, kept->event.version, &event) && state_is_same(&event, &kept->event))
 			return;
 		es_scan_close(scan);
 		kept->exists = false;
@@ -180,27 +204,29 @@ state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapsho
 	state_begin_events(scan, events, stream, 1, snapshot);
 }
 
-/* Position of a stream's event; 0: it is not there. */
-static int64
-state_find_position(const text *stream, int64 version, Snapshot snapshot)
+/* Find a stream's event of a version.  Returns false if it is not there. */
+static bool
+state_find_event(const text *stream, int64 version, Snapshot snapshot, StateEvent *event)
 {
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	int64 position = 0;
+	bool is_found;
 	EsScan scan;
 
 	state_begin_events(&scan, events, stream, version, snapshot);
-	if (!state_next_is(&scan, version, &position))
-		position = 0;
+	is_found = state_next_is(&scan, version, event);
 	es_scan_close(&scan);
 	relation_close(events, NoLock);
-	return position;
+	return is_found;
 }
 
 /* Whether a snapshot that exists counts. */
 static bool
 state_counts(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
 {
-	return state_find_position(stream, kept->version, snapshot) == kept->position;
+	StateEvent event;
+
+	return state_find_event(stream, kept->event.version, snapshot, &event) &&
+		state_is_same(&event, &kept->event);
 }
 
 /* ----------------------------------------------------------------------
@@ -208,24 +234,28 @@ state_counts(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
  * ----------------------------------------------------------------------
  */
 
-#define STATE_SAVE_ARGUMENTS 8
+#define STATE_SAVE_ARGUMENTS 11
 
-/* $7, $8: a snapshot that is replaced although it is later. */
+/* $9, $10, $11: version, id and time of the event of a snapshot that is replaced although it is later. */
 static const char *const state_save_query =
-	"INSERT INTO eventstore.snapshots AS s (stream, schema_version, version, position, state, saved_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6)"
+	"INSERT INTO eventstore.snapshots AS s"
+	" (stream, schema_version, version, position, event_id, recorded_at, state, saved_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 	" ON CONFLICT (stream, schema_version) DO UPDATE"
-	" SET version = excluded.version, position = excluded.position, state = excluded.state, saved_at = excluded.saved_at"
+	" SET version = excluded.version, position = excluded.position, event_id = excluded.event_id,"
+	" recorded_at = excluded.recorded_at, state = excluded.state, saved_at = excluded.saved_at"
 	" WHERE s.version OPERATOR(pg_catalog.<=) excluded.version"
-	" OR s.version OPERATOR(pg_catalog.=) $7 AND s.position OPERATOR(pg_catalog.=) $8";
+	" OR s.version OPERATOR(pg_catalog.=) $9 AND s.event_id OPERATOR(pg_catalog.=) $10"
+	" AND s.recorded_at OPERATOR(pg_catalog.=) $11";
 
 /* The saved plan of the query.  Needs a connection to SPI. */
 static SPIPlanPtr
 state_get_plan(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[STATE_SAVE_ARGUMENTS] = {TEXTOID,  INT4OID,        INT8OID, INT8OID,
-									   JSONBOID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Oid types[STATE_SAVE_ARGUMENTS] = {TEXTOID, INT4OID,        INT8OID,       INT8OID,
+									   UUIDOID, TIMESTAMPTZOID, JSONBOID,      TIMESTAMPTZOID,
+									   INT8OID, UUIDOID,        TIMESTAMPTZOID};
 
 	if (plan == NULL)
 	{
@@ -239,6 +269,27 @@ state_get_plan(void)
 	return plan;
 }
 
+/* Run it; an error does not show the state. */
+static int
+state_execute(Relation snapshots, Datum *values, const char *nulls)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile int result = 0;
+
+	PG_TRY();
+	{
+		result = SPI_execute_plan(state_get_plan(), values, nulls, false, 0);
+	}
+	PG_CATCH();
+	{
+		EsConceal conceal = {.table = snapshots, .own_columns = Natts_snapshots};
+
+		es_conceal_rethrow(&conceal, caller);
+	}
+	PG_END_TRY();
+	return result;
+}
+
 /*
  * Write a snapshot.
  *
@@ -250,29 +301,32 @@ state_write(const text *stream, int32 schema_version, const StateSnapshot *fresh
 {
 	Relation snapshots = es_catalog_open(ES_SNAPSHOTS, RowExclusiveLock);
 	Datum values[STATE_SAVE_ARGUMENTS] = {0};
-	char nulls[STATE_SAVE_ARGUMENTS + 1] = "      nn";
+	char nulls[STATE_SAVE_ARGUMENTS + 1] = "        nnn";
 	Oid user;
 	int security;
 	int result;
 
 	values[0] = PointerGetDatum(stream);
 	values[1] = Int32GetDatum(schema_version);
-	values[2] = Int64GetDatum(fresh->version);
-	values[3] = Int64GetDatum(fresh->position);
-	values[4] = fresh->state;
-	values[5] = TimestampTzGetDatum(fresh->saved_at);
+	values[2] = Int64GetDatum(fresh->event.version);
+	values[3] = Int64GetDatum(fresh->event.position);
+	values[4] = UUIDPGetDatum(&fresh->event.id);
+	values[5] = TimestampTzGetDatum(fresh->event.recorded_at);
+	values[6] = fresh->state;
+	values[7] = TimestampTzGetDatum(fresh->saved_at);
 	if (replaced != NULL)
 	{
-		values[6] = Int64GetDatum(replaced->version);
-		values[7] = Int64GetDatum(replaced->position);
-		nulls[6] = nulls[7] = ' ';
+		values[8] = Int64GetDatum(replaced->event.version);
+		values[9] = UUIDPGetDatum(&replaced->event.id);
+		values[10] = TimestampTzGetDatum(replaced->event.recorded_at);
+		memset(nulls, ' ', STATE_SAVE_ARGUMENTS);
 	}
 
 	SPI_connect();
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(RelationGetForm(snapshots)->relowner,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	result = SPI_execute_plan(state_get_plan(), values, nulls, false, 0);
+	result = state_execute(snapshots, values, nulls);
 	SetUserIdAndSecContext(user, security);
 	if (result != SPI_OK_INSERT)
 		elog(ERROR, "unexpected result %d of saving a snapshot", result);
@@ -290,7 +344,7 @@ es_save_snapshot(PG_FUNCTION_ARGS)
 	int64 version = state_get_version(fcinfo);
 	Datum state = state_get_state(fcinfo);
 	int32 schema_version = state_get_schema_version(fcinfo, 3);
-	StateSnapshot fresh = {true, version, 0, state, 0};
+	StateSnapshot fresh = {.exists = true, .state = state};
 	StateSnapshot kept;
 	SnapshotData copy;
 	Snapshot snapshot;
@@ -302,8 +356,7 @@ es_save_snapshot(PG_FUNCTION_ARGS)
 
 	CommandCounterIncrement();
 	snapshot = es_scan_snapshot(&copy);
-	fresh.position = state_find_position(stream, version, snapshot);
-	if (fresh.position == 0)
+	if (!state_find_event(stream, version, snapshot, &fresh.event))
 	{
 		ereport(NOTICE,
 				(errmsg("snapshot of stream \"%s\" is not kept", text_to_cstring(stream)),
@@ -344,7 +397,8 @@ es_snapshot(PG_FUNCTION_ARGS)
 	int32 schema_version = state_get_schema_version(fcinfo, 1);
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
 	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot());
-	Datum values[3] = {Int64GetDatum(kept.version), kept.state, TimestampTzGetDatum(kept.saved_at)};
+	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state,
+					   TimestampTzGetDatum(kept.saved_at)};
 	bool nulls[3] = {is_none, is_none, is_none};
 
 	PG_RETURN_DATUM(state_make_result(fcinfo, values, nulls));
@@ -409,7 +463,7 @@ es_load(PG_FUNCTION_ARGS)
 	EsScan scan;
 
 	state_begin_tail(&scan, events, stream, &kept, GetActiveSnapshot());
-	values[0] = Int64GetDatum(kept.exists ? kept.version : 0);
+	values[0] = Int64GetDatum(kept.exists ? kept.event.version : 0);
 	values[1] = kept.state;
 	values[2] = state_collect(&scan);
 	nulls[1] = !kept.exists;

@@ -111,6 +111,28 @@ SELECT version, state FROM es_snapshot('state-1');
 SELECT es_save_snapshot('state-1', 5, '[15]');
 SELECT version, state, cardinality(events) FROM es_load('state-1');
 
+-- Another history comes to the same version and position: its event is another, by its id, or, where the caller gave the id, by its time.
+CREATE PROCEDURE rewrite(which text, new_id uuid) LANGUAGE plpgsql AS
+$$
+BEGIN
+	SET LOCAL session_replication_role = replica;
+	ALTER TABLE eventstore.events DISABLE TRIGGER events_are_immutable, DISABLE TRIGGER every_event_is_immutable;
+	UPDATE eventstore.events SET id = new_id, data = '"another"', recorded_at = recorded_at + CASE WHEN id = new_id THEN interval '1 s' ELSE '0' END WHERE stream = which AND version = 2;
+	ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER events_are_immutable, ENABLE ALWAYS TRIGGER every_event_is_immutable;
+END
+$$;
+SELECT es_append('state-other-1', 0, ARRAY['A', 'B'], ARRAY['1', '2']::jsonb[]), es_append('state-other-2', 0, ARRAY['A', 'B'], ARRAY['1', '2']::jsonb[], NULL, ARRAY[NULL, 'a0000000-0000-0000-0000-000000000001']::uuid[]);
+SELECT es_save_snapshot(stream, 2, '"of this history"') FROM unnest('{state-other-1,state-other-2}'::text[]) stream;
+SELECT stream, version, state, events FROM unnest('{state-other-1,state-other-2}'::text[]) stream, es_load(stream);
+CALL rewrite('state-other-1', gen_random_uuid());
+CALL rewrite('state-other-2', 'a0000000-0000-0000-0000-000000000001');
+SELECT stream, l.version, l.state, cardinality(events), s.version IS NULL FROM unnest('{state-other-1,state-other-2}'::text[]) stream, es_load(stream) l, es_snapshot(stream) s;
+SELECT es_append(stream, 2, 'C', '3') FROM unnest('{state-other-1,state-other-2}'::text[]) stream;
+SELECT stream, l.version, l.state, cardinality(events) FROM unnest('{state-other-1,state-other-2}'::text[]) stream, es_load(stream) l;
+-- It is replaced by what is saved next, though that is older.
+SELECT es_save_snapshot(stream, 1, '"of that one"') FROM unnest('{state-other-1,state-other-2}'::text[]) stream;
+SELECT stream, l.version, l.state, cardinality(events) FROM unnest('{state-other-1,state-other-2}'::text[]) stream, es_load(stream) l;
+
 -- Random streams, each with a snapshot of some kind or none for two schema versions; some grow afterwards.
 SELECT setseed(0.7);
 CREATE TABLE streams AS
@@ -123,6 +145,7 @@ CREATE FUNCTION snap(stream text, kind text, schema_version int) RETURNS void LA
 $$
 DECLARE
 	last bigint := es_stream_version(stream);
+	what int := floor(random() * 3);
 	at bigint := CASE kind WHEN 'now' THEN last WHEN 'stale' THEN floor(random() * (last + 1)) WHEN 'ahead' THEN last + 1 + floor(random() * 3) END;
 BEGIN
 	CASE
@@ -131,8 +154,10 @@ BEGIN
 		WHEN kind = 'ahead' THEN
 			PERFORM es_save_snapshot(stream, at, '"wrong"', schema_version);
 		WHEN kind = 'foreign' THEN
-			INSERT INTO eventstore.snapshots AS s VALUES (stream, schema_version, 1 + floor(random() * 35), 1 + floor(random() * 100), '"wrong"', now())
-			ON CONFLICT ON CONSTRAINT snapshots_pkey DO UPDATE SET position = s.position + 1, state = excluded.state;
+			-- Another place, another event at the same place, or an event of the same id at the same place that was recorded at another time
+			INSERT INTO eventstore.snapshots AS s VALUES (stream, schema_version, 1 + floor(random() * 35), 1 + floor(random() * 100), gen_random_uuid(), now(), '"wrong"', now())
+			ON CONFLICT ON CONSTRAINT snapshots_pkey DO UPDATE SET state = excluded.state, position = s.position + CASE WHEN what = 0 THEN 1 ELSE 0 END,
+				event_id = CASE WHEN what = 1 THEN excluded.event_id ELSE s.event_id END, recorded_at = s.recorded_at + CASE WHEN what = 2 THEN interval '1 us' ELSE '0' END;
 		ELSE
 			PERFORM es_save_snapshot(stream, at, fold_table(stream, '{}', at), schema_version);
 	END CASE;

@@ -211,6 +211,18 @@ BEGIN
 		WHEN 'NullId'   THEN NEW.id := NULL;
 		WHEN 'NullKey'  THEN NEW.stream := NULL;
 		WHEN 'Time'     THEN NEW.recorded_at := '2000-01-01';
+		WHEN 'NullType' THEN NEW.type := NULL;
+		WHEN 'NoType'   THEN NEW.type := '';
+		WHEN 'LongType' THEN NEW.type := repeat('t', 300);
+		WHEN 'Array'    THEN NEW.metadata := '[1]';
+		WHEN 'Scalar'   THEN NEW.metadata := '"secret"';
+		WHEN 'NullTag'  THEN NEW.tags := '{a,NULL}';
+		WHEN 'NoTag'    THEN NEW.tags := '{a,""}';
+		WHEN 'LongTag'  THEN NEW.tags := ARRAY[repeat('t', 513)];
+		WHEN 'Tags2'    THEN NEW.tags := '{{a,b},{c,d}}';
+		WHEN 'JsonNull' THEN NEW.metadata := 'null';
+		WHEN 'Limits'   THEN NEW.type := repeat('t', 256); NEW.tags := ARRAY[repeat('t', 512)]; NEW.metadata := '{}';
+		WHEN 'NoTags'   THEN NEW.tags := '{}';
 		WHEN 'Raise'    THEN RAISE 'not %', NEW.type USING ERRCODE = 'XX999';
 		ELSE NULL;
 	END CASE;
@@ -222,12 +234,19 @@ SELECT es_append('triggers-meddle', 0, '[{"type": "Plain"}, {"type": "Data"}, {"
 SELECT version, type, data, metadata, tags FROM es_read('triggers-meddle');
 SELECT type, left(attempt(format('SELECT es_append(''triggers-meddle'', 4, %L, ''{}'')', type)), 5) AS alone,
 	   left(attempt(format('SELECT es_append(''triggers-meddle'', 4, ARRAY[''Plain'', %L, ''Plain''], ARRAY[''1'', ''2'', ''3'']::jsonb[])', type)), 5) AS in_a_batch
-FROM unnest('{"Null",Drop,Position,Stream,Category,Version,Id,NullId,NullKey,Time,Raise}'::text[]) type;
+FROM unnest('{"Null",NullType,NoType,LongType,Array,Scalar,NullTag,NoTag,LongTag,Tags2,Drop,Position,Stream,Category,Version,Id,NullId,NullKey,Time,Raise}'::text[]) type;
 \set VERBOSITY terse
 SELECT es_append('triggers-meddle', 4, 'Drop', '{"secret": 1}');
 SELECT es_append('triggers-meddle', 4, 'Version', '{"secret": 1}');
 \set VERBOSITY default
+SELECT es_append('triggers-meddle', 4, 'LongType', '{"secret": 1}');
+SELECT es_append('triggers-meddle', 4, 'Tags2', '{"secret": 1}');
+SELECT es_append('triggers-meddle', 4, 'Scalar', '{"secret": 1}');
+\set VERBOSITY default
 SELECT es_stream_version('triggers-meddle'), (SELECT count(*) FROM es_read('triggers-meddle')), es_stream_version('triggers-elsewhere');
+-- What is at its limit, and JSON's null, are stored as es_append stores them.
+SELECT es_append('triggers-limits', 0, '[{"type": "Limits"}, {"type": "JsonNull", "metadata": {"m": 1}, "tags": ["x"]}, {"type": "NoTags"}, {"type": "Plain", "metadata": {"m": 1}}]');
+SELECT version, left(type, 10), octet_length(type), metadata, metadata IS NULL, left(tags::text, 10) FROM es_read('triggers-limits');
 DROP TRIGGER meddle ON eventstore.events;
 
 -- AFTER triggers that raise

@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * conceal.h
+ *		Errors that would show an event's data.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_CONCEAL_H
+#define ES_CONCEAL_H
+
+#include "access/attnum.h"
+#include "utils/relcache.h"
+
+/* A table of the store's, and what may be told of its rows. */
+typedef struct EsConceal
+{
+	Relation table;
+	AttrNumber own_columns; /* the store's, which come first */
+
+	/* Whether an expression on the columns was being computed. */
+	bool is_expression;
+
+	/* What to say of the row in place of its values; NULL: nothing. */
+	const char *row;
+} EsConceal;
+
+extern bool es_conceal_shows(Relation table, AttrNumber own_columns, AttrNumber column);
+extern void
+es_conceal_rethrow(const EsConceal *conceal, MemoryContext context) pg_attribute_noreturn();
+
+#endif /* ES_CONCEAL_H */
