@@ -37,28 +37,60 @@ es_expected_fits(const EsStream *stream, int64 expected_version, int64 version)
 }
 
 /*
+ * Say that a stream is not where it is expected, in the form that DETAIL of
+ * SE001 has, as a line of its own.
+ */
+void
+es_expected_describe(StringInfo lines, const EsStream *stream, int64 expected_version, int64 version)
+{
+	char *name = text_to_cstring(stream->name);
+
+	if (lines->len > 0)
+		appendStringInfoChar(lines, '\n');
+	if (stream->is_tombstoned)
+		appendStringInfo(lines, "Stream \"%s\" is deleted.", name);
+	else
+		appendStringInfo(lines, "Stream \"%s\" is at version %lld, expected %lld.", name,
+						 (long long) version, (long long) expected_version);
+}
+
+/*
+ * Raise SE003 or SE001.
+ *
+ * others: what es_expected_describe says of other streams of the call; or NULL.
+ */
+void
+es_expected_raise(const EsStream *stream, int64 expected_version, int64 version, const char *others)
+{
+	char *name = text_to_cstring(stream->name);
+	StringInfoData detail;
+
+	if (stream->is_tombstoned)
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_STREAM_DELETED),
+				 errmsg("stream \"%s\" is deleted", name),
+				 others == NULL ? 0 : errdetail_internal("%s", others),
+				 errhint("A tombstoned stream takes no event any more; use another name.")));
+
+	initStringInfo(&detail);
+	es_expected_describe(&detail, stream, expected_version, version);
+	if (others != NULL)
+		appendStringInfo(&detail, "\n%s", others);
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_WRONG_EXPECTED_VERSION),
+			 errmsg("wrong expected version for stream \"%s\"", name),
+			 errdetail_internal("%s", detail.data),
+			 expected_version == ES_EXPECT_EXISTS ?
+			 errhint("-2 expects at least one event.") :
+			 errhint("Read the stream again, decide anew, and append with its version.")));
+}
+
+/*
  * Raise SE003 or SE001 unless es_expected_fits.
  */
 void
 es_expected_check(const EsStream *stream, int64 expected_version, int64 version)
 {
-	char *name;
-
-	if (es_expected_fits(stream, expected_version, version))
-		return;
-
-	name = text_to_cstring(stream->name);
-	if (stream->is_tombstoned)
-		ereport(ERROR,
-				(errcode(ES_ERRCODE_STREAM_DELETED),
-				 errmsg("stream \"%s\" is deleted", name),
-				 errhint("A tombstoned stream takes no event any more; use another name.")));
-	ereport(ERROR,
-			(errcode(ES_ERRCODE_WRONG_EXPECTED_VERSION),
-			 errmsg("wrong expected version for stream \"%s\"", name),
-			 errdetail("Stream \"%s\" is at version %lld, expected %lld.",
-					   name, (long long) version, (long long) expected_version),
-			 expected_version == ES_EXPECT_EXISTS ?
-			 errhint("-2 expects at least one event.") :
-			 errhint("Read the stream again, decide anew, and append with its version.")));
+	if (!es_expected_fits(stream, expected_version, version))
+		es_expected_raise(stream, expected_version, version, NULL);
 }

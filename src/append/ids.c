@@ -65,38 +65,13 @@ ids_compare(const void *a, const void *b)
 	return memcmp(*(const pg_uuid_t *const *) a, *(const pg_uuid_t *const *) b, UUID_LEN);
 }
 
-/*
- * Raise SE002 if one call gives an id twice.
- */
-void
-es_ids_check_distinct(EsAppend *const *appends, int append_count)
+static void
+ids_read_place(TupleTableSlot *slot, IdsPlace *place)
 {
-	const pg_uuid_t **ids;
-	Size total = 0;
-	Size count = 0;
-	Size n;
-	int i;
-	int j;
-
-	for (i = 0; i < append_count; i++)
-		total += appends[i]->event_count;
-	if (total < 2)
-		return;
-
-	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t *) * total);
-	for (i = 0; i < append_count; i++)
-		for (j = 0; j < appends[i]->event_count; j++)
-			if (appends[i]->events[j].has_given_id)
-				ids[count++] = &appends[i]->events[j].id;
-
-	qsort(ids, count, sizeof(pg_uuid_t *), ids_compare);
-	for (n = 1; n < count; n++)
-		if (ids_compare(&ids[n - 1], &ids[n]) == 0)
-			ereport(ERROR,
-					(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
-					 errmsg("duplicate event id"),
-					 errdetail("Event id \"%s\" is given twice.", ids_to_cstring(ids[n]))));
-	pfree(ids);
+	slot_getsomeattrs(slot, Anum_events_version);
+	place->position = DatumGetInt64(slot->tts_values[Anum_events_position - 1]);
+	place->stream = DatumGetTextPP(slot->tts_values[Anum_events_stream - 1]);
+	place->version = DatumGetInt64(slot->tts_values[Anum_events_version - 1]);
 }
 
 /*
@@ -128,12 +103,7 @@ ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 			continue;
 		}
 		if (is_found)
-		{
-			slot_getsomeattrs(slot, Anum_events_version);
-			place->position = DatumGetInt64(slot->tts_values[Anum_events_position - 1]);
-			place->stream = DatumGetTextPP(slot->tts_values[Anum_events_stream - 1]);
-			place->version = DatumGetInt64(slot->tts_values[Anum_events_version - 1]);
-		}
+			ids_read_place(slot, place);
 		return is_found;
 	}
 }
@@ -149,6 +119,67 @@ ids_raise_stored(const pg_uuid_t *id, const IdsPlace *place)
 					   ids_to_cstring(id), (long long) place->version,
 					   text_to_cstring(place->stream), (long long) place->position),
 			 errhint("Only the very same call, with the same ids in the same order, is a retry.")));
+}
+
+/*
+ * Raise SE002: one call gives an id twice.  That it is stored besides, as it is
+ * when such a call is repeated, is told with it.
+ */
+static void
+ids_raise_twice(Relation events, const pg_uuid_t *id)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IdsPlace place;
+	EsScan scan;
+
+	es_scan_open(&scan, events, ES_EVENTS_ID);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+	{
+		ids_read_place(scan.slot, &place);
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+				 errmsg("duplicate event id"),
+				 errdetail("Event id \"%s\" is given twice, and is stored at version %lld of stream \"%s\", position %lld.",
+						   ids_to_cstring(id), (long long) place.version,
+						   text_to_cstring(place.stream), (long long) place.position)));
+	}
+	ereport(ERROR,
+			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+			 errmsg("duplicate event id"),
+			 errdetail("Event id \"%s\" is given twice.", ids_to_cstring(id))));
+}
+
+/*
+ * Raise SE002 if one call gives an id twice.
+ */
+void
+es_ids_check_distinct(Relation events, EsAppend *const *appends, int append_count)
+{
+	const pg_uuid_t **ids;
+	Size total = 0;
+	Size count = 0;
+	Size n;
+	int i;
+	int j;
+
+	for (i = 0; i < append_count; i++)
+		total += appends[i]->event_count;
+	if (total < 2)
+		return;
+
+	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t *) * total);
+	for (i = 0; i < append_count; i++)
+		for (j = 0; j < appends[i]->event_count; j++)
+			if (appends[i]->events[j].has_given_id)
+				ids[count++] = &appends[i]->events[j].id;
+
+	qsort(ids, count, sizeof(pg_uuid_t *), ids_compare);
+	for (n = 1; n < count; n++)
+		if (ids_compare(&ids[n - 1], &ids[n]) == 0)
+			ids_raise_twice(events, ids[n]);
+	pfree(ids);
 }
 
 /* What a look at the ids of appends to one stream has found. */

@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "append/expected.h"
 #include "append/ids.h"
@@ -52,6 +53,7 @@ typedef struct StoreGroup
 {
 	EsAppend **appends;
 	int count;
+	int rest; /* appends to other streams that follow in the array */
 	bool has_given_ids;
 } StoreGroup;
 
@@ -74,13 +76,14 @@ store_compare(const void *a, const void *b)
 }
 
 /*
- * Whether the stream is where every append of the group expects it.  Where it
- * is not and that is final, as the stream is locked, this raises.
+ * The first append of a group that does not find the stream where it expects
+ * it; NULL: all do.
  *
- * version: receives where the stream will be.  Raises 54000 if it can't.
+ * version: receives where that one finds it, or where the group leaves it.
+ * Raises 54000 if it can't.
  */
-static bool
-store_group_fits(const StoreGroup *group, const EsStream *stream, int64 *version)
+static const EsAppend *
+store_group_find_misfit(const StoreGroup *group, const EsStream *stream, int64 *version)
 {
 	int i;
 
@@ -89,16 +92,75 @@ store_group_fits(const StoreGroup *group, const EsStream *stream, int64 *version
 	{
 		const EsAppend *append = group->appends[i];
 
-		if (stream->is_locked)
-			es_expected_check(stream, append->expected_version, *version);
-		else if (!es_expected_fits(stream, append->expected_version, *version))
-			return false;
+		if (!es_expected_fits(stream, append->expected_version, *version))
+			return append;
 		if (pg_add_s64_overflow(*version, append->event_count, version))
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("stream \"%s\" has no version left", text_to_cstring(stream->name))));
 	}
-	return true;
+	return NULL;
+}
+
+/* The group that an array of sorted appends begins with. */
+static StoreGroup
+store_first_group(EsAppend **sorted, int append_count, bool has_given_ids)
+{
+	StoreGroup group = {sorted, 1, append_count - 1, has_given_ids};
+
+	while (group.rest > 0 && es_names_equal(sorted[0]->stream, sorted[group.count]->stream))
+	{
+		group.count++;
+		group.rest--;
+	}
+	return group;
+}
+
+/*
+ * Raise SE001 or SE003 for a group, and name the streams after it that are not
+ * where they are expected either, as they are at this moment: to lock them would
+ * be to wait for an answer that is no anyway.
+ */
+static void
+store_refuse(const StoreGroup *group, const EsStream *stream, const EsAppend *misfit, int64 version)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	StoreGroup other = *group;
+	StringInfoData others;
+
+	initStringInfo(&others);
+	while (other.rest > 0)
+	{
+		EsStream found;
+		const EsAppend *append;
+		int64 at;
+
+		CHECK_FOR_INTERRUPTS();
+		other = store_first_group(other.appends + other.count, other.rest, false);
+		es_stream_find(&found, stream->rel, other.appends[0]->stream, snapshot);
+		append = store_group_find_misfit(&other, &found, &at);
+		if (append != NULL)
+			es_expected_describe(&others, &found, append->expected_version, at);
+		es_stream_close(&found);
+	}
+	es_expected_raise(stream, misfit->expected_version, version,
+					  others.len > 0 ? others.data : NULL);
+}
+
+/*
+ * Whether the stream is where every append of the group expects it.  Where it
+ * is not and that is final, as the stream is locked, this raises.
+ *
+ * version: receives where the stream will be.
+ */
+static bool
+store_group_fits(const StoreGroup *group, const EsStream *stream, int64 *version)
+{
+	const EsAppend *misfit = store_group_find_misfit(group, stream, version);
+
+	if (misfit != NULL && stream->is_locked)
+		store_refuse(group, stream, misfit, *version);
+	return misfit == NULL;
 }
 
 /* Give the events of a group their versions and their time. */
@@ -173,18 +235,12 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 {
 	const EsAppend *stored = NULL;
 	int advanced = 0;
-	int first = 0;
+	int first;
+	StoreGroup group;
 
-	while (first < append_count)
+	for (first = 0; first < append_count; first += group.count)
 	{
-		StoreGroup group = {sorted + first, 0, has_given_ids};
-
-		while (first < append_count &&
-			   es_names_equal(group.appends[0]->stream, sorted[first]->stream))
-		{
-			group.count++;
-			first++;
-		}
+		group = store_first_group(sorted + first, append_count - first, has_given_ids);
 		CHECK_FOR_INTERRUPTS();
 		if (store_group_advance(&group, streams, events))
 			advanced++;
@@ -264,14 +320,14 @@ es_store_append(EsAppend *appends, int append_count, const char *verb)
 		has_given_ids = has_given_ids || es_ids_are_given(&appends[i]);
 	}
 	qsort(sorted, append_count, sizeof(EsAppend *), store_compare);
-	if (has_given_ids)
-		es_ids_check_distinct(in_order, append_count);
 
 	/* See what earlier calls of the same statement have done. */
 	CommandCounterIncrement();
 	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
 	events = es_catalog_open(ES_EVENTS, RowExclusiveLock);
 
+	if (has_given_ids)
+		es_ids_check_distinct(events, in_order, append_count);
 	if (store_advance_streams(sorted, append_count, streams, events, has_given_ids))
 	{
 		store_assign_positions(appends, append_count);

@@ -107,7 +107,8 @@ FROM (VALUES ('retry-batch', 3, '22,21', 'SE002 Event id "b0000000-0000-0000-000
 			 ('retry-batch', -1, '21,22,10', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is stored at version 1 of stream "retry-batch", its position.'),
 			 ('retry-other', 0, '21,22,23', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is stored at version 1 of stream "retry-batch", its position.'),
 			 ('retry-batch', 5, '98,98', 'SE002 Event id "b0000000-0000-0000-0000-000000000098" is given twice.'),
-			 ('retry-batch', 5, '21,21', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is given twice.'),
+			 ('retry-batch', 5, '21,21', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is given twice, and is stored at version 1 of stream "retry-batch", its position.'),
+			 ('retry-other', 0, '99,22,22,99', 'SE002 Event id "b0000000-0000-0000-0000-000000000022" is given twice, and is stored at version 2 of stream "retry-batch", its position.'),
 			 ('retry-batch', 5, '97,98,99,97', 'SE002 Event id "b0000000-0000-0000-0000-000000000097" is given twice.'),
 			 ('retry-batch', 5, '21,NULL', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is stored at version 1 of stream "retry-batch", its position.'),
 			 ('retry-batch', 5, 'NULL,21', 'SE002 Event id "b0000000-0000-0000-0000-000000000021" is stored at version 1 of stream "retry-batch", its position.'))
@@ -137,6 +138,8 @@ ROLLBACK TO a;
 SELECT is(append('retry-tx', 2, ids(43)), 3::bigint, 'what was rolled back is not stored');
 SELECT is(append('retry-tx', 2, ids(43)), 3::bigint, 'now it is');
 SELECT is(array_agg(append('retry-tx', -1, ids(44))), '{4,4,4}'::bigint[], 'several times in a statement') FROM generate_series(1, 3);
+SELECT is(attempt($$SELECT append('retry-tx', -1, ids(43, 43))$$),
+		  'SE002 Event id "b0000000-0000-0000-0000-000000000043" is given twice, and is stored at version 3 of stream "retry-tx", its position.', 'twice, and stored by this transaction');
 SELECT is(attempt($$SELECT append('retry-tx', -1, ids(43, 45))$$),
 		  'SE002 Event id "b0000000-0000-0000-0000-000000000043" is stored at version 3 of stream "retry-tx", its position.', 'no retry');
 COMMIT;
@@ -181,7 +184,8 @@ FROM (VALUES
 	('entry(''retry-m-2'', 2, id(53)), entry(''retry-m-1'', -1, id(51), id(52))',
 	 'SE002 Event id "b0000000-0000-0000-0000-000000000051" is stored at version 1 of stream "retry-m-2", its position.'),
 	('entry(''retry-m-2'', 2, id(59)), entry(''retry-m-1'', -1, id(59))', 'SE002 Event id "b0000000-0000-0000-0000-000000000059" is given twice.'),
-	('entry(''retry-m-2'', 0, id(51)), entry(''retry-m-2'', -1, id(51))', 'SE002 Event id "b0000000-0000-0000-0000-000000000051" is given twice.'),
+	('entry(''retry-m-2'', 0, id(51)), entry(''retry-m-2'', -1, id(51))',
+	 'SE002 Event id "b0000000-0000-0000-0000-000000000051" is given twice, and is stored at version 1 of stream "retry-m-2", its position.'),
 	('entry(''retry-m-1'', -1, id(53)), entry(''retry-m-2'', -1, NULL)',
 	 'SE002 Event id "b0000000-0000-0000-0000-000000000053" is stored at version 1 of stream "retry-m-1", its position.'),
 	('entry(''retry-m-3'', 0, id(54)), entry(''retry-m-3'', 1, id(55)), entry(''retry-m-3'', 2, id(59))',

@@ -68,6 +68,30 @@ FROM (VALUES
 SELECT is(es_stream_version('streams-2'), 6::bigint, 'only what succeeded is stored');
 SELECT is(count(*), 0::bigint, 'no stream is left of what failed') FROM eventstore.streams WHERE stream IN ('streams-3', 'streams-4', 'streams-6');
 
+-- DETAIL names every stream that is not where it is expected, a line each; first the one that the call has come to: in the order of the names.
+SELECT is(attempt(format('SELECT string_agg(r.stream || r.version, '' '') FROM es_append_streams(%L) r', batch)), want, what)
+FROM (VALUES
+	('three of four',
+	 '[{"stream": "streams-z", "expected_version": 9, "events": {"type": "A"}}, {"stream": "streams-5", "expected_version": 2, "events": {"type": "A"}},
+	   {"stream": "streams-none-3", "expected_version": -2, "events": {"type": "A"}}, {"stream": "streams-2", "expected_version": 5, "events": {"type": "B"}}]',
+	 E'SE001 Stream "streams-2" is at version 6, expected 5.\nStream "streams-none-3" is at version 0, expected -2.\nStream "streams-z" is at version 4, expected 9.'),
+	('of a stream that stands in several entries the first that fails',
+	 '[{"stream": "streams-2", "expected_version": 5, "events": {"type": "A"}}, {"stream": "streams-z", "expected_version": 4, "events": [{"type": "A"}, {"type": "A"}]},
+	   {"stream": "streams-2", "expected_version": 3, "events": {"type": "A"}}, {"stream": "streams-z", "expected_version": 5, "events": {"type": "A"}}]',
+	 E'SE001 Stream "streams-2" is at version 6, expected 5.\nStream "streams-z" is at version 6, expected 5.'),
+	('those before it are where they are expected',
+	 '[{"stream": "streams-z", "expected_version": 3, "events": {"type": "A"}}, {"stream": "streams-2", "expected_version": 6, "events": {"type": "A"}}]',
+	 'SE001 Stream "streams-z" is at version 4, expected 3.')) v (what, batch, want);
+BEGIN;
+UPDATE eventstore.streams SET tombstoned = true WHERE stream = 'streams-5';
+SELECT is(attempt($$SELECT count(*) FROM es_append_streams('[{"stream": "streams-2", "expected_version": 5, "events": {"type": "A"}}, {"stream": "streams-5", "expected_version": 2, "events": {"type": "A"}}]')$$),
+	E'SE001 Stream "streams-2" is at version 6, expected 5.\nStream "streams-5" is deleted.', 'a tombstone after it');
+SELECT is(attempt($$SELECT count(*) FROM es_append_streams('[{"stream": "streams-z", "expected_version": 5, "events": {"type": "A"}}, {"stream": "streams-5", "expected_version": 2, "events": {"type": "A"}}]')$$),
+	'SE003 Stream "streams-z" is at version 4, expected 5.', 'and before it');
+SELECT is(attempt($$SELECT count(*) FROM es_append_streams('[{"stream": "streams-z", "expected_version": 4, "events": {"type": "A"}}, {"stream": "streams-5", "expected_version": 2, "events": {"type": "A"}}]')$$),
+	'SE003', 'alone');
+ROLLBACK;
+
 -- Once a statement, whatever the shape of the call
 SELECT is((es_append_streams('[{"stream": "streams-7", "expected_version": 0, "events": {"type": "A"}}]')).version, 1::bigint, 'in a select list');
 SELECT is(array_agg(r.version ORDER BY i), '{2,3,4}'::bigint[], 'laterally, once a row')
