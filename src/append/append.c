@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "fmgr.h"
@@ -255,6 +256,11 @@ es_last_position(PG_FUNCTION_ARGS)
 {
 	int64 position;
 
+	/* It is known to the session's own process only. */
+	if (IsParallelWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot execute %s in a parallel worker", "es_last_position()")));
 	if (!es_last_get(&position))
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(position);

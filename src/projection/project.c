@@ -405,6 +405,7 @@ es_wait_projection(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("position must not be negative")));
 	until = es_arguments_get_time_after(fcinfo, 2, "timeout", GetCurrentTimestamp());
+	PreventCommandIfParallelMode("es_wait_projection()");
 	while (!project_has_reached(name, position))
 	{
 		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);

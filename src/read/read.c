@@ -9,7 +9,8 @@
  * es_read, es_last_event, es_stream_as_of and es_stream_version see what the
  * calling statement sees: a stream's own order is settled by its row lock.
  * es_read_all and es_read_category look across streams, up to the head and
- * under the snapshot that goes with it; see order.c.
+ * under the snapshot that goes with it; see order.c.  A parallel worker can take
+ * none, so there they are refused.
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and the index.  Calls: arguments, catalog, names,
@@ -25,6 +26,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -318,6 +320,7 @@ es_head(PG_FUNCTION_ARGS)
 {
 	EsView view;
 
+	PreventCommandIfParallelMode("es_head()");
 	es_order_begin_view(&view);
 	es_order_end_view(&view);
 	PG_RETURN_INT64(view.head);
@@ -368,6 +371,7 @@ read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category
 Datum
 es_read_all(PG_FUNCTION_ARGS)
 {
+	PreventCommandIfParallelMode("es_read_all()");
 	return read_by_position(fcinfo, ES_EVENTS_PKEY, NULL, 0);
 }
 
@@ -379,5 +383,6 @@ Datum
 es_read_category(PG_FUNCTION_ARGS)
 {
 	es_arguments_check_not_null(fcinfo, 0, "category");
+	PreventCommandIfParallelMode("es_read_category()");
 	return read_by_position(fcinfo, ES_EVENTS_CATEGORY_POSITION, PG_GETARG_TEXT_PP(0), 1);
 }
