@@ -18,7 +18,7 @@
  *		read.c			es_read, es_read_all, es_head ...
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
- *		notify.c		es_wait, es_channel
+ *		notify.c		es_wait, es_channel, eventstore.notify_status
  *
  *	 append/			how events come in
  *		append.c		es_append, es_append_streams, es_assert_version ...
@@ -28,6 +28,7 @@
  *		expected.c		the expected version
  *		ids.c			given event ids: exact retries, duplicates
  *		recorder.c		insertion into eventstore.events
+ *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
  *
  *	 subscription/		consumer groups; beside projection/
@@ -85,11 +86,14 @@
  *		inflight.c		appends in flight: publishing and finding them
  *		past.c			the head as it was when a snapshot was taken
  *		position.c		positions
+ *		last.c			the position that this session appended at last
  *
  *	 signal/			how sessions tell each other
  *		guard.c			locks of sessions that work on one subscription
  *		wake.c			sessions that wait
  *		shared.c		shared memory: which database has a worker, its runners
+ *		announce.c		NOTIFY, as long as its queue has room
+ *		pending.c		categories that a transaction has to tell of
  *		channel.c		names of LISTEN channels
  *
  *	 base/				what stands on PostgreSQL alone
@@ -104,6 +108,7 @@
  *		uuid.c			ids that the store makes
  *		sql.c			statements in SQL, for what is not worth C
  *		attempt.c		something that may fail, and leave nothing behind
+ *		conceal.c		errors that would show an event's data
  *		settings.c		the settings eventstore.*
  *		errors.h		our SQLSTATEs
  *		userlock.h		locks of our own
@@ -193,6 +198,10 @@
  *	 userlocks "sleeps" of a	AccessShare			es_fetch, while it waits; nobody
  *	   share, "waits" of a							waits for them
  *	   subscription
+ *	 NOTIFY's lock of the		AccessExclusive		who announces, right before its commit
+ *	   cluster
+ *	 userlock "told"			Exclusive			the session that has told the log of a full
+ *													NOTIFY queue, beyond transactions; nobody waits
  *	 eventstore.subscription...	AccessShare or		the verbs of subscriptions
  *								RowExclusive
  *	 partitions of the lock		moments, shared		es_head and what is built on it
@@ -203,18 +212,19 @@
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
- * (catalog.c: OIDs; position.c: the last position; inflight.c: what is published;
+ * (catalog.c: OIDs; last.c: the last position; inflight.c: what is published;
  * past.c: known heads; hint.c: places of rows, where they are not in shared
  * memory; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; runner.c: what it knows of projections, in
- * TopMemoryContext) and, to the end of the transaction, the categories to
- * notify about and the subscriptions whose consumers to wake (transaction.c).
+ * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the
+ * transaction, the categories to notify about (pending.c) and the subscriptions
+ * whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
  * transaction and subtransaction (transaction.c), ExecutorStart and
- * ProcessUtility (cordon.c); if preloaded, shared memory (shared.c) and
- * ProcessUtility once more (launcher.c).
+ * ProcessUtility (cordon.c), the latter for DISCARD, too (last.c); if preloaded,
+ * shared memory (shared.c) and ProcessUtility once more (launcher.c).
  *
  *-------------------------------------------------------------------------
  */
