@@ -57,7 +57,7 @@ conceal_shows_key(const EsConceal *conceal, const char *constraint)
 		return false;
 	while ((column = bms_next_member(columns, column)) >= 0)
 		if (!es_conceal_shows(conceal->table, conceal->own_columns,
-							  column + FirstLowInvalidHeapAttributeNumber))
+							  (AttrNumber) (column + FirstLowInvalidHeapAttributeNumber)))
 			return false;
 	return true;
 }

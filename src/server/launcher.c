@@ -225,7 +225,8 @@ launcher_keep(Oid database, const char *name)
 	request.bgw_main_arg = ObjectIdGetDatum(database);
 	request.bgw_notify_pid = MyProcPid;
 	/* What there is to complain of, the first one does. */
-	request.bgw_extra[0] = !start->has_begun;
+	if (!start->has_begun)
+		request.bgw_extra[0] = 1;
 	start->at = now;
 	launcher_note_start(start, name, RegisterDynamicBackgroundWorker(&request, NULL));
 }
