@@ -9,10 +9,12 @@
  * append.  Readers remember only the last position they saw.  At the end,
  * what each of them saw is compared with what was committed.
  *
- *	 stress [-s seconds] [-w writers] [-r seed] [-l stall_ms] [-S standby] [-W] [conninfo]
+ *	 stress [-s seconds] [-w writers] [-r seed] [-l stall_ms] [-S standby [-S standby]] [-W] [conninfo]
  *
  * -W: the worker runs, so that every event has to be announced by NOTIFY.
- * -S: conninfo of a hot standby to read on, too; needs the worker.
+ * -S: conninfo of a hot standby to read on, too; twice: of another one, that
+ *     follows the first.  Without -W strangers pause every other while, since
+ *     they hold a standby's head back then.
  * -l: by how much a reader may be later than the longest open append.
  * Exit status: 0 if nothing was wrong.
  *
@@ -30,6 +32,7 @@
 #define MAX_WRITERS			64
 #define STREAMS				40		/* eight in each of five categories */
 #define DRAIN_SECONDS		60		/* to read the rest after the last append */
+#define PAUSE_US			INT64_C(1500000)	/* of strangers, where they pause; and between pauses */
 
 /* A prepared transaction on its way from a writer to the finisher. */
 typedef struct Prepared
@@ -67,7 +70,8 @@ typedef struct Shared
 } Shared;
 
 static Shared *shared;
-static const char *standby = NULL;
+static const char *standbys[2] = {NULL, NULL};
+static int	standby_count = 0;
 static int	seconds = 30;
 static int	writers = 8;
 static int	stall_ms = 100;
@@ -389,6 +393,13 @@ finisher_main(int index)
 	PQfinish(conn);
 }
 
+/* Whether strangers have to leave the standby's readers alone at this moment. */
+static bool
+stranger_pauses(void)
+{
+	return standby_count > 0 && !has_worker && now_us() / PAUSE_US % 2 == 1;
+}
+
 /* Holds transactions open that do not append, but write. */
 static void
 stranger_main(int index)
@@ -402,9 +413,14 @@ stranger_main(int index)
 	conn = connect_to(index == 2 ? elsewhere : conninfo);
 	while (!atomic_load(&shared->is_over))
 	{
+		if (stranger_pauses())
+		{
+			usleep(20000);
+			continue;
+		}
 		(void) run_ok(conn, begins[index % 2]);
 		(void) run_ok(conn, "INSERT INTO stress_stranger VALUES (1)");
-		for (int i = 50 + pick(200); i > 0 && !atomic_load(&shared->is_over); i--)
+		for (int i = 50 + pick(200); i > 0 && !atomic_load(&shared->is_over) && !stranger_pauses(); i--)
 			usleep(20000);
 		(void) run_ok(conn, pick(2) ? "COMMIT" : "ROLLBACK");
 	}
@@ -440,29 +456,33 @@ typedef struct ReaderPlan
 	const char *category;		/* NULL: all */
 	bool		has_types;		/* A and C only */
 	bool		is_tailing;		/* its stall counts */
-	bool		is_on_standby;
+	int			standby;		/* number of the one to read on; 0: the primary */
 } ReaderPlan;
 
 static const ReaderPlan plans[] = {
-	{"read committed", READ_COMMITTED, NULL, false, true, false},
-	{"repeatable read", READ_REPEATABLE, NULL, false, false, false},
-	{"repeatable read, 2nd", READ_REPEATABLE, NULL, false, false, false},
-	{"serializable", READ_SERIALIZABLE, NULL, false, false, false},
-	{"category", READ_CATEGORY, "c1", false, true, false},
-	{"category, repeatable", READ_CATEGORY_REPEATABLE, "c2", false, false, false},
-	{"types", READ_TYPES, NULL, true, true, false},
-	{"es_wait", READ_WAIT, NULL, false, true, false},
-	{"es_wait category", READ_WAIT_CATEGORY, "c3", false, true, false},
-	{"LISTEN", READ_LISTEN, NULL, false, false, false},
-	{"LISTEN category", READ_LISTEN_CATEGORY, "c4", false, false, false},
-	{"SELECT up to the head", READ_TABLE, NULL, false, true, false},
-	{"count up to the head", READ_BURST, NULL, false, false, false},
-	{"backward", READ_BACKWARD, NULL, false, false, false},
-	{"standby", READ_COMMITTED, NULL, false, false, true},
-	{"standby, repeatable", READ_REPEATABLE, NULL, false, false, true},
-	{"standby, es_wait", READ_WAIT, NULL, false, false, true},
-	{"standby, SELECT", READ_TABLE, NULL, false, false, true},
-	{"standby, backward", READ_BACKWARD, NULL, false, false, true},
+	{"read committed", READ_COMMITTED, NULL, false, true, 0},
+	{"repeatable read", READ_REPEATABLE, NULL, false, false, 0},
+	{"repeatable read, 2nd", READ_REPEATABLE, NULL, false, false, 0},
+	{"serializable", READ_SERIALIZABLE, NULL, false, false, 0},
+	{"category", READ_CATEGORY, "c1", false, true, 0},
+	{"category, repeatable", READ_CATEGORY_REPEATABLE, "c2", false, false, 0},
+	{"types", READ_TYPES, NULL, true, true, 0},
+	{"es_wait", READ_WAIT, NULL, false, true, 0},
+	{"es_wait category", READ_WAIT_CATEGORY, "c3", false, true, 0},
+	{"LISTEN", READ_LISTEN, NULL, false, false, 0},
+	{"LISTEN category", READ_LISTEN_CATEGORY, "c4", false, false, 0},
+	{"SELECT up to the head", READ_TABLE, NULL, false, true, 0},
+	{"count up to the head", READ_BURST, NULL, false, false, 0},
+	{"backward", READ_BACKWARD, NULL, false, false, 0},
+	{"standby", READ_COMMITTED, NULL, false, false, 1},
+	{"standby, repeatable", READ_REPEATABLE, NULL, false, false, 1},
+	{"standby, es_wait", READ_WAIT, NULL, false, false, 1},
+	{"standby, SELECT", READ_TABLE, NULL, false, false, 1},
+	{"standby, backward", READ_BACKWARD, NULL, false, false, 1},
+	{"standby, category", READ_CATEGORY, "c1", false, false, 1},
+	{"second standby", READ_COMMITTED, NULL, false, false, 2},
+	{"second standby, category", READ_CATEGORY_REPEATABLE, "c2", false, false, 2},
+	{"second standby, count", READ_BURST, NULL, false, false, 2},
 };
 
 #define PLANS	((int) (sizeof(plans) / sizeof(plans[0])))
@@ -564,6 +584,7 @@ reader_in_snapshot(Reader *reader, const char *begin)
 	int			batches = 1 + pick(3);
 	int			count = 0;
 	int			total = 0;
+	int64_t		head = -1;
 
 	if (!run_ok(reader->conn, begin))
 		return -1;
@@ -578,6 +599,15 @@ reader_in_snapshot(Reader *reader, const char *begin)
 	}
 	for (int i = 0; i < batches && count >= 0; i++)
 	{
+		int64_t		now = ask(reader->conn, -1, "SELECT es_head()");
+
+		if (head == -1)
+			head = now;
+		if (now != head && now != -1)
+		{
+			reader->result->broken++;
+			fprintf(stderr, "stress: %s: the head of a snapshot moved from %lld to %lld\n", me, (long long) head, (long long) now);
+		}
 		count = reader_batch(reader, 1 + pick(pick(2) ? 30 : 1000));
 		total += count;
 		nap_us(pick(3000));
@@ -758,7 +788,7 @@ reader_main(int index)
 	Reader		reader = {
 		.plan = &plans[index],
 		.result = &shared->readers[index],
-		.conn = connect_to(plans[index].is_on_standby ? standby : conninfo),
+		.conn = connect_to(plans[index].standby > 0 ? standbys[plans[index].standby - 1] : conninfo),
 		.file = reader_files[index],
 		.cursor = start_head
 	};
@@ -1008,7 +1038,7 @@ report(PGconn *conn, double elapsed)
 		const ReaderResult *result = &shared->readers[i];
 		Count		count;
 
-		if (plans[i].is_on_standby && standby == NULL)
+		if (plans[i].standby > standby_count)
 			continue;
 		count = plans[i].kind == READ_BACKWARD ? compare_backward(&truth, i) :
 			plans[i].kind == READ_BURST ? compare_burst(&truth, i) : compare_tail(&truth, i);
@@ -1053,9 +1083,9 @@ finish(pid_t *pids, int count, const char *what)
 	}
 }
 
-/* The standby's readers begin when it has what was set up. */
+/* A standby's readers begin when it has what was set up. */
 static void
-await_standby(void)
+await_standby(const char *standby)
 {
 	PGconn	   *conn = connect_to(standby);
 
@@ -1089,8 +1119,8 @@ set_up(PGconn *conn)
 	(void) run_ok(other, "CREATE TABLE IF NOT EXISTS stress_stranger (n int)");
 	PQfinish(other);
 	start_head = ask(conn, 0, "SELECT es_head()");
-	if (standby != NULL)
-		await_standby();
+	for (int i = 0; i < standby_count; i++)
+		await_standby(standbys[i]);
 }
 
 static void
@@ -1115,13 +1145,14 @@ get_options(int argc, char **argv)
 				stall_ms = atoi(optarg);
 				break;
 			case 'S':
-				standby = optarg;
+				if (standby_count < 2)
+					standbys[standby_count++] = optarg;
 				break;
 			case 'W':
 				has_worker = true;
 				break;
 			default:
-				fprintf(stderr, "usage: stress [-s seconds] [-w writers] [-r seed] [-l stall_ms] [-S standby] [-W] [conninfo]\n");
+				fprintf(stderr, "usage: stress [-s seconds] [-w writers] [-r seed] [-l stall_ms] [-S standby [-S standby]] [-W] [conninfo]\n");
 				exit(2);
 		}
 	}
@@ -1154,7 +1185,7 @@ main(int argc, char **argv)
 
 	for (int i = 0; i < PLANS; i++)
 	{
-		if (plans[i].is_on_standby && standby == NULL)
+		if (plans[i].standby > standby_count)
 			continue;
 		reader_files[i] = tmpfile();
 		reader_pids[reader_count++] = crew_start(plans[i].name, reader_main, i);

@@ -21,6 +21,5 @@ extern int64 es_order_head(bool *is_told);
 extern int64 es_order_head_after_commit(void);
 extern void es_order_begin_view(EsView *view);
 extern void es_order_end_view(EsView *view);
-extern int64 es_order_announced(Snapshot snapshot);
 
 #endif /* ES_ORDER_H */

@@ -46,6 +46,7 @@
 #include "base/scan.h"
 #include "base/settings.h"
 #include "order/order.h"
+#include "order/standby.h"
 #include "server/runner.h"
 #include "server/worker.h"
 #include "signal/announce.h"
@@ -184,7 +185,7 @@ worker_find_store(void)
 
 	if (worker_store == store)
 		return;
-	worker_announced = worker_saved = es_order_announced(GetActiveSnapshot());
+	worker_announced = worker_saved = es_standby_announced(GetActiveSnapshot());
 	worker_is_held_back = false;
 	worker_store = store;
 }

@@ -47,6 +47,28 @@ $replayed->();
 is(sql($standby, "SELECT es_head(), (SELECT count(*) FROM es_read_all($told)), (SELECT count(*) FROM es_read_category('b', $told)), (SELECT count(*) FROM eventstore.events WHERE position > $told)"),
 	"$told|0|0|3", 'an open append on the primary: nothing is read beyond');
 
+# A transaction that has begun before another one may take a later position, and commit first; then the other one's xid is above all
+# that the standby knows as completed, and its snapshots do not list it as in progress.
+my $crossed = sub {
+	my ($name) = @_;
+	my ($first, $second, $tail) = (session($primary), session($primary), session($standby));
+	my $from = $tail->query_safe('SELECT es_head()');
+	my $seen = '';
+	my $read = sub { $seen = join "\n", grep { $_ ne '' } $seen, $tail->query_safe("SELECT position FROM es_read_all(greatest($from, " . (split(/\n/, $seen))[-1] . '))') };
+	$seen = $from;
+	$first->query_safe(q{BEGIN; SELECT es_append('q-1', -1, 'Crossed', '{}')});
+	$second->query_safe(q{BEGIN; SELECT es_append('t-1', -1, 'Crossed', '{}')});
+	$first->query_safe(q{SELECT es_append('q-2', -1, 'Crossed', '{}'); COMMIT});
+	$replayed->();
+	$read->();
+	$second->query_safe('COMMIT');
+	$replayed->();
+	becomes($standby, 'SELECT es_head()', sql($primary, 'SELECT es_head()'), "$name: the head gets there");
+	$read->();
+	is($seen, sql($primary, "SELECT $from UNION ALL SELECT position FROM eventstore.events WHERE position > $from ORDER BY 1"), "$name: a tailing reader has seen every event once");
+	$_->quit for $first, $second, $tail;
+};
+
 # A transaction with one snapshot, begun before it is committed.
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is($reader->query_safe('SELECT es_head()'), $told, 'REPEATABLE READ: the head');
@@ -55,9 +77,10 @@ send_query($waiter, "SELECT es_wait($told, '1 min')");
 $open->query_safe('COMMIT');
 is_woken($waiter, sql($primary, 'SELECT es_head()'), 'es_wait is woken there');
 $is_settled->('committed');
+$crossed->('crossed, with the worker');
 is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($told)), (SELECT count(*) FROM es_read_category('b', $told)), (SELECT count(*) FROM es_read_all(backward => true))"),
 	"$told|0|0|" . sql($primary, "SELECT count(*) FROM eventstore.events WHERE position <= $told"), 'REPEATABLE READ: it stands still');
-is($reader->query_safe("COMMIT; SELECT count(*) FROM es_read_all($told)"), 4, 'REPEATABLE READ: and the next transaction reads the rest');
+is($reader->query_safe("COMMIT; SELECT count(*) FROM es_read_all($told)"), 7, 'REPEATABLE READ: and the next transaction reads the rest');
 $told = sql($primary, 'SELECT es_head()');
 is($waiter->query_safe("SELECT es_wait($told, '200 ms')"), '', 'es_wait: NULL on timeout');
 send_query($waiter, "SELECT es_wait($told, '1 min', 'b')");
@@ -86,6 +109,49 @@ is(sql($standby, "SELECT es_head() <= $told, count(*) FROM es_read_all($told)"),
 is($reader->query_safe("SELECT es_head(), count(*) FROM es_read_all($told)"), "$told|0", 'without a worker: for a session that knows one, too');
 $open->query_safe('COMMIT');
 $is_settled->('without a worker, committed');
+$crossed->('crossed, without a worker');
+$is_settled->('crossed, without a worker');
+
+# What is in progress later does not matter to a snapshot, nor to a session that knows better.
+sql($primary, 'CREATE TABLE stranger (n int)');
+$replayed->();
+$told = sql($primary, 'SELECT es_head()');
+$reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
+is($reader->query_safe('SELECT es_head()'), $told, 'without a worker, REPEATABLE READ: the head');
+my @strangers = (session($primary), session($primary));
+$strangers[0]->query_safe('BEGIN; INSERT INTO stranger VALUES (1)');
+$append->('d-1');
+$replayed->();
+is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($told))"), "$told|0", 'without a worker, REPEATABLE READ: it stands still');
+$reader->query_safe('COMMIT');
+
+# Strangers that overlap: there is no moment without a transaction in progress, but each ends some time.
+is($reader->query_safe('SELECT es_head()'), $told, 'strangers: the first one holds the head back');
+my $last = sql($primary, 'SELECT es_head()');
+$strangers[1]->query_safe('BEGIN; INSERT INTO stranger VALUES (2)');
+$strangers[0]->query_safe('COMMIT');
+$replayed->();
+is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($told))"), "$last|1", 'strangers: when it has ended, what was there before the next one is read');
+$append->('d-1');
+$strangers[0]->query_safe(q{BEGIN; INSERT INTO stranger VALUES (3)});
+$strangers[1]->query_safe(q{PREPARE TRANSACTION 'stranger'});
+$replayed->();
+is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($last))"), "$last|0", 'strangers: a prepared one is in progress');
+sql($primary, q{ROLLBACK PREPARED 'stranger'});
+$replayed->();
+$reader->query_safe('SELECT es_head()');
+$strangers[0]->query_safe('ROLLBACK');
+$is_settled->('strangers are gone');
+eval { $_->quit } for @strangers;
+
+# A prepared append holds the head back there, and what came later with it.
+$told = sql($standby, 'SELECT es_head()');
+sql($primary, q{BEGIN; SELECT es_append('p-2', -1, 'Prepared', '{}'); PREPARE TRANSACTION 'append'});
+$append->('d-1');
+$replayed->();
+is($reader->query_safe("SELECT es_head(), (SELECT count(*) FROM es_read_all($told))"), "$told|0", 'without a worker: nothing is read beyond a prepared append');
+sql($primary, q{COMMIT PREPARED 'append'});
+$is_settled->('without a worker, prepared and committed');
 sql($primary, q{ALTER SYSTEM RESET eventstore.databases; SELECT pg_reload_conf()});
 becomes($primary, 'SELECT position = es_head() FROM eventstore.head', 't', 'a new worker writes it down');
 
@@ -108,7 +174,7 @@ $append->('b-1') for 1 .. 2;
 $replayed->();
 $told = sql($standby, 'SELECT es_head()');
 is($told, sql($primary, 'SELECT es_head()'), 'before promotion: the head');
-my $last = sql($primary, 'SELECT last_value FROM eventstore.positions');
+$last = sql($primary, 'SELECT last_value FROM eventstore.positions');
 send_query($waiter, "SELECT es_wait($told, '1 min')");
 $primary->stop('immediate');
 $standby->promote;

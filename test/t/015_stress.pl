@@ -1,4 +1,4 @@
-# Writers of every kind against readers of every kind (test/stress.c), 15 seconds without the worker and 15 with it and a hot standby.
+# Writers of every kind against readers of every kind (test/stress.c), 15 seconds without the worker and 15 with it, on hot standbys, too.
 # `make stress SECONDS=...` does so for as long as one likes. Here other tests run beside it, so a reader may be a second late.
 use strict;
 use warnings;
@@ -24,17 +24,30 @@ my $stress = sub {
 	is_sound($node, $name);
 };
 
-my $plain = new_server('stress_plain', @settings);
-$stress->('without the worker', $plain);
-$plain->stop;
+# The program makes what it needs before there is a standby that would have to wait for it.
+my $new_primary = sub {
+	my ($name, @more) = @_;
+	my $node = new_server($name, @settings, 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby_feedback = on', @more);
+	IPC::Run::run([ $program, '-s', 1, $node->connstr('postgres') ], '>', '/dev/null');
+	return $node;
+};
+my $new_standby = sub {
+	my ($name, $of) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$of->backup('backup');
+	$node->init_from_backup($of, 'backup', has_streaming => 1);
+	$node->start;
+	return $node;
+};
 
-my $primary = new_server('stress_worker', @settings, 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby_feedback = on', "shared_preload_libraries = 'eventstore'");
-# Makes what it needs, before there is a standby that would have to wait for it.
-IPC::Run::run([ $program, '-s', 1, $primary->connstr('postgres') ], '>', '/dev/null');
-$primary->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('stress_standby');
-$standby->init_from_backup($primary, 'backup', has_streaming => 1);
-$standby->start;
-$stress->('with the worker and a standby', $primary, '-W', '-S', $standby->connstr('postgres'));
+my $plain = $new_primary->('stress_plain');
+my $standby = $new_standby->('stress_plain_standby', $plain);
+my $second = $new_standby->('stress_second_standby', $standby);
+$stress->('without the worker', $plain, '-S', $standby->connstr('postgres'), '-S', $second->connstr('postgres'));
+$_->stop for $second, $standby, $plain;
+
+my $primary = $new_primary->('stress_worker', "shared_preload_libraries = 'eventstore'");
+$standby = $new_standby->('stress_standby', $primary);
+$stress->('with the worker', $primary, '-W', '-S', $standby->connstr('postgres'));
 
 done_testing();
