@@ -20,7 +20,8 @@ CREATE TABLE eventstore.projections
 	last_error          text   COLLATE "C",
 	last_error_code     text   COLLATE "C",
 	last_error_position bigint,
-	last_error_at       timestamptz
+	last_error_at       timestamptz,
+	lookups             text[] COLLATE "C" NOT NULL DEFAULT '{}'
 )
 WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.projections IS 'One row a projection; written by es_create_projection and its kin only.';
@@ -29,7 +30,7 @@ COMMENT ON COLUMN eventstore.projections.owner IS 'Name of the role that made it
 COMMENT ON COLUMN eventstore.projections.mode IS 'inline: applied by the append itself; async: by the worker or es_run_projection.';
 COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given.';
 COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler.';
-COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of the one with its state, if there is one; of a handler''s tables.';
+COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of those with its state, if there are any; of a handler''s tables.';
 COMMENT ON COLUMN eventstore.projections.categories IS 'Only events of these categories; null = of all.';
 COMMENT ON COLUMN eventstore.projections.types IS 'Only events of these types; null = of all.';
 COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection; skip: go on behind the event.';
@@ -41,6 +42,7 @@ COMMENT ON COLUMN eventstore.projections.last_error IS 'Message of the last erro
 COMMENT ON COLUMN eventstore.projections.last_error_code IS 'SQLSTATE of the last error.';
 COMMENT ON COLUMN eventstore.projections.last_error_position IS 'Position of the event that the last error came up with.';
 COMMENT ON COLUMN eventstore.projections.last_error_at IS 'When the last error came up.';
+COMMENT ON COLUMN eventstore.projections.lookups IS 'Qualified names of the tables that a declaration looks rows up in.';
 REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
 
@@ -51,7 +53,7 @@ REVOKE ALL ON FUNCTION eventstore.forget_projections() FROM PUBLIC;
 
 -- Not for what changes with every batch.
 CREATE TRIGGER projections_are_cached
-	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state
+	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state, lookups
 	ON eventstore.projections FOR EACH STATEMENT EXECUTE FUNCTION eventstore.forget_projections();
 -- ALWAYS: a change that comes by logical replication has to be noticed, too.
 ALTER TABLE eventstore.projections ENABLE ALWAYS TRIGGER projections_are_cached;
@@ -71,11 +73,12 @@ REVOKE ALL ON TABLE eventstore.projection_appends FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_appends', '');
 
 CREATE FUNCTION @extschema@.es_create_projection(name text, query text, mode text DEFAULT 'inline', categories text[] DEFAULT NULL, types text[] DEFAULT NULL,
-												 tables regclass[] DEFAULT NULL, on_error text DEFAULT 'fail') RETURNS void
+												 tables regclass[] DEFAULT NULL, on_error text DEFAULT 'fail', granularity text DEFAULT 'event',
+												 lookups regclass[] DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_create_projection';
-COMMENT ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text) IS
+COMMENT ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text, text, regclass[]) IS
 	'Makes a projection: a declared table (SELECT ... FROM events ... GROUP BY ...) or a handler, and applies it to every event there is.';
-REVOKE ALL ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text, text, regclass[]) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_drop_projection(name text, drop_table boolean DEFAULT false) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_drop_projection';
@@ -107,33 +110,60 @@ COMMENT ON FUNCTION @extschema@.es_wait_projection(text, bigint, interval) IS
 	'Waits until a projection has been applied to every event up to a position; false on timeout.';
 REVOKE ALL ON FUNCTION @extschema@.es_wait_projection(text, bigint, interval) FROM PUBLIC;
 
--- The value at the first and at the last position. They have no way to combine: PostgreSQL computes them in one process.
-CREATE FUNCTION eventstore.pick_first(internal, anyelement, bigint) RETURNS internal
+-- The first and the last value by another. They have no way to combine: PostgreSQL computes them in one process.
+CREATE FUNCTION eventstore.pick_first(internal, anyelement, anycompatible) RETURNS internal
 	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_first';
-COMMENT ON FUNCTION eventstore.pick_first(internal, anyelement, bigint) IS 'Step of aggregate es_first.';
-REVOKE ALL ON FUNCTION eventstore.pick_first(internal, anyelement, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.pick_first(internal, anyelement, anycompatible) IS 'Step of aggregate es_first.';
+REVOKE ALL ON FUNCTION eventstore.pick_first(internal, anyelement, anycompatible) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.pick_last(internal, anyelement, bigint) RETURNS internal
+CREATE FUNCTION eventstore.pick_first(internal, anyelement, anycompatible, bigint) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_first';
+COMMENT ON FUNCTION eventstore.pick_first(internal, anyelement, anycompatible, bigint) IS 'Step of aggregate first_by.';
+REVOKE ALL ON FUNCTION eventstore.pick_first(internal, anyelement, anycompatible, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.pick_last(internal, anyelement, anycompatible) RETURNS internal
 	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_last';
-COMMENT ON FUNCTION eventstore.pick_last(internal, anyelement, bigint) IS 'Step of aggregate es_last.';
-REVOKE ALL ON FUNCTION eventstore.pick_last(internal, anyelement, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.pick_last(internal, anyelement, anycompatible) IS 'Step of aggregate es_last.';
+REVOKE ALL ON FUNCTION eventstore.pick_last(internal, anyelement, anycompatible) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.picked(internal, anyelement, bigint) RETURNS anyelement
+CREATE FUNCTION eventstore.pick_last(internal, anyelement, anycompatible, bigint) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_pick_last';
+COMMENT ON FUNCTION eventstore.pick_last(internal, anyelement, anycompatible, bigint) IS 'Step of aggregate last_by.';
+REVOKE ALL ON FUNCTION eventstore.pick_last(internal, anyelement, anycompatible, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.picked(internal, anyelement, anycompatible) RETURNS anyelement
 	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_picked';
-COMMENT ON FUNCTION eventstore.picked(internal, anyelement, bigint) IS 'Result of aggregates es_first and es_last.';
-REVOKE ALL ON FUNCTION eventstore.picked(internal, anyelement, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.picked(internal, anyelement, anycompatible) IS 'Result of aggregates es_first and es_last.';
+REVOKE ALL ON FUNCTION eventstore.picked(internal, anyelement, anycompatible) FROM PUBLIC;
 
-CREATE AGGREGATE @extschema@.es_first(value anyelement, "position" bigint)
+CREATE FUNCTION eventstore.picked(internal, anyelement, anycompatible, bigint) RETURNS anyelement
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_picked';
+COMMENT ON FUNCTION eventstore.picked(internal, anyelement, anycompatible, bigint) IS 'Result of aggregates first_by and last_by.';
+REVOKE ALL ON FUNCTION eventstore.picked(internal, anyelement, anycompatible, bigint) FROM PUBLIC;
+
+CREATE AGGREGATE @extschema@.es_first(value anyelement, "by" anycompatible)
 	(SFUNC = eventstore.pick_first, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
-COMMENT ON AGGREGATE @extschema@.es_first(anyelement, bigint) IS
-	'The value at the lowest position, null or not.';
-REVOKE ALL ON FUNCTION @extschema@.es_first(anyelement, bigint) FROM PUBLIC;
+COMMENT ON AGGREGATE @extschema@.es_first(anyelement, anycompatible) IS
+	'The value that another is lowest with, null or not; of several the first one.';
+REVOKE ALL ON FUNCTION @extschema@.es_first(anyelement, anycompatible) FROM PUBLIC;
 
-CREATE AGGREGATE @extschema@.es_last(value anyelement, "position" bigint)
+CREATE AGGREGATE @extschema@.es_last(value anyelement, "by" anycompatible)
 	(SFUNC = eventstore.pick_last, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
-COMMENT ON AGGREGATE @extschema@.es_last(anyelement, bigint) IS
-	'The value at the highest position, null or not.';
-REVOKE ALL ON FUNCTION @extschema@.es_last(anyelement, bigint) FROM PUBLIC;
+COMMENT ON AGGREGATE @extschema@.es_last(anyelement, anycompatible) IS
+	'The value that another is highest with, null or not; of several the last one.';
+REVOKE ALL ON FUNCTION @extschema@.es_last(anyelement, anycompatible) FROM PUBLIC;
+
+CREATE AGGREGATE eventstore.first_by(value anyelement, "by" anycompatible, "position" bigint)
+	(SFUNC = eventstore.pick_first, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
+COMMENT ON AGGREGATE eventstore.first_by(anyelement, anycompatible, bigint) IS
+	'The value that another is lowest with; of several that with the lowest position.';
+REVOKE ALL ON FUNCTION eventstore.first_by(anyelement, anycompatible, bigint) FROM PUBLIC;
+
+CREATE AGGREGATE eventstore.last_by(value anyelement, "by" anycompatible, "position" bigint)
+	(SFUNC = eventstore.pick_last, STYPE = internal, FINALFUNC = eventstore.picked, FINALFUNC_EXTRA, PARALLEL = SAFE);
+COMMENT ON AGGREGATE eventstore.last_by(anyelement, anycompatible, bigint) IS
+	'The value that another is highest with; of several that with the highest position.';
+REVOKE ALL ON FUNCTION eventstore.last_by(anyelement, anycompatible, bigint) FROM PUBLIC;
 
 -- Events are counted only where a column is asked for that needs it, and not for running inline projections' lag.
 CREATE VIEW eventstore.projection_status AS

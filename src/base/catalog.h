@@ -137,7 +137,8 @@ typedef enum EsRelation
 #define Anum_projections_state          11
 #define Anum_projections_position       12
 #define Anum_projections_events_applied 13
-#define Natts_projections               17
+#define Anum_projections_lookups        18
+#define Natts_projections               18
 
 /* Columns of eventstore.projection_appends. */
 #define Anum_projection_appends_projection 1

@@ -214,6 +214,31 @@ es_compat_is_ordering(Oid operator, bool * is_descending)
 	return result;
 }
 
+/*
+ * 16 writes JSON_ARRAYAGG and its kin as an expression around their aggregate;
+ * what is written here looks at aggregates.
+ */
+static inline Node *
+es_compat_unwrap_json_aggregate(Node *node)
+{
+#if PG_VERSION_NUM >= 160000
+	JsonConstructorExpr *constructor = (JsonConstructorExpr *) node;
+
+	if (IsA(node, JsonConstructorExpr) && constructor->func != NULL &&
+		IsA(constructor->func, Aggref) && constructor->coercion == NULL)
+		return (Node *) constructor->func;
+#endif
+	return node;
+}
+
+/* 16 took privileges out of the range table: check those of a query's own tables. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_check_rights(query) \
+	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+#else
+#define es_compat_check_rights(query) ((void) ExecCheckRTPerms((query)->rtable, true))
+#endif
+
 /* 16 gave stringToQualifiedNameList a place for soft errors. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_name_list(name) stringToQualifiedNameList(name, NULL)

@@ -129,11 +129,11 @@ apply_analyze(EsApplier *applier, const EsDeclareTables *tables)
 {
 	const EsProjection *projection = applier->projection;
 	const char *condition = es_apply_range_condition(projection);
-	EsAnalysis *analysis = es_analyze_query(projection->query);
+	EsAnalysis *analysis = es_analyze_query(projection->query, projection->lookups);
 	EsSource source;
 
 	applier->analysis = analysis;
-	if (!analysis->is_declared)
+	if (!analysis->is_declared || tables == NULL)
 		return;
 	for (source = 0; source < ES_SOURCE_COUNT; source++)
 		applier->sql[source] = es_declare_merge(analysis, tables, source, condition);
@@ -154,7 +154,8 @@ apply_free_plans(void *context)
 /*
  * A projection's SQL for other tables than its own.
  *
- * tables: of a declared table.  handler: the text of a handler.
+ * tables: of a declared table; NULL: it is only to be analysed.  handler: the
+ * text of a handler.
  */
 EsApplier *
 es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables, const char *handler)
@@ -187,12 +188,13 @@ es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 EsApplier *
 es_apply_make(const EsProjection *projection)
 {
-	EsDeclareTables tables = {NULL, NULL};
+	EsDeclareTables tables = {NULL, NIL};
 
 	if (projection->is_declared)
+	{
 		tables.read = linitial(projection->tables);
-	if (list_length(projection->tables) > 1)
-		tables.state = lsecond(projection->tables);
+		tables.sides = list_copy_tail(projection->tables, 1);
+	}
 	return es_apply_make_for(projection, &tables, projection->query);
 }
 

@@ -178,9 +178,13 @@ project_is_applied_by_appends(const EsProjection *projection)
  * ----------------------------------------------------------------------
  */
 
-/* The tables of a handler, as the user named them. */
+/*
+ * Tables, as the user named them.
+ *
+ * name: of the argument; what: what a table can not be that is none.
+ */
 static List *
-project_get_tables(FunctionCallInfo fcinfo, int argument)
+project_get_tables(FunctionCallInfo fcinfo, int argument, const char *name, const char *what)
 {
 	List *result = NIL;
 	ListCell *cell;
@@ -190,20 +194,27 @@ project_get_tables(FunctionCallInfo fcinfo, int argument)
 
 	if (PG_ARGISNULL(argument))
 		return NIL;
-	elements = project_get_array(fcinfo, argument, "tables", &count);
+	elements = project_get_array(fcinfo, argument, name, &count);
 	for (i = 0; i < count; i++)
 	{
-		char *table = es_readtable_check(DatumGetObjectId(elements[i]));
+		char *table = es_readtable_check(DatumGetObjectId(elements[i]), what);
 
 		if (list_member(result, makeString(table)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("tables names %s twice", table)));
+					 errmsg("%s names %s twice", name, table)));
 		result = lappend(result, makeString(table));
 	}
 	foreach (cell, result)
 		lfirst(cell) = strVal(lfirst(cell));
 	return result;
+}
+
+/* How many events a handler is given at once. */
+static void
+project_read_granularity(FunctionCallInfo fcinfo)
+{
+	(void) project_get_choice(fcinfo, 7, "granularity", "event", "batch");
 }
 
 static EsProjection *
@@ -216,7 +227,7 @@ project_read_arguments(FunctionCallInfo fcinfo)
 	projection->is_inline = project_get_choice(fcinfo, 2, "mode", "inline", "async");
 	project_get_filter(fcinfo, 3, "categories", &projection->categories);
 	project_get_filter(fcinfo, 4, "types", &projection->types);
-	projection->tables = project_get_tables(fcinfo, 5);
+	projection->tables = project_get_tables(fcinfo, 5, "tables", "read table");
 	if (strcmp(project_get_text(fcinfo, 6, "on_error"), "fail") != 0)
 	{
 		projection->skips_errors = project_get_choice(fcinfo, 6, "on_error", "skip", "stop");
@@ -226,6 +237,8 @@ project_read_arguments(FunctionCallInfo fcinfo)
 					 errmsg("on_error of an inline projection must be \"fail\""),
 					 errdetail("Its error is the append's.")));
 	}
+	project_read_granularity(fcinfo);
+	projection->lookups = project_get_tables(fcinfo, 8, "lookups", "looked-up table");
 	projection->owner = GetUserNameFromId(GetUserId(), false);
 	projection->settings = es_environment_describe();
 	return projection;
@@ -234,7 +247,8 @@ project_read_arguments(FunctionCallInfo fcinfo)
 /*
  * es_create_projection(name text, query text, mode text = 'inline',
  *						categories text[] = NULL, types text[] = NULL,
- *						tables regclass[] = NULL, on_error text = 'fail') -> void
+ *						tables regclass[] = NULL, on_error text = 'fail',
+ *						granularity text = 'event', lookups regclass[] = NULL) -> void
  */
 Datum
 es_create_projection(PG_FUNCTION_ARGS)

@@ -129,6 +129,7 @@ projection_read(TupleTableSlot *slot)
 	projection->skips_errors = projection_has_text(slot, Anum_projections_on_error, "skip");
 	projection->tables = projection_get_list(slot, Anum_projections_tables);
 	projection->settings = projection_get_list(slot, Anum_projections_settings);
+	projection->lookups = projection_get_list(slot, Anum_projections_lookups);
 	projection_get_filter(slot, Anum_projections_categories, &projection->categories);
 	projection_get_filter(slot, Anum_projections_types, &projection->types);
 	while (!projection_has_text(slot, Anum_projections_state, projection_states[projection->state]))
@@ -290,7 +291,7 @@ es_projection_check_owner(const EsProjection *projection)
  */
 
 /* Values for a statement; all of them text, text[] or bigint. */
-#define PROJECTION_MAX_VALUES 13
+#define PROJECTION_MAX_VALUES 14
 
 typedef struct ProjectionValues
 {
@@ -412,10 +413,11 @@ es_projection_insert(const EsProjection *projection)
 	projection_add_text(&values, projection_states[projection->state]);
 	projection_add_int8(&values, projection->position);
 	projection_add_int8(&values, projection->events_applied);
+	projection_add_list(&values, projection->lookups);
 	projection_execute_one("INSERT INTO eventstore.projections "
 						   "(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
-						   "settings, state, position, events_applied) "
-						   "VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13)",
+						   "settings, state, position, events_applied, lookups) "
+						   "VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 						   &values);
 }
 

@@ -41,6 +41,7 @@ typedef struct EsProjection
 	EsFilter types;
 	List *tables;   /* of char *: qualified names, quoted; of a declared
 					 * table, then of the one with its state */
+	List *lookups;  /* of char *: qualified names, quoted */
 	List *settings; /* of char *: name=value */
 
 	EsProjectionState state;

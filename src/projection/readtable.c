@@ -48,10 +48,13 @@ readtable_name(Oid table)
 }
 
 /*
- * Check a table that a handler writes.  Returns its qualified name.
+ * Check a table that a handler writes, or that is looked up.  Returns its
+ * qualified name.
+ *
+ * what: what it can not be, else.
  */
 char *
-es_readtable_check(Oid table)
+es_readtable_check(Oid table, const char *what)
 {
 	char *name = get_rel_name(table);
 	char kind = get_rel_relkind(table);
@@ -68,7 +71,7 @@ es_readtable_check(Oid table)
 		isAnyTempNamespace(get_rel_namespace(table)) || IsCatalogRelationOid(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("\"%s\" can not be a read table", name),
+				 errmsg("\"%s\" can not be a %s", name, what),
 				 errdetail("It is temporary, or one of the event store's or PostgreSQL's own.")));
 	return readtable_name(table);
 }
@@ -111,14 +114,14 @@ readtable_find(const char *qualified)
 	return RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
 }
 
-/* The state table goes when the read table or the extension goes. */
+/* A table beside the read table goes when that or the extension goes. */
 static void
-readtable_depend(const char *read, const char *state)
+readtable_depend(const char *read, const char *side)
 {
 	ObjectAddress from;
 	ObjectAddress to;
 
-	ObjectAddressSet(from, RelationRelationId, readtable_find(state));
+	ObjectAddressSet(from, RelationRelationId, readtable_find(side));
 	ObjectAddressSet(to, RelationRelationId, readtable_find(read));
 	recordDependencyOn(&from, &to, DEPENDENCY_AUTO);
 	ObjectAddressSet(to, ExtensionRelationId, get_extension_oid(ES_SCHEMA, false));
@@ -126,27 +129,71 @@ readtable_depend(const char *read, const char *state)
 	CommandCounterIncrement();
 }
 
+/*
+ * Run CREATE TABLE.  A key that can be null identifies no row for logical
+ * replication, and where a publication has all tables, updates would fail.
+ */
+static void
+readtable_create(EsProjection *projection, const EsAnalysis *analysis, const char *table,
+				 const char *create)
+{
+	readtable_execute(create);
+	if (analysis->has_nullable_key)
+		readtable_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
+	projection->tables = lappend(projection->tables, pstrdup(table));
+}
+
+/* Make the n-th table beside the read table, from 0. */
+static void
+readtable_make_side(EsProjection *projection, const EsAnalysis *analysis, Oid schema, int n)
+{
+	char *name = ChooseRelationName(projection->name, NULL, es_declare_side_label(analysis, n),
+									schema, false);
+	char *table = quote_qualified_identifier(get_namespace_name(schema), name);
+
+	readtable_create(projection, analysis, table, es_declare_make_side(analysis, n, table));
+	readtable_execute(
+		psprintf("COMMENT ON TABLE %s IS %s", table,
+				 quote_literal_cstr(
+					 psprintf("State of projection \"%s\" of the event store; not to be read or written.",
+							  projection->name))));
+	readtable_depend(linitial(projection->tables), table);
+}
+
 /* Make the tables of a declaration. */
 static void
-readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis, const char *read,
-						const char *state)
+readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis)
 {
+	Oid schema = readtable_schema();
+	char *table = quote_qualified_identifier(get_namespace_name(schema), projection->name);
+	int i;
+
 	if (projection->tables != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("tables must be null where the query declares a table")));
-	readtable_execute(es_declare_make_read(analysis, read));
-	projection->tables = list_make1(pstrdup(read));
-	if (!es_declare_needs_state(analysis))
-		return;
-	readtable_execute(es_declare_make_state(analysis, state));
-	readtable_execute(
-		psprintf("COMMENT ON TABLE %s IS %s", state,
-				 quote_literal_cstr(
-					 psprintf("State of projection \"%s\" of the event store; not to be read or written.",
-							  projection->name))));
-	projection->tables = lappend(projection->tables, pstrdup(state));
-	readtable_depend(read, state);
+	readtable_create(projection, analysis, table, es_declare_make_read(analysis, table));
+	for (i = 0; i < es_declare_side_count(analysis); i++)
+		readtable_make_side(projection, analysis, schema, i);
+}
+
+/* Every table that is named to be looked up has to be. */
+static void
+readtable_check_lookups(const EsProjection *projection, const EsAnalysis *analysis)
+{
+	const ListCell *cell;
+
+	if (projection->lookups != NIL && !analysis->is_declared)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lookups must be null where the query is a handler"),
+				 errdetail("A handler may read any table.")));
+	foreach (cell, projection->lookups)
+		if (!list_member_oid(analysis->looked_up, readtable_find(lfirst(cell))))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("lookups names table %s, which the query does not read",
+							(char *) lfirst(cell))));
 }
 
 /*
@@ -156,23 +203,15 @@ readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis, co
 void
 es_readtable_make(EsProjection *projection)
 {
-	Oid schema;
-	EsDeclareTables tables = {"", ""};
 	EsApplier *applier;
 
 	/* First as if it declared a table: the handler's text is no different. */
 	projection->is_declared = true;
-	applier = es_apply_make_for(projection, &tables, projection->query);
+	applier = es_apply_make_for(projection, NULL, projection->query);
 	projection->is_declared = applier->analysis->is_declared;
-	if (!projection->is_declared)
-		return;
-
-	schema = readtable_schema();
-	tables.read = quote_qualified_identifier(get_namespace_name(schema), projection->name);
-	tables.state = quote_qualified_identifier(get_namespace_name(schema),
-											  ChooseRelationName(projection->name, NULL, "state",
-																 schema, false));
-	readtable_make_declared(projection, applier->analysis, tables.read, tables.state);
+	readtable_check_lookups(projection, applier->analysis);
+	if (projection->is_declared)
+		readtable_make_declared(projection, applier->analysis);
 }
 
 /* Drop the tables of a declaration, which is dropped. */
@@ -182,6 +221,7 @@ es_readtable_drop(const EsProjection *projection, bool drops_read_table)
 	Oid user;
 	Oid owner;
 	int security;
+	ListCell *cell;
 
 	if (!projection->is_declared)
 		return;
@@ -191,8 +231,8 @@ es_readtable_drop(const EsProjection *projection, bool drops_read_table)
 		SetUserIdAndSecContext(owner,
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
-	if (list_length(projection->tables) > 1)
-		readtable_execute(psprintf("DROP TABLE IF EXISTS %s", (char *) lsecond(projection->tables)));
+	for_each_from (cell, projection->tables, 1)
+		readtable_execute(psprintf("DROP TABLE IF EXISTS %s", (char *) lfirst(cell)));
 	SetUserIdAndSecContext(user, security);
 	if (drops_read_table)
 		readtable_execute(psprintf("DROP TABLE %s", (char *) linitial(projection->tables)));

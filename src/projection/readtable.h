@@ -10,7 +10,7 @@
 
 #include "projection/projection.h"
 
-extern char *es_readtable_check(Oid table);
+extern char *es_readtable_check(Oid table, const char *what);
 extern void es_readtable_make(EsProjection *projection);
 extern void es_readtable_drop(const EsProjection *projection, bool drops_read_table);
 

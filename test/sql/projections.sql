@@ -243,10 +243,8 @@ TABLE ratio;
 -- A key that is null
 SELECT es_create_projection('null_key', 'SELECT data->>''key'' AS key, count(*) AS n FROM events WHERE category = ''nulls'' GROUP BY data->>''key''');
 SELECT es_append('nulls-1', 0, 'Has', '{"key": "k"}');
-\set VERBOSITY sqlstate
 SELECT es_append('nulls-1', 1, 'Has not', '{}');
-\set VERBOSITY terse
-TABLE null_key;
+SELECT * FROM null_key ORDER BY key;
 -- History that can not be applied: nothing is made.
 SELECT es_append('wrong-1', 0, '[{"type": "Number", "data": "1"}, {"type": "Number", "data": "x"}, {"type": "Number", "data": "2"}]');
 \set VERBOSITY sqlstate
@@ -317,23 +315,23 @@ CREATE FUNCTION fickle(text) RETURNS text LANGUAGE sql STABLE AS $$ SELECT max(c
 CREATE AGGREGATE text_list(text) (SFUNC = textcat, STYPE = text);
 CREATE TABLE refused (nr int GENERATED ALWAYS AS IDENTITY, query text);
 INSERT INTO refused (query) VALUES
-	('SELECT category, count(*) AS n FROM events GROUP BY category HAVING count(*) > 1'), ('SELECT DISTINCT category, count(*) AS n FROM events GROUP BY category'), ('SELECT category, count(DISTINCT type) AS n FROM events GROUP BY category'),
+	('SELECT category, count(*) AS n FROM events GROUP BY category HAVING count(*) > 1'), ('SELECT DISTINCT ON (category) category, type FROM events'), ('SELECT category, sum(DISTINCT version) AS n FROM events GROUP BY category'),
 	('SELECT category, count(*) AS n FROM events GROUP BY category ORDER BY 1'), ('SELECT category, count(*) AS n FROM events GROUP BY category LIMIT 5'), ('SELECT category, count(*) AS n, rank() OVER (ORDER BY count(*)) AS r FROM events GROUP BY category'),
 	('SELECT category, count(*) AS n FROM events GROUP BY category UNION SELECT category, 1 FROM events GROUP BY category'), ('SELECT category, type, count(*) AS n FROM events GROUP BY ROLLUP (category, type)'),
-	('WITH x AS (SELECT * FROM events) SELECT category, count(*) AS n FROM x GROUP BY category'), ('SELECT category, count(*) AS n FROM events JOIN other USING (category) GROUP BY category'),
+	('WITH RECURSIVE x AS (SELECT category FROM events UNION SELECT category FROM x) SELECT category, count(*) AS n FROM x GROUP BY category'), ('SELECT category, count(*) AS n FROM events JOIN other USING (category) GROUP BY category'),
 	('SELECT category, count(*) AS n FROM events WHERE category IN (SELECT category FROM other) GROUP BY category'), ('SELECT a.category, count(*) AS n FROM events a, events b GROUP BY a.category'),
 	('SELECT count(*) AS n FROM events'), ('SELECT count(*) AS n FROM events GROUP BY category'), ('SELECT count(*) AS n FROM events GROUP BY ()'), ('SELECT category, now() AS at, count(*) AS n FROM events GROUP BY category'),
 	('SELECT category, max(now() - recorded_at) AS age FROM events GROUP BY category'), ('SELECT category, count(*) AS n FROM events WHERE recorded_at > current_timestamp GROUP BY category'), ('SELECT fickle(category) AS f, count(*) AS n FROM events GROUP BY 1'),
 	('SELECT category, sum(random()::numeric) AS n FROM events GROUP BY category'), ('SELECT category, sum((data->>''x'')::float8) AS n FROM events GROUP BY category'), ('SELECT category, avg((data->>''x'')::real) AS n FROM events GROUP BY category'),
-	('SELECT category, string_agg(type, '','' ORDER BY position) AS n FROM events GROUP BY category'), ('SELECT category, array_agg(type) AS n FROM events GROUP BY category'), ('SELECT category, (array_agg(type ORDER BY type))[1] AS n FROM events GROUP BY category'),
-	('SELECT category, (array_agg(type ORDER BY position))[2] AS n FROM events GROUP BY category'), ('SELECT category, percentile_cont(0.5) WITHIN GROUP (ORDER BY version) AS n FROM events GROUP BY category'), ('SELECT category, stddev(version) AS n FROM events GROUP BY category'),
+	('SELECT category, string_agg(type, stream ORDER BY position) AS n FROM events GROUP BY category'), ('SELECT category, array_agg(type) AS n FROM events GROUP BY category'), ('SELECT category, (array_agg(type ORDER BY type))[1] AS n FROM events GROUP BY category'),
+	('SELECT category, array_agg(tags ORDER BY position) AS n FROM events GROUP BY category'), ('SELECT category, percentile_cont(0.5) WITHIN GROUP (ORDER BY version) AS n FROM events GROUP BY category'), ('SELECT category, stddev(version) AS n FROM events GROUP BY category'),
 	('SELECT category, text_list(type) AS n FROM events GROUP BY category'), ('SELECT category, jsonb_object_agg(stream, type) AS n FROM events GROUP BY category'), ('SELECT category, jsonb_object_agg(stream, type ORDER BY position DESC) AS n FROM events GROUP BY category'),
-	('SELECT category, es_last(type, version) AS n FROM events GROUP BY category'), ('SELECT category, count(*) FROM events RIGHT JOIN (VALUES (1)) v ON true GROUP BY category'), ('SELECT category, n.n, count(*) AS c FROM (SELECT category, count(*) AS n FROM events GROUP BY category) n GROUP BY 1, 2'),
-	('SELECT category, es_last(type, position) AS n FROM (SELECT category, type, position + 0 AS position FROM events) e GROUP BY category'), ('SELECT category, es_last(type, e.position) AS t FROM (SELECT category, type FROM events) x, LATERAL (SELECT 1::bigint AS position) e GROUP BY category'),
+	('SELECT category, es_last(type, point(version, 1)) AS n FROM events GROUP BY category'), ('SELECT category, count(*) FROM events RIGHT JOIN (VALUES (1)) v ON true GROUP BY category'), ('SELECT category, n.n, count(*) AS c FROM (SELECT category, count(*) AS n FROM events GROUP BY category) n GROUP BY 1, 2'),
+	('SELECT category, array_agg(type ORDER BY position) AS n FROM (SELECT category, type, position + 0 AS position FROM events) e GROUP BY category'), ('SELECT category, array_agg(type ORDER BY e.position) AS t FROM (SELECT category, type FROM events) x, LATERAL (SELECT 1::bigint AS position) e GROUP BY category'),
 	('SELECT item, es_last(type, position) AS n FROM events, jsonb_array_elements_text(data) AS item GROUP BY item'), ('SELECT category, jsonb_object_agg(item, type ORDER BY position) AS n FROM events, jsonb_array_elements_text(data) AS item GROUP BY category'),
 	('SELECT category, count(*) AS n, GROUPING(category) AS g FROM events GROUP BY category'), ('SELECT j.stream, es_last(j.type, j.position) AS n FROM (events e CROSS JOIN (VALUES (1)) v) AS j GROUP BY j.stream'),
 	('SELECT category, generate_series(1, 2) AS g, count(*) AS n FROM events GROUP BY category'), ('SELECT category || ''x'', count(*) AS n FROM events GROUP BY 1'), ('SELECT category, count(*) AS n, sum(version) AS n FROM events GROUP BY category'),
-	('SELECT DISTINCT stream FROM events'), ('SELECT stream, type FROM events'), ('SELECT category, count(*) AS n FROM events GROUP BY category FOR UPDATE'),
+	('SELECT category, count(*) AS n FROM (SELECT DISTINCT category, type FROM events) e GROUP BY category'), ('SELECT stream, type FROM events'), ('SELECT category, count(*) AS n FROM events GROUP BY category FOR UPDATE'),
 	('SELECT category, colour, count(*) AS n FROM events GROUP BY category'), ('SELECT category, count(*) AS n FROM events'), ('SELECT category, count(*) AS n FROM eventstore.events GROUP BY category'), ('SELECT category, count(*) FROM evnets GROUP BY category'),
 	('SELEC 1'), (''), ('SELECT 1; SELECT 2'), ('SELECT count(*) AS n FROM events WHERE version = $1'), ('INSERT INTO other SELECT 1, 2 FROM events'), ('INSERT INTO events SELECT * FROM events'), ('UPDATE other SET category = ''x'''), ('DELETE FROM nowhere USING events'),
 	('CREATE TABLE t (a int)'), ('TRUNCATE other'), ('SELECT * INTO t FROM events'), ('SELECT point(1, 2) AS p, count(*) AS n FROM events GROUP BY 1'), ('SELECT data::json AS j, count(*) AS n FROM events GROUP BY 1'), ('SELECT ROW(category) AS r, count(*) AS n FROM events GROUP BY 1'), ('EXPLAIN SELECT * FROM events'), ('DO $x$ BEGIN END $x$');

@@ -83,11 +83,11 @@ my $appenders = IPC::Run::start([ 'pgbench', '-n', '-c', 3, '-T', 120, @files[0,
 for my $i (1 .. 2 + $rounds)
 {
 	my $d = $declared[ ($seed + $i * 5) % @declared ];
-	my ($name, $query, $filters) = ("$d->[0]_$i", $d->[1], filters($d));
+	my ($name, $query, $filters, $lookups) = ("$d->[0]_$i", $d->[1], filters($d), lookups($d));
 	for my $mode ('inline', 'async')
 	{
 		sql($node, "INSERT INTO declared VALUES ('${name}_${mode}', \$q\$$query\$q\$, $filters, '$mode')");
-		sql($node, "SELECT es_create_projection('${name}_${mode}', \$q\$$query\$q\$, '$mode', $filters)");
+		sql($node, "SELECT es_create_projection('${name}_${mode}', \$q\$$query\$q\$, '$mode', $filters, $lookups)");
 	}
 	sql($node, "SELECT es_pause_projection('${name}_inline'); SELECT es_pause_projection('counts_inline_late')");
 	sql($node, "SELECT es_run_projection('${name}_async', 100)");

@@ -11,12 +11,12 @@ use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
 
-our @EXPORT = qw(@declared $seed $rounds set_up create filters is_equal run_async write_file);
+our @EXPORT = qw(@declared $seed $rounds set_up create filters lookups is_equal run_async write_file);
 
 our $seed = $ENV{PROJECTION_SEED} // int(rand(1_000_000));
 our $rounds = $ENV{PROJECTION_ROUNDS} // 3;
 
-# What is declared: name, query, and the filters by category and type. Each is made inline and async.
+# What is declared: name, query, the filters by category and type, and the table that is looked up. Each is made inline and async.
 our @declared = (
 	[ counts => q{SELECT stream, count(*) AS n, count(data ->> 'n') AS with_n, count(metadata) AS with_metadata FROM events GROUP BY stream} ],
 	[ sums => q{SELECT stream, sum((data ->> 'n')::int) AS ints, sum((data ->> 'n')::bigint) AS bigints, sum((data ->> 'amount')::numeric) AS amounts,
@@ -44,7 +44,21 @@ our @declared = (
 	[ only_a => q{SELECT stream, count(*) AS n, sum((data ->> 'amount')::numeric) AS amount FROM events GROUP BY stream}, undef, [ 'A', 'D' ] ],
 	[ only_x => q{SELECT type, count(*) AS n, max(position) AS last FROM events GROUP BY type}, ['x'], undef ],
 	[ only_xb => q{SELECT data ->> 'flag' AS flag, count(*) AS n, avg((data ->> 'n')::int) AS average FROM events WHERE data ->> 'flag' IS NOT NULL GROUP BY data ->> 'flag'}, [ 'x', 'y-' ], ['B'] ],
-	[ tagged => q{SELECT tag, count(*) AS n, min(position) AS first, max(stream) AS last_stream FROM events, unnest(tags) AS tag GROUP BY tag} ]);
+	[ tagged => q{SELECT tag, count(*) AS n, min(position) AS first, max(stream) AS last_stream FROM events, unnest(tags) AS tag GROUP BY tag} ],
+	[ null_keys => q{SELECT data ->> 'k' AS k, (data ->> 'n')::int % 2 AS rest, tags, count(*) AS n, avg((data ->> 'amount')::numeric) AS average FROM events GROUP BY 1, 2, 3} ],
+	[ null_rows => q{SELECT DISTINCT category, data ->> 'flag' AS flag, data -> 'k' AS k FROM events} ],
+	[ by_time => q{SELECT stream, es_last(data ->> 'note', (data ->> 'at')::date ORDER BY position) AS last_note, es_first(data -> 'amount', (data ->> 'at')::date ORDER BY position) AS first_amount,
+			es_last(version, recorded_at ORDER BY position) FILTER (WHERE type <> 'A') AS latest FROM events GROUP BY stream} ],
+	[ by_value => q{SELECT data ->> 'k' AS k, es_last(id, data ->> 'note' ORDER BY position) AS by_text, es_first(position, (data ->> 'amount')::numeric ORDER BY position) AS by_amount, es_last(type, tags ORDER BY position) AS by_tags,
+			es_last(data ->> 'note', id) AS by_id FROM events GROUP BY 1} ],
+	[ distinct_values => q{SELECT category, count(DISTINCT stream) AS streams, count(DISTINCT (data ->> 'amount')::numeric) FILTER (WHERE type <> 'C') AS amounts, count(DISTINCT tags) AS tags, count(*) AS n FROM events GROUP BY category} ],
+	[ distinct_across => q{SELECT data ->> 'k' AS k, count(DISTINCT data ->> 'note') AS notes FROM events GROUP BY 1} ],
+	[ distinct_items => q{SELECT type, count(DISTINCT item) AS items, count(DISTINCT item ->> 'sku') AS skus, sum((item ->> 'q')::int) AS q FROM events, jsonb_array_elements(data -> 'items') AS item GROUP BY type} ],
+	[ lists => q{SELECT stream, array_agg(data ->> 'note' ORDER BY position) AS notes, jsonb_agg(data -> 'amount' ORDER BY position) FILTER (WHERE data ? 'amount') AS amounts, string_agg(data ->> 'note', '; ' ORDER BY position) AS note FROM events GROUP BY stream} ],
+	[ lists_across => q{SELECT data ->> 'k' AS k, array_agg(stream ORDER BY position) AS streams, jsonb_agg(tags ORDER BY position) FILTER (WHERE version < 20) AS tags FROM events GROUP BY 1} ],
+	[ with_query => q{WITH noted (s, note, amount) AS (SELECT stream, data ->> 'note', (data ->> 'amount')::numeric FROM events WHERE data ? 'note'), x AS (SELECT * FROM noted) SELECT left(s, 1) AS kind, max(note) AS note, sum(amount) AS amount FROM x GROUP BY 1} ],
+	[ looked_up => q{SELECT l.colour, count(*) AS n, es_last(e.stream, e.position) AS last_stream, count(DISTINCT l.k) AS ks FROM events e LEFT JOIN looked l ON l.k = e.data ->> 'k' GROUP BY l.colour}, undef, undef, 'looked' ],
+	[ looked_up_inner => q{SELECT e.category, l.weight, sum((data ->> 'n')::int * l.weight) AS weighted FROM events e JOIN looked l ON l.k = e.data ->> 'k' AND l.weight > 1 GROUP BY 1, 2}, undef, ['A', 'B'], 'looked' ]);
 
 # Makes the functions that append at random and compare.
 sub set_up
@@ -52,6 +66,8 @@ sub set_up
 	my ($node) = @_;
 	note("PROJECTION_SEED=$seed");
 sql($node, <<'SQL');
+	CREATE TABLE looked (k text PRIMARY KEY, colour text, weight int NOT NULL);
+	INSERT INTO looked VALUES ('x', 'red', 1), ('y', 'blue', 2), ('Ü', 'red', 3), ('', NULL, 4);
 	CREATE TABLE declared (name text PRIMARY KEY, query text, categories text[], types text[], mode text);
 
 	-- Rows that only the table has, and rows that only the query has.
@@ -77,6 +93,7 @@ sql($node, <<'SQL');
 					 ('n', to_jsonb(floor(random() * 100)::int - 50)),
 					 ('amount', to_jsonb(round((random() * 1000)::numeric, floor(random() * 4)::int) * pick('1', '1', '-1', '10000000000')::numeric)),
 					 ('flag', to_jsonb(random() < 0.7)),
+					 ('at', to_jsonb(pick('2024-01-01', '2024-01-02', '2023-12-31'))),
 					 ('note', to_jsonb(pick('a', 'b', 'B', 'é', 'Z', ''))),
 					 ('items', (SELECT coalesce(jsonb_agg(jsonb_build_object('sku', pick('s1', 's2', 's3'), 'q', floor(random() * 5)::int)), '[]') FROM generate_series(1, floor(random() * 4)::int)))) v (key, given),
 			 LATERAL (SELECT CASE WHEN random() < 0.15 AND key <> 'items' THEN 'null' ELSE given END AS value) n
@@ -131,6 +148,9 @@ sub array { my ($names) = @_; return $names ? "'{" . join(',', @$names) . "}'" :
 # The filters of one of @declared, as arguments
 sub filters { my ($declared) = @_; return array($declared->[2]) . ', ' . array($declared->[3]) }
 
+# And the table that it looks up, as one more
+sub lookups { my ($declared) = @_; return 'lookups => ' . array($declared->[4] ? [ $declared->[4] ] : undef) }
+
 # Makes all of them, the names ending in $suffix.
 sub create
 {
@@ -140,8 +160,8 @@ sub create
 		for my $d (@declared)
 		{
 			my ($name, $query) = ("$d->[0]_${mode}_$suffix", $d->[1]);
-			my $filters = filters($d);
-			sql($node, "SELECT es_create_projection('$name', \$q\$$query\$q\$, '$mode', $filters); INSERT INTO declared VALUES ('$name', \$q\$$query\$q\$, $filters, '$mode')");
+			my ($filters, $lookups) = (filters($d), lookups($d));
+			sql($node, "SELECT es_create_projection('$name', \$q\$$query\$q\$, '$mode', $filters, $lookups); INSERT INTO declared VALUES ('$name', \$q\$$query\$q\$, $filters, '$mode')");
 		}
 	}
 	return;

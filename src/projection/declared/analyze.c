@@ -6,12 +6,13 @@
  * "events" stands for the batch: it is made known to the parser as an
  * ephemeral relation with the columns of eventstore.event.
  *
- * A SELECT with aggregates or GROUP BY declares a table, everything else is a
- * handler.  Of a declaration it is checked that its result after some events
- * can be computed from its result before them and the events alone: so it
- * reads nothing but "events", each row of which counts for itself, and every
- * aggregate has a way to merge.  What can not be kept so is refused, with the
- * reason.
+ * A SELECT with aggregates, GROUP BY or DISTINCT declares a table, everything
+ * else is a handler.  Of a declaration it is checked that its result after some
+ * events can be computed from its result before them and the events alone: so it
+ * reads nothing but "events", each row of which counts for itself, and what it
+ * may look up (from.c), has no clause to the contrary (clauses.c), and every
+ * aggregate has a way to merge (parts.c).  What can not be kept so is refused,
+ * with the reason.
  *
  * The result is text: PostgreSQL's own deparser writes the user's expressions
  * into the two pieces of SQL that declare.c puts its statements together from,
@@ -19,28 +20,23 @@
  * settings and the role that the projection runs with.
  *
  * Memory: results in the current context.  Locks: AccessShare on relations
- * that the query names, to the end of the transaction.  Calls: callable,
- * catalog, parts.
+ * that the query names, to the end of the transaction.  Calls: catalog and, in
+ * this folder, what the paragraph above names, events, forms, lookup, nullable,
+ * ordered.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_aggregate.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
-#include "parser/parsetree.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/queryenvironment.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
@@ -49,7 +45,13 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "projection/declared/analyze.h"
-#include "projection/declared/callable.h"
+#include "projection/declared/clauses.h"
+#include "projection/declared/events.h"
+#include "projection/declared/forms.h"
+#include "projection/declared/from.h"
+#include "projection/declared/lookup.h"
+#include "projection/declared/nullable.h"
+#include "projection/declared/ordered.h"
 #include "projection/declared/parts.h"
 #include "projection/declared/refuse.h"
 
@@ -103,154 +105,31 @@ analyze_parse(const char *query)
 	return result;
 }
 
-static bool
-analyze_reads_events(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry) && ((RangeTblEntry *) node)->rtekind == RTE_NAMEDTUPLESTORE)
-		return true;
-	if (IsA(node, RangeTblEntry))
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, analyze_reads_events, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, analyze_reads_events, context);
-}
-
 /* ----------------------------------------------------------------------
  * What a declaration must not contain
  * ----------------------------------------------------------------------
  */
 
-/* Functions: none whose result may be another the next time. */
-static bool
-analyze_check_functions(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SubLink))
-		es_refuse(errdetail("It has a subquery in an expression, whose result may change."),
-				  errhint(ES_REFUSE_HANDLER_HINT));
-	if (IsA(node, GroupingFunc))
-		es_refuse(errdetail("It has GROUPING."));
-	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
-		es_refuse(errdetail("It depends on when, or by whom, it is run."),
-				  errhint("Use the event's own columns, such as recorded_at or metadata."));
-	(void) check_functions_in_node(node, es_callable_check, context);
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, analyze_check_functions, context, 0);
-	return expression_tree_walker(node, analyze_check_functions, context);
-}
-
-/* Clauses that make a row of the result depend on other rows. */
 static void
-analyze_check_clauses(const Query *query)
+analyze_check(Query *query, EsAnalysis *analysis, const List *lookups)
 {
-	const char *clause = NULL;
+	EsFrom from = {.may_look_up = lookups};
 
-	if (query->setOperations != NULL)
-		clause = "UNION, INTERSECT or EXCEPT";
-	else if (query->cteList != NIL)
-		clause = "WITH";
-	else if (query->distinctClause != NIL)
-		clause = "DISTINCT";
-	else if (query->groupingSets != NIL)
-		clause = "GROUPING SETS, ROLLUP or CUBE";
-	else if (query->havingQual != NULL)
-		clause = "HAVING";
-	else if (query->hasWindowFuncs)
-		clause = "a window function";
-	else if (query->sortClause != NIL)
-		clause = "ORDER BY";
-	else if (query->limitCount != NULL || query->limitOffset != NULL)
-		clause = "LIMIT or OFFSET";
-	else if (query->rowMarks != NIL)
-		clause = "FOR UPDATE or FOR SHARE";
-	else if (query->hasTargetSRFs)
-		clause = "a set-returning function among its columns";
-	if (clause != NULL)
-		es_refuse(errdetail("It has %s.", clause),
-				  errhint("Apply it when you query the read table."));
-}
-
-static int analyze_check_from(Query *query, bool *is_one_to_one);
-
-/* Returns how many times an item of FROM reads "events". */
-static int
-analyze_check_relation(RangeTblEntry *rte, bool *is_one_to_one)
-{
-	switch (rte->rtekind)
-	{
-		case RTE_NAMEDTUPLESTORE:
-			return 1;
-		case RTE_SUBQUERY:
-			analyze_check_clauses(rte->subquery);
-			if (rte->subquery->hasAggs || rte->subquery->groupClause != NIL)
-				es_refuse(errdetail("It has an aggregate in a subquery."),
-						  errhint(ES_REFUSE_HANDLER_HINT));
-			return analyze_check_from(rte->subquery, is_one_to_one);
-		case RTE_FUNCTION:
-		case RTE_VALUES:
-		case RTE_TABLEFUNC:
-			*is_one_to_one = false;
-			return 0;
-		case RTE_RELATION:
-			es_refuse(errdetail("It reads \"%s\", and its result would change with that.",
-								get_rel_name(rte->relid)),
-					  errhint("Join the read table when you query it."));
-			return 0;
-		default:
-			es_refuse(errdetail("It reads something else than \"events\"."));
-			return 0;
-	}
-}
-
-/* Returns how many times a part of FROM reads "events". */
-static int
-analyze_check_from_node(Query *query, Node *node, bool *is_one_to_one)
-{
-	int count = 0;
-	ListCell *cell;
-
-	if (IsA(node, RangeTblRef))
-		return analyze_check_relation(rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable),
-									  is_one_to_one);
-	if (IsA(node, FromExpr))
-	{
-		foreach (cell, ((FromExpr *) node)->fromlist)
-			count += analyze_check_from_node(query, lfirst(cell), is_one_to_one);
-		return count;
-	}
-	else
-	{
-		JoinExpr *join = castNode(JoinExpr, node);
-		int right = analyze_check_from_node(query, join->rarg, is_one_to_one);
-
-		if (join->jointype != JOIN_INNER && (join->jointype != JOIN_LEFT || right > 0))
-			es_refuse(errdetail("It has an outer join that keeps rows which no event made."));
-		return right + analyze_check_from_node(query, join->larg, is_one_to_one);
-	}
-}
-
-static int
-analyze_check_from(Query *query, bool *is_one_to_one)
-{
-	return analyze_check_from_node(query, (Node *) query->jointree, is_one_to_one);
-}
-
-static void
-analyze_check(Query *query, EsAnalysis *analysis)
-{
-	analysis->is_one_to_one = true;
-	analyze_check_clauses(query);
-	if (analyze_check_from(query, &analysis->is_one_to_one) != 1)
+	es_clauses_check(query, false);
+	es_from_check(query, &from);
+	if (from.event_count != 1)
 		es_refuse(errdetail("It reads \"events\" several times, so rows depend on pairs of events."),
 				  errhint(ES_REFUSE_HANDLER_HINT));
-	(void) query_tree_walker(query, analyze_check_functions, NULL, 0);
+	es_clauses_check_functions(query);
 	if (query->groupClause == NIL)
 		es_refuse(errdetail("It has no GROUP BY, so its table would have no key."),
-				  errhint("Group by a column of \"events\", such as category."));
+				  errhint(
+					  "Group by a column of \"events\", such as category; or, for a row of each event, "
+					  "write a handler: INSERT ... SELECT ... FROM events."));
+	if (from.looked_up != NIL)
+		es_lookup_check_rights(query);
+	analysis->looked_up = from.looked_up;
+	analysis->is_one_to_one = from.is_one_to_one;
 }
 
 /* ----------------------------------------------------------------------
@@ -306,6 +185,9 @@ analyze_columns(Query *query, EsAnalysis *analysis)
 		{
 			analysis->keys[analysis->key_count++] = column;
 			column->key = analysis->key_count;
+			column->is_nullable = es_nullable_is(query, (Node *) entry->expr);
+			if (column->is_nullable)
+				analysis->has_nullable_key = true;
 		}
 	}
 }
@@ -314,39 +196,6 @@ analyze_columns(Query *query, EsAnalysis *analysis)
  * SQL
  * ----------------------------------------------------------------------
  */
-
-/* "events" has to be written as what the deparser can write. */
-static bool
-analyze_name_events(Node *node, void *context)
-{
-	int *level = context;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
-
-		if (rte->rtekind == RTE_NAMEDTUPLESTORE)
-		{
-			rte->rtekind = RTE_CTE;
-			rte->ctename = "events";
-			rte->ctelevelsup = *level;
-		}
-		return false;
-	}
-	if (IsA(node, Query))
-	{
-		bool result;
-
-		(*level)++;
-		result = query_tree_walker((Query *) node, analyze_name_events, context,
-								   QTW_EXAMINE_RTES_BEFORE);
-		(*level)--;
-		return result;
-	}
-	return expression_tree_walker(node, analyze_name_events, context);
-}
 
 static void
 analyze_add_target(Query *query, Node *expression, char *name)
@@ -361,7 +210,6 @@ static char *
 analyze_write_rows(EsPartsState *state)
 {
 	Query *query = copyObject(state->query);
-	int level = 0;
 	ListCell *cell;
 
 	query->targetList = NIL;
@@ -374,7 +222,22 @@ analyze_write_rows(EsPartsState *state)
 		analyze_add_target(query, lfirst(cell), psprintf("a%d", foreach_current_index(cell) + 1));
 	if (state->analysis->needs_position)
 		analyze_add_target(query, state->position, "position");
-	(void) query_tree_walker(query, analyze_name_events, &level, QTW_EXAMINE_RTES_BEFORE);
+	es_events_name(query);
+	return pg_get_querydef(query, false);
+}
+
+/*
+ * The query itself.  Where the order of events counts but is not written, it is
+ * now.
+ */
+static char *
+analyze_write_query(const EsPartsState *state)
+{
+	Query *query = copyObject(state->query);
+
+	query->targetList = (List *) es_ordered_break_ties((Node *) query->targetList, query);
+	es_compat_forget_group(query);
+	es_events_name(query);
 	return pg_get_querydef(query, false);
 }
 
@@ -412,7 +275,7 @@ analyze_write_output(EsPartsState *state, List *expressions)
  */
 
 static void
-analyze_declaration(Query *query, EsAnalysis *analysis)
+analyze_declaration(Query *query, EsAnalysis *analysis, const List *lookups)
 {
 	EsPartsState state = {.query = query, .analysis = analysis};
 	List *expressions = NIL;
@@ -420,7 +283,9 @@ analyze_declaration(Query *query, EsAnalysis *analysis)
 
 	analysis->is_declared = true;
 	es_compat_flatten_group(query);
-	analyze_check(query, analysis);
+	es_forms_replace_with(query);
+	es_forms_replace_distinct(query);
+	analyze_check(query, analysis, lookups);
 	analyze_columns(query, analysis);
 	foreach (cell, query->targetList)
 	{
@@ -438,6 +303,7 @@ analyze_declaration(Query *query, EsAnalysis *analysis)
 		if (IsA(expression, Var) && column->key == 0)
 			column->part = Max(castNode(Var, expression)->varattno - analysis->key_count, 0);
 	}
+	analysis->query = analyze_write_query(&state);
 	analysis->rows = analyze_write_rows(&state);
 	analysis->output = analyze_write_output(&state, expressions);
 }
@@ -463,19 +329,23 @@ analyze_is_declaration(Query *query)
 /*
  * Parse and check a query.  Raises what the parser raises, and 0A000 for a
  * declaration that can't be kept.
+ *
+ * lookups: qualified names of tables that a declaration may read.
  */
 EsAnalysis *
-es_analyze_query(const char *query)
+es_analyze_query(const char *query, const List *lookups)
 {
 	Query *parsed = analyze_parse(query);
 	EsAnalysis *analysis = palloc0(sizeof(EsAnalysis));
 
-	if (!analyze_reads_events((Node *) parsed, NULL))
+	if (!es_events_are_read((Node *) parsed))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the query does not read \"events\""),
 				 errhint("In a projection's query, \"events\" is the batch of new events.")));
 	if (analyze_is_declaration(parsed))
-		analyze_declaration(parsed, analysis);
+		analyze_declaration(parsed, analysis, es_lookup_find(lookups));
+	else
+		analysis->handler = parsed;
 	return analysis;
 }

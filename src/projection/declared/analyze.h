@@ -10,9 +10,9 @@
 
 #include "access/tupdesc.h"
 
-#include "projection/declared/parts.h"
+#include "projection/declared/part.h"
 
 extern TupleDesc es_analyze_event_desc(void);
-extern EsAnalysis *es_analyze_query(const char *query);
+extern EsAnalysis *es_analyze_query(const char *query, const List *lookups);
 
 #endif /* ES_ANALYZE_H */

@@ -18,8 +18,10 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_aggregate.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -41,6 +43,7 @@
 
 /* Stable functions of PostgreSQL that depend on settings only; sorted. */
 static const char *const callable_settled[] = {
+	"anytextcat",
 	"array_in",
 	"array_out",
 	"array_to_json",
@@ -84,6 +87,7 @@ static const char *const callable_settled[] = {
 	"overlaps",
 	"record_out",
 	"row_to_json",
+	"textanycat",
 	"time",
 	"time_in",
 	"timestamp",
@@ -168,6 +172,33 @@ es_callable_name(Oid function)
 									  get_func_name(function));
 }
 
+/* An operator as it stands between two expressions: OPERATOR(schema.name) */
+char *
+es_callable_operator(Oid operator)
+{
+	HeapTuple row = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form = (Form_pg_operator) GETSTRUCT(row);
+	char *name = psprintf("OPERATOR(%s.%s)",
+						  quote_identifier(get_namespace_name(form->oprnamespace)),
+						  NameStr(form->oprname));
+
+	ReleaseSysCache(row);
+	return name;
+}
+
+/* A collation's name, qualified and quoted. */
+char *
+es_callable_collation(Oid collation)
+{
+	HeapTuple row = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form = (Form_pg_collation) GETSTRUCT(row);
+	char *name = quote_qualified_identifier(get_namespace_name(form->collnamespace),
+											NameStr(form->collname));
+
+	ReleaseSysCache(row);
+	return name;
+}
+
 /* ----------------------------------------------------------------------
  * Aggregates
  * ----------------------------------------------------------------------
@@ -221,6 +252,12 @@ es_callable_which(Oid aggregate)
 			return ES_CALLABLE_AVG;
 		if (strcmp(name, "jsonb_object_agg") == 0)
 			return ES_CALLABLE_LATEST;
+		if (strcmp(name, "array_agg") == 0)
+			return ES_CALLABLE_LIST;
+		if (strcmp(name, "jsonb_agg") == 0)
+			return ES_CALLABLE_JSONB_LIST;
+		if (aggregate == F_STRING_AGG_TEXT_TEXT)
+			return ES_CALLABLE_STRING_LIST;
 		return ES_CALLABLE_OTHER;
 	}
 	if (callable_is_ours(aggregate, "es_first"))
@@ -228,6 +265,54 @@ es_callable_which(Oid aggregate)
 	if (callable_is_ours(aggregate, "es_last"))
 		return ES_CALLABLE_LAST;
 	return ES_CALLABLE_OTHER;
+}
+
+/* PostgreSQL's own aggregates that are told best what to write in their place. */
+static const char *
+callable_hint(Oid aggregate)
+{
+	static const char *const moments[] = {"stddev",   "stddev_pop", "stddev_samp",
+										  "variance", "var_pop",    "var_samp"};
+	const char *name = get_func_name(aggregate);
+	int i;
+
+	if (get_func_namespace(aggregate) != PG_CATALOG_NAMESPACE)
+		return NULL;
+	for (i = 0; i < lengthof(moments); i++)
+		if (strcmp(name, moments[i]) == 0)
+			return "Declare count(x), sum(x) and sum(x * x), and compute it when you query the read table.";
+	if (strncmp(name, "json_agg", 8) == 0)
+		return "Write jsonb_agg(value ORDER BY position).";
+	if (strncmp(name, "json_object_agg", 15) == 0 || strncmp(name, "jsonb_object_agg", 16) == 0)
+		return "Write jsonb_object_agg(key, value ORDER BY position): the latest value.";
+	if (strncmp(name, "jsonb_agg", 9) == 0)
+		return "Write jsonb_agg(value ORDER BY position), with a FILTER.";
+	return NULL;
+}
+
+/* Why two results of an aggregate can not be merged; NULL: they can. */
+static const char *
+callable_find_obstacle(Form_pg_aggregate form, const char **hint)
+{
+	Oid function = form->aggcombinefn;
+
+	if (OidIsValid(form->aggfinalfn) || form->aggtranstype == INTERNALOID)
+		return "its state is not its result";
+	if (!OidIsValid(function))
+	{
+		*hint = "Give it a combine function (COMBINEFUNC), which merges two results.";
+		return "it has no combine function";
+	}
+	if (!func_strict(function))
+	{
+		*hint = "A strict one is never given nulls, which stand for no value yet.";
+		return psprintf("its combine function \"%s\" is not strict", get_func_name(function));
+	}
+	if (func_volatile(function) != PROVOLATILE_IMMUTABLE)
+		return psprintf("its combine function \"%s\" is not immutable", get_func_name(function));
+	if (func_volatile(form->aggtransfn) != PROVOLATILE_IMMUTABLE)
+		return psprintf("its function \"%s\" is not immutable", get_func_name(form->aggtransfn));
+	return NULL;
 }
 
 /*
@@ -239,20 +324,16 @@ es_callable_find_combine(Oid aggregate, EsCallableCombine *combine)
 {
 	HeapTuple row = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
 	Form_pg_aggregate form = (Form_pg_aggregate) GETSTRUCT(row);
-	Oid function = form->aggcombinefn;
-	bool is_found = OidIsValid(function) && !OidIsValid(form->aggfinalfn) &&
-		form->aggtranstype != INTERNALOID && func_strict(function) &&
-		func_volatile(function) == PROVOLATILE_IMMUTABLE &&
-		func_volatile(form->aggtransfn) == PROVOLATILE_IMMUTABLE;
-	bool has_initial;
+	bool has_no_initial;
 
-	(void) SysCacheGetAttr(AGGFNOID, row, Anum_pg_aggregate_agginitval, &has_initial);
-	has_initial = !has_initial;
-	if (is_found)
+	combine->hint = callable_hint(aggregate);
+	combine->reason = callable_find_obstacle(form, &combine->hint);
+	(void) SysCacheGetAttr(AGGFNOID, row, Anum_pg_aggregate_agginitval, &has_no_initial);
+	if (combine->reason == NULL)
 	{
-		combine->name = es_callable_name(function);
-		combine->starts_with_input = !has_initial && func_strict(form->aggtransfn);
+		combine->name = es_callable_name(form->aggcombinefn);
+		combine->starts_with_input = has_no_initial && func_strict(form->aggtransfn);
 	}
 	ReleaseSysCache(row);
-	return is_found;
+	return combine->reason == NULL;
 }

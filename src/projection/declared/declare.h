@@ -8,7 +8,7 @@
 #ifndef ES_DECLARE_H
 #define ES_DECLARE_H
 
-#include "projection/declared/parts.h"
+#include "projection/declared/part.h"
 
 /* Where a projection's SQL finds its events. */
 typedef enum EsSource
@@ -24,12 +24,13 @@ typedef enum EsSource
 typedef struct EsDeclareTables
 {
 	const char *read;
-	const char *state; /* not used unless es_declare_needs_state */
+	List *sides; /* of char *: as many as es_declare_side_count says */
 } EsDeclareTables;
 
-extern bool es_declare_needs_state(const EsAnalysis *analysis);
+extern int es_declare_side_count(const EsAnalysis *analysis);
+extern const char *es_declare_side_label(const EsAnalysis *analysis, int number);
 extern char *es_declare_make_read(const EsAnalysis *analysis, const char *table);
-extern char *es_declare_make_state(const EsAnalysis *analysis, const char *table);
+extern char *es_declare_make_side(const EsAnalysis *analysis, int number, const char *table);
 extern char *es_declare_events(EsSource source, const char *range_condition);
 extern char *es_declare_merge(const EsAnalysis *analysis, const EsDeclareTables *tables,
 							  EsSource source, const char *range_condition);

@@ -16,7 +16,8 @@
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), \
 			 errmsg("the query can not be maintained incrementally"), __VA_ARGS__))
 
-#define ES_REFUSE_HANDLER_HINT \
-	"Write a handler instead: INSERT ... SELECT ... FROM events ... ON CONFLICT, UPDATE, DELETE or MERGE."
+#define ES_REFUSE_WRITE_HANDLER \
+	"write a handler: INSERT ... SELECT ... FROM events ... ON CONFLICT, UPDATE, DELETE or MERGE."
+#define ES_REFUSE_HANDLER_HINT "Instead, " ES_REFUSE_WRITE_HANDLER
 
 #endif /* ES_REFUSE_H */

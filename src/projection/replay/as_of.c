@@ -8,7 +8,7 @@
  * belongs to the caller.  Never beyond the head, so the same call gives the
  * same table again.
  *
- * The new table gets columns, rows and primary key, and nothing that could run
+ * The new table gets columns, rows and key, and nothing that could run
  * code of the projection's owner with the rights of the caller.
  *
  * Memory: the function call's context.  Locks: AccessShare on the tables; those
@@ -112,7 +112,7 @@ as_of_store(const EsShadow *shadow, const char *into)
 	as_of_execute(psprintf("CREATE TABLE %s AS SELECT * FROM %s", into, rows));
 	es_shadow_drop(shadow, rows);
 	if (key != NULL)
-		as_of_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", into, key));
+		as_of_execute(psprintf("ALTER TABLE %s ADD %s", into, key));
 }
 
 /* Apply the projection; returns to how many events. */

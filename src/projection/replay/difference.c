@@ -4,7 +4,7 @@
  *		The difference between a table and its copy.
  *
  * Rows are told apart by the primary key, or by a unique index on columns that
- * are not null.  A table with neither is compared as a bag of rows.
+ * are not null, or for which nulls are not distinct.  A table with neither is compared as a bag of rows.
  *
  * Values are compared byte by byte where they are written; for a report, as
  * JSON, so that 1.0 is no other number than 1.00.
@@ -27,6 +27,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "base/compat.h"
 #include "projection/replay/difference.h"
@@ -36,6 +37,7 @@ typedef struct EsDifferenceKey
 {
 	char *column;   /* quoted */
 	char *operator; /* as it stands between two columns */
+	char *wrapper;  /* "": it is never null; else what makes nulls compare: ARRAY[%s], say */
 } EsDifferenceKey;
 
 /* ----------------------------------------------------------------------
@@ -68,8 +70,9 @@ difference_operator(Oid operator)
 }
 
 /*
- * Whether an index tells all rows apart, at every moment.  Its expressions are
- * not asked for: to get them from the cache would evaluate them, as the caller.
+ * Whether an index tells all rows apart, at every moment: where columns can be
+ * null, nulls are not distinct for it.  Its expressions are not asked for: to get
+ * them from the cache would evaluate them, as the caller.
  */
 static bool
 difference_is_key(Relation table, Relation index)
@@ -82,9 +85,30 @@ difference_is_key(Relation table, Relation index)
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
 		return false;
 	for (i = 0; i < form->indnkeyatts; i++)
-		if (!TupleDescAttr(RelationGetDescr(table), form->indkey.values[i] - 1)->attnotnull)
+		if (!form->indnullsnotdistinct &&
+			!TupleDescAttr(RelationGetDescr(table), form->indkey.values[i] - 1)->attnotnull)
 			return false;
 	return true;
+}
+
+/*
+ * What makes of a value that can be null one that "=" compares, NULL being equal
+ * to NULL.  Not IS NOT DISTINCT FROM, which no FULL JOIN can go by.  Arrays hash,
+ * but NULL in an array of arrays is the same as an empty one.
+ */
+static char *
+difference_wrapper(Oid type)
+{
+	return OidIsValid(get_array_type(type)) && !type_is_array_domain(type)
+		? "ARRAY[%s]"
+		: "ROW(%s)::pg_catalog.record";
+}
+
+/* Whether an operator is what "=" means for a type, in arrays and rows, too. */
+static bool
+difference_is_default(Oid operator, Oid type)
+{
+	return lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr == operator;
 }
 
 /* The columns of an index; NIL if it is none to tell rows apart by. */
@@ -101,10 +125,12 @@ difference_read_key(Relation table, Oid oid, const List *columns)
 		Oid type = index->rd_opcintype[i];
 		Oid operator= get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
 		EsDifferenceKey *key = palloc(sizeof(EsDifferenceKey));
-		char *name = NameStr(TupleDescAttr(RelationGetDescr(table), number - 1)->attname);
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table), number - 1);
 
-		key->column = pstrdup(quote_identifier(name));
-		if (!OidIsValid(operator) || !difference_has(columns, key->column))
+		key->column = pstrdup(quote_identifier(NameStr(column->attname)));
+		key->wrapper = column->attnotnull ? "" : difference_wrapper(column->atttypid);
+		if (!OidIsValid(operator) || !difference_has(columns, key->column) ||
+			(!column->attnotnull && !difference_is_default(operator, column->atttypid)))
 		{
 			keys = NIL;
 			break;
@@ -256,16 +282,35 @@ difference_cast_list(const EsDifference *difference, const List *columns)
 	return es_difference_list(result, "");
 }
 
-/* The columns of the key, for SQL; NULL: there is none. */
+/* The key as a table's constraint, for SQL; NULL: there is none. */
 char *
 es_difference_key(const EsDifference *difference)
 {
+	const char *kind = "PRIMARY KEY";
 	List *columns = NIL;
 	ListCell *cell;
 
 	foreach (cell, difference->keys)
-		columns = lappend(columns, ((EsDifferenceKey *) lfirst(cell))->column);
-	return columns == NIL ? NULL : es_difference_list(columns, "");
+	{
+		const EsDifferenceKey *key = lfirst(cell);
+
+		columns = lappend(columns, key->column);
+		if (key->wrapper[0] != '\0')
+			kind = "UNIQUE NULLS NOT DISTINCT";
+	}
+	return columns == NIL ? NULL : psprintf("%s (%s)", kind, es_difference_list(columns, ""));
+}
+
+/* A value of a key, as it is compared. */
+static char *
+difference_wrap(const EsDifferenceKey *key, char *value)
+{
+	const char *place = strstr(key->wrapper, "%s");
+
+	if (place == NULL)
+		return value;
+	return psprintf("%.*s%s%s", (int) (place - key->wrapper), key->wrapper, value,
+					place + strlen("%s"));
 }
 
 /* Whether rows have the same key. */
@@ -280,9 +325,10 @@ es_difference_match(const EsDifference *difference)
 	{
 		const EsDifferenceKey *key = lfirst(cell);
 
-		appendStringInfo(&sql, "%ses_t.%s %s %s",
-						 cell == list_head(difference->keys) ? "" : " AND ", key->column,
-						 key->operator, difference_cast(difference, key->column));
+		appendStringInfo(&sql, "%s%s %s %s", cell == list_head(difference->keys) ? "" : " AND ",
+						 difference_wrap(key, psprintf("es_t.%s", key->column)),
+						 key->wrapper[0] == '\0' ? key->operator: "OPERATOR(pg_catalog.=)",
+						 difference_wrap(key, difference_cast(difference, key->column)));
 	}
 	return sql.data;
 }

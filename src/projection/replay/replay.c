@@ -75,7 +75,10 @@ es_replay_get(FunctionCallInfo fcinfo, const char *verb)
  * ----------------------------------------------------------------------
  */
 
-/* A projection as it is before the first event, finding temporary tables first. */
+/*
+ * A projection as it is before the first event.  A handler finds temporary tables
+ * first; what a declaration looks up is never one.
+ */
 static void
 replay_reset(EsProjection *projection)
 {
@@ -84,6 +87,8 @@ replay_reset(EsProjection *projection)
 	projection->position = 0;
 	projection->events_applied = 0;
 	projection->state = ES_PROJECTION_RUNNING;
+	if (projection->is_declared)
+		return;
 	projection->settings = list_copy(projection->settings);
 	linitial(projection->settings) = psprintf("search_path=pg_temp, %s", path);
 }
@@ -92,18 +97,26 @@ static void
 replay_begin_declared(EsReplay *replay)
 {
 	const EsProjection *projection = &replay->projection;
-	char *read = es_shadow_next_name();
-	char *state = es_shadow_next_name();
-	EsDeclareTables tables = {read, state};
-	EsApplier *applier = es_apply_make_for(projection, &tables, projection->query);
+	const EsAnalysis *analysis = es_apply_make_for(projection, NULL, projection->query)->analysis;
+	EsDeclareTables tables = {es_shadow_next_name(), NIL};
+	Oid owner;
+	int i;
 
-	replay->applier = applier;
-	replay->shadows = list_make1(es_shadow_make(applier->owner, linitial(projection->tables), read,
-												es_declare_make_read(applier->analysis, read)));
-	if (es_declare_needs_state(applier->analysis))
+	for (i = 0; i < es_declare_side_count(analysis); i++)
+		tables.sides = lappend(tables.sides, es_shadow_next_name());
+	replay->applier = es_apply_make_for(projection, &tables, projection->query);
+	owner = replay->applier->owner;
+	replay->shadows = list_make1(es_shadow_make(owner, linitial(projection->tables),
+												unconstify(char *, tables.read),
+												es_declare_make_read(analysis, tables.read)));
+	for (i = 0; i < list_length(tables.sides); i++)
+	{
+		char *side = list_nth(tables.sides, i);
+
 		replay->shadows = lappend(replay->shadows,
-								  es_shadow_make(applier->owner, lsecond(projection->tables), state,
-												 es_declare_make_state(applier->analysis, state)));
+								  es_shadow_make(owner, list_nth(projection->tables, i + 1), side,
+												 es_declare_make_side(analysis, i, side)));
+	}
 }
 
 static void
@@ -268,7 +281,8 @@ replay_select_sql(const EsReplay *replay, int64 upto)
 
 	return psprintf("INSERT INTO %s WITH events AS (%s) %s",
 					((EsShadow *) linitial(replay->shadows))->name,
-					es_declare_events(ES_SOURCE_RANGE, condition), projection->query);
+					es_declare_events(ES_SOURCE_RANGE, condition),
+					replay->applier->analysis->query);
 }
 
 static void
