@@ -25,7 +25,9 @@ typedef struct EsApplier
 	Oid owner;
 	bool is_replay;             /* only copies may be written: see cordon.c */
 	bool is_refused;            /* it did what a replay must not: no event's fault */
+	bool wants_tables;          /* and that was to use a table that a copy stands for */
 	List *hidden;               /* in a replay: OIDs of the tables that copies stand for */
+	List *own;                  /* in a replay in place: OIDs of the tables that it may write */
 	const EsAnalysis *analysis; /* of a declared table; else NULL */
 	char *sql[ES_SOURCE_COUNT]; /* by EsSource; NULL: not to be had */
 	SPIPlanPtr plans[ES_SOURCE_COUNT];

@@ -183,6 +183,10 @@ inline_hint(const ErrorData *error)
 {
 	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
 		return "If the projection is not needed any more, drop it with es_drop_projection.";
+	if (error->message_id != NULL &&
+		strcmp(error->message_id,
+			   "cannot fire deferred trigger within security-restricted operation") == 0)
+		return "A table that the projection writes has a constraint that is deferred: make it NOT DEFERRABLE, or drop it.";
 	return error->hint;
 }
 

@@ -13,7 +13,7 @@
  * Tables are known by their qualified names, as OIDs do not survive a dump.
  *
  * Memory: the current context.  Locks: those of CREATE and DROP TABLE.  Calls:
- * apply, catalog, declare, projection.
+ * apply, beside, catalog, declare, projection, target.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +38,9 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "projection/apply.h"
+#include "projection/beside.h"
 #include "projection/readtable.h"
+#include "projection/target.h"
 
 static char *
 readtable_name(Oid table)
@@ -196,6 +198,31 @@ readtable_check_lookups(const EsProjection *projection, const EsAnalysis *analys
 							(char *) lfirst(cell))));
 }
 
+/* Refuse, or tell of, what would not work for a handler later. */
+static void
+readtable_check_handler(const EsProjection *projection, Query *handler)
+{
+	List *tables = NIL;
+	const ListCell *cell;
+	char *obstacle;
+
+	foreach (cell, projection->tables)
+		tables = lappend_oid(tables, readtable_find(lfirst(cell)));
+	es_target_check(handler, tables);
+	/* Without tables it can not be replayed at all. */
+	if (tables == NIL)
+		return;
+	obstacle = es_beside_check_triggers(tables);
+	if (obstacle == NULL)
+		obstacle = es_beside_check_query(handler, tables);
+	if (obstacle != NULL)
+		ereport(WARNING,
+				(errmsg("projection \"%s\" can not be replayed beside its tables", projection->name),
+				 errdetail("%s", obstacle),
+				 errhint("It can not be verified nor seen as of the past, and es_rebuild_projection has to empty its tables while appends wait. "
+						 "In functions, leave out the table's schema, and do not put pg_temp last in a search_path of their own.")));
+}
+
 /*
  * Check the query of a new projection; if it declares a table, make that.  Sets
  * is_declared and tables.
@@ -212,6 +239,8 @@ es_readtable_make(EsProjection *projection)
 	readtable_check_lookups(projection, applier->analysis);
 	if (projection->is_declared)
 		readtable_make_declared(projection, applier->analysis);
+	else
+		readtable_check_handler(projection, applier->analysis->handler);
 }
 
 /* Drop the tables of a declaration, which is dropped. */

@@ -12,6 +12,8 @@
  * write nothing but temporary tables.  Of utility commands it may run those
  * that change nothing.
  *
+ * A replay in place, which has emptied the tables, may write them.
+ *
  * Such an error is no event's fault: no projection may skip it.
  *
  * Memory: the current context.  Locks: none; the statement has them already.
@@ -50,6 +52,7 @@ static void
 cordon_refuse_hidden(EsApplier *applier, Oid table)
 {
 	applier->is_refused = true;
+	applier->wants_tables = true;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("projection \"%s\" can not be replayed beside table \"%s\"",
@@ -70,9 +73,9 @@ cordon_refuse_write(EsApplier *applier, Oid table)
 			 errhint("Make the projection anew, with all the tables that it writes in its argument tables.")));
 }
 
-/* Whether a copy stands for a table, or for one that it is a partition of. */
+/* Whether a table is among some, or a partition of one of them. */
 static bool
-cordon_hides(const EsApplier *applier, Oid table)
+cordon_is_among(const List *among, Oid table)
 {
 	List *tables = list_make1_oid(table);
 	ListCell *cell;
@@ -80,9 +83,17 @@ cordon_hides(const EsApplier *applier, Oid table)
 	if (get_rel_relispartition(table))
 		tables = list_concat(tables, get_partition_ancestors(table));
 	foreach (cell, tables)
-		if (list_member_oid(applier->hidden, lfirst_oid(cell)))
+		if (list_member_oid(among, lfirst_oid(cell)))
 			return true;
 	return false;
+}
+
+/* Whether a replay may write a table: a temporary one, or, in place, its own. */
+static bool
+cordon_may_write(const EsApplier *applier, Oid table)
+{
+	return get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
+		cordon_is_among(applier->own, table);
 }
 
 static void
@@ -94,14 +105,14 @@ cordon_check_plan(EsApplier *applier, PlannedStmt *plan)
 	{
 		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
 
-		if (entry->rtekind == RTE_RELATION && cordon_hides(applier, entry->relid))
+		if (entry->rtekind == RTE_RELATION && cordon_is_among(applier->hidden, entry->relid))
 			cordon_refuse_hidden(applier, entry->relid);
 	}
 	foreach (cell, plan->resultRelations)
 	{
 		Oid table = rt_fetch(lfirst_int(cell), plan->rtable)->relid;
 
-		if (get_rel_persistence(table) != RELPERSISTENCE_TEMP)
+		if (!cordon_may_write(applier, table))
 			cordon_refuse_write(applier, table);
 	}
 }
@@ -120,7 +131,7 @@ cordon_start(QueryDesc *query, int flags)
 }
 
 static bool
-cordon_are_temporary(const List *tables)
+cordon_may_write_all(const EsApplier *applier, const List *tables)
 {
 	ListCell *cell;
 
@@ -128,7 +139,7 @@ cordon_are_temporary(const List *tables)
 	{
 		Oid table = RangeVarGetRelid(lfirst_node(RangeVar, cell), NoLock, true);
 
-		if (OidIsValid(table) && get_rel_persistence(table) != RELPERSISTENCE_TEMP)
+		if (OidIsValid(table) && !cordon_may_write(applier, table))
 			return false;
 	}
 	return true;
@@ -136,7 +147,7 @@ cordon_are_temporary(const List *tables)
 
 /* Commands that change nothing, or only what the session has for itself. */
 static bool
-cordon_may_run(Node *command)
+cordon_may_run(const EsApplier *applier, Node *command)
 {
 	switch (nodeTag(command))
 	{
@@ -156,7 +167,7 @@ cordon_may_run(Node *command)
 		case T_NotifyStmt:
 			return true;
 		case T_TruncateStmt:
-			return cordon_are_temporary(castNode(TruncateStmt, command)->relations);
+			return cordon_may_write_all(applier, castNode(TruncateStmt, command)->relations);
 		default:
 			return false;
 	}
@@ -169,7 +180,7 @@ cordon_utility(PlannedStmt *statement, const char *source, bool read_only_tree,
 {
 	EsApplier *applier = cordon_replay();
 
-	if (applier != NULL && !cordon_may_run(statement->utilityStmt))
+	if (applier != NULL && !cordon_may_run(applier, statement->utilityStmt))
 	{
 		applier->is_refused = true;
 		ereport(ERROR,

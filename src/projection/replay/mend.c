@@ -25,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -236,40 +237,77 @@ mend_refers(Oid from, Oid to)
 	return result;
 }
 
-/* The order in which to insert: a table behind those that it refers to. */
+/* Tables (OIDs) in the order in which to insert: behind those that they refer to. */
 static List *
-mend_sort(const List *differences)
+mend_sort_tables(const List *tables)
 {
-	List *left = list_copy(differences);
+	List *left = list_copy(tables);
 	List *result = NIL;
 
 	while (left != NIL)
 	{
-		EsDifference *next = linitial(left);
+		Oid next = linitial_oid(left);
 		ListCell *a;
 		ListCell *b;
 
 		foreach (a, left)
 		{
-			const EsDifference *candidate = lfirst(a);
 			bool is_free = true;
 
 			foreach (b, left)
-				if (a != b &&
-					mend_refers(candidate->shadow->table,
-								((EsDifference *) lfirst(b))->shadow->table))
+				if (a != b && mend_refers(lfirst_oid(a), lfirst_oid(b)))
 					is_free = false;
 			if (is_free)
 			{
-				next = lfirst(a);
+				next = lfirst_oid(a);
 				break;
 			}
 		}
 		/* Of tables that refer to each other, any is first. */
-		left = list_delete_ptr(left, next);
-		result = lappend(result, next);
+		left = list_delete_oid(left, next);
+		result = lappend_oid(result, next);
 	}
 	return result;
+}
+
+/* The same of EsDifference. */
+static List *
+mend_sort(const List *differences)
+{
+	List *tables = NIL;
+	List *result = NIL;
+	const ListCell *a;
+	const ListCell *b;
+
+	foreach (a, differences)
+		tables = lappend_oid(tables, ((EsDifference *) lfirst(a))->shadow->table);
+	tables = mend_sort_tables(tables);
+	foreach (a, tables)
+		foreach (b, differences)
+			if (((EsDifference *) lfirst(b))->shadow->table == lfirst_oid(a))
+				result = lappend(result, lfirst(b));
+	return result;
+}
+
+/*
+ * Delete all rows of tables (OIDs).  Not by TRUNCATE, which readers would wait
+ * for.  Call it with the settings and the role that the projection runs with.
+ */
+void
+es_mend_empty(const List *tables)
+{
+	List *sorted = mend_sort_tables(tables);
+	int i;
+
+	for (i = list_length(sorted) - 1; i >= 0; i--)
+	{
+		Oid table = list_nth_oid(sorted, i);
+
+		(void) mend_execute(
+			psprintf("DELETE FROM %s",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+												get_rel_name(table))));
+	}
 }
 
 /*

@@ -10,28 +10,35 @@
  * them.  So readers see the old rows before the commit and the new ones after
  * it, at every isolation level, and never wait.
  *
+ * Where a handler can not be replayed on copies, its tables are emptied, and
+ * every event is applied to them again.
+ *
  * All of it is one transaction: whatever goes wrong, everything stays as it was.
  *
  * Memory: the function call's context.  Locks: that against other rebuilds;
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
- * the changes, all to the end of the transaction.  Calls: advance, apply,
- * barrier, difference, mend, order, progress, projection, replay.
+ * the changes, all to the end of the transaction.  Calls: advance, apply, attempt,
+ * barrier, beside, difference, mend, order, progress, projection, replay.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 
+#include "base/attempt.h"
 #include "base/compat.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
+#include "projection/beside.h"
 #include "projection/progress.h"
 #include "projection/replay/mend.h"
 #include "projection/replay/replay.h"
@@ -139,6 +146,118 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	es_projection_save(projection, NULL);
 }
 
+/* Rebuild it beside its tables; replay: up to the head, or close to it. */
+static int64
+rebuild_beside(EsProjection *projection, EsReplay *replay)
+{
+	List *differences = rebuild_prepare(replay);
+	int64 count;
+
+	/* Paused, resumed or run meanwhile it may be, but not dropped. */
+	es_projection_lock(projection->name);
+	projection = es_projection_get(projection->name);
+	es_replay_advance(replay, rebuild_stop_appends(projection));
+	rebuild_apply(replay, projection, differences);
+	rebuild_save(replay, projection);
+	count = replay->projection.events_applied;
+	es_replay_end(replay);
+	return count;
+}
+
+/* ----------------------------------------------------------------------
+ * In place
+ * ----------------------------------------------------------------------
+ */
+
+static void
+rebuild_empty(const EsReplay *replay)
+{
+	EsApplier applier = {.projection = &replay->projection, .owner = replay->applier->owner};
+	EsApplyScope scope;
+
+	es_apply_enter(&scope, &applier);
+	PG_TRY();
+	{
+		es_mend_empty(replay->applier->own);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}
+
+/*
+ * Empty the tables of a handler and apply every event again, for what can not be
+ * replayed beside them.  Readers see the old rows until the commit; appends wait
+ * all the time, if they apply it.
+ *
+ * reason: why it can not be.
+ */
+static int64
+rebuild_in_place(EsProjection *projection, const char *reason)
+{
+	EsReplay *replay;
+	int64 last;
+
+	ereport(NOTICE,
+			(errmsg("projection \"%s\" is rebuilt in place", projection->name),
+			 errdetail("%s", reason),
+			 projection->is_inline ? errhint("Appends of its events wait until it is done.") : 0));
+	es_projection_lock(projection->name);
+	projection = es_projection_get(projection->name);
+	last = rebuild_stop_appends(projection);
+	replay = es_replay_begin_in_place(projection);
+	replay->is_shown = true;
+	replay->total = es_advance_count(&replay->projection, 0, last);
+	es_progress_show(projection->name, ES_ACTIVITY_REBUILD, 0, replay->total);
+	rebuild_empty(replay);
+	es_replay_advance(replay, last);
+	rebuild_save(replay, projection);
+	return replay->projection.events_applied;
+}
+
+/* ----------------------------------------------------------------------
+ * Which of the two
+ * ----------------------------------------------------------------------
+ */
+
+typedef struct RebuildTry
+{
+	const EsProjection *projection;
+	EsReplay *replay; /* receives it */
+} RebuildTry;
+
+static void
+rebuild_try(void *argument)
+{
+	RebuildTry *try = argument;
+
+	try->replay = es_replay_begin(try->projection);
+	rebuild_replay(try->replay);
+}
+
+/* Why triggers keep a projection from being replayed beside its tables; NULL: they do not. */
+static char *
+rebuild_find_obstacle(const EsProjection *projection)
+{
+	List *tables = NIL;
+	ListCell *cell;
+
+	if (projection->is_declared)
+		return NULL;
+	foreach (cell, projection->tables)
+	{
+		List *name = es_compat_name_list(lfirst(cell));
+		Oid table = RangeVarGetRelid(makeRangeVarFromNameList(name), AccessShareLock, true);
+
+		if (OidIsValid(table))
+			tables = lappend_oid(tables, table);
+	}
+	return es_beside_check_triggers(tables);
+}
+
 /*
  * es_rebuild_projection(name text) -> bigint
  */
@@ -146,8 +265,9 @@ Datum
 es_rebuild_projection(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
-	EsReplay *replay;
-	List *differences;
+	RebuildTry try = {.projection = projection};
+	ErrorData *error = NULL;
+	char *obstacle;
 	int64 count;
 
 	rebuild_check_isolation();
@@ -158,17 +278,18 @@ es_rebuild_projection(PG_FUNCTION_ARGS)
 				 errdetail("Another session does it, or drops it.")));
 
 	es_transaction_change_projection();
-	replay = es_replay_begin(projection);
-	rebuild_replay(replay);
-	differences = rebuild_prepare(replay);
-	/* Paused, resumed or run meanwhile it may be, but not dropped. */
-	es_projection_lock(projection->name);
-	projection = es_projection_get(projection->name);
-	es_replay_advance(replay, rebuild_stop_appends(projection));
-	rebuild_apply(replay, projection, differences);
-	rebuild_save(replay, projection);
-	count = replay->projection.events_applied;
-	es_replay_end(replay);
+	obstacle = rebuild_find_obstacle(projection);
+	/* What a handler does is found out on the way. */
+	if (projection->is_declared)
+		rebuild_try(&try);
+	else if (obstacle == NULL)
+		error = es_attempt(rebuild_try, &try);
+	if (error != NULL && (try.replay == NULL || !try.replay->applier->wants_tables))
+		ReThrowError(error);
+	if (error != NULL)
+		obstacle = error->detail;
+	count = obstacle == NULL ? rebuild_beside(projection, try.replay)
+							 : rebuild_in_place(projection, obstacle);
 	es_progress_hide();
 	PG_RETURN_INT64(count);
 }

@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -30,6 +31,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -188,6 +190,33 @@ es_replay_begin(const EsProjection *projection)
 	else
 		replay_begin_handler(replay);
 	replay->applier->is_replay = true;
+	return replay;
+}
+
+/*
+ * Make ready to apply a projection to its own tables, a handler's, which are
+ * empty.  It may write no others.
+ */
+EsReplay *
+es_replay_begin_in_place(const EsProjection *projection)
+{
+	EsReplay *replay = palloc0(sizeof(EsReplay));
+	ListCell *cell;
+
+	replay->projection = *projection;
+	replay->projection.position = 0;
+	replay->projection.events_applied = 0;
+	replay->projection.state = ES_PROJECTION_RUNNING;
+	replay->applier = es_apply_make(&replay->projection);
+	replay->applier->is_replay = true;
+	foreach (cell, projection->tables)
+	{
+		List *name = es_compat_name_list(lfirst(cell));
+
+		replay->applier->own = lappend_oid(replay->applier->own,
+										   RangeVarGetRelid(makeRangeVarFromNameList(name),
+															AccessShareLock, false));
+	}
 	return replay;
 }
 

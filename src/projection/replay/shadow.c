@@ -20,7 +20,7 @@
  * indexes.
  *
  * Memory: the current context.  Locks: AccessShare on the tables, to the end of
- * the transaction.  Calls: nothing of ours.
+ * the transaction.  Calls: beside.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,20 +30,18 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 
 #include "base/compat.h"
+#include "projection/beside.h"
 #include "projection/replay/shadow.h"
 
 /* A copy is tidied up when it has this many blocks, and has grown this much. */
@@ -210,82 +208,27 @@ es_shadow_make_like(Oid owner, char *table_name)
 	return shadow;
 }
 
-static bool
-shadow_is_among(const List *shadows, Oid table)
-{
-	const ListCell *cell;
-
-	foreach (cell, shadows)
-		if (((EsShadow *) lfirst(cell))->table == table)
-			return true;
-	return false;
-}
-
-/* Whether a foreign key's trigger changes rows of the table that refers. */
-static bool
-shadow_is_cascade(const Trigger *trigger)
-{
-	switch (trigger->tgfoid)
-	{
-		case F_RI_FKEY_CASCADE_DEL:
-		case F_RI_FKEY_CASCADE_UPD:
-		case F_RI_FKEY_SETNULL_DEL:
-		case F_RI_FKEY_SETNULL_UPD:
-		case F_RI_FKEY_SETDEFAULT_DEL:
-		case F_RI_FKEY_SETDEFAULT_UPD:
-			return true;
-		default:
-			return false;
-	}
-}
-
-static bool
-shadow_is_before_row(const Trigger *trigger)
-{
-	return !trigger->tgisinternal && TRIGGER_FOR_ROW(trigger->tgtype) &&
-		TRIGGER_FOR_BEFORE(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED;
-}
-
-static void
-shadow_check_trigger(const EsShadow *shadow, const Trigger *trigger, const List *shadows)
-{
-	if (shadow_is_before_row(trigger))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a projection that writes table %s can not be replayed", shadow->table_name),
-				 errdetail("Its trigger \"%s\" changes rows before they are written; a copy has no triggers.",
-						   trigger->tgname)));
-	if (shadow_is_cascade(trigger) && shadow_is_among(shadows, trigger->tgconstrrelid))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a projection that writes table %s can not be replayed", shadow->table_name),
-				 errdetail("A foreign key of table \"%s\" to it changes rows by itself; a copy has no foreign keys.",
-						   get_rel_name(trigger->tgconstrrelid)),
-				 errhint("Let the projection's SQL delete these rows, and make the foreign key NO ACTION.")));
-}
-
 /*
- * Refuse what changes rows of the tables by itself, as the copies do not have it:
- * triggers before a row, and foreign keys between them that cascade.
+ * Refuse what changes rows of the tables by itself, as the copies do not have it.
  *
  * shadows: of EsShadow.
  */
 void
 es_shadow_check_triggers(const List *shadows)
 {
+	List *tables = NIL;
 	const ListCell *cell;
+	char *reason;
 
 	foreach (cell, shadows)
-	{
-		const EsShadow *shadow = lfirst(cell);
-		Relation rel = relation_open(shadow->table, AccessShareLock);
-		int count = rel->trigdesc == NULL ? 0 : rel->trigdesc->numtriggers;
-		int i;
-
-		for (i = 0; i < count; i++)
-			shadow_check_trigger(shadow, &rel->trigdesc->triggers[i], shadows);
-		relation_close(rel, NoLock);
-	}
+		tables = lappend_oid(tables, ((EsShadow *) lfirst(cell))->table);
+	reason = es_beside_check_triggers(tables);
+	if (reason != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the projection can not be replayed beside its tables"),
+				 errdetail("%s", reason),
+				 errhint("Let the projection's SQL do what they do.")));
 }
 
 /*
