@@ -69,13 +69,25 @@
  *		apply.c			running a projection's SQL over events
  *		projection.c	definitions, checkpoints, locks
  *		readtable.c		the tables of declarations
+ *		target.c		what would stop a handler later
+ *		beside.c		whether it can be replayed beside its tables
  *		progress.c		who runs or rebuilds what, for others to see
  *		environment.c	the settings that a projection's SQL runs with
  *
  *	 projection/declared/	read tables that are declared by a query
  *		declare.c		the SQL that keeps a declared table
+ *		batch.c			the SQL that computes a batch's part of it
+ *		merge.c			the SQL that merges that into what is stored
  *		analyze.c		analysis of a projection's query
+ *		from.c			what a declaration reads
+ *		lookup.c		tables that it looks rows up in
+ *		clauses.c		clauses and functions that it must not have
+ *		forms.c			WITH and DISTINCT, written as what they stand for
+ *		nullable.c		whether a key can be null
  *		parts.c			aggregates taken apart into ones that merge
+ *		ordered.c		those in which the order of events counts
+ *		part.c			the list of what is kept of them
+ *		events.c		where a query reads "events"
  *		callable.c		functions and aggregates that a declaration can use
  *		refuse.h		how a declaration is refused
  *		pick.c			aggregates es_first, es_last
