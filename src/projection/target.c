@@ -123,7 +123,8 @@ target_check_columns(Relation table, const List *entries)
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 
 		if (column->attisdropped || !column->attnotnull || column->atthasdef ||
-			column->attidentity != '\0' || target_has_entry(entries, column->attnum))
+			column->attidentity != '\0' || get_typdefault(column->atttypid) != NULL ||
+			target_has_entry(entries, column->attnum))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),

@@ -74,6 +74,9 @@ SELECT es_create_projection('s', 'WITH i AS (INSERT INTO strict (a) SELECT 1 FRO
 SELECT es_create_projection('s', 'MERGE INTO strict s USING events e ON s.id = e.stream WHEN MATCHED THEN UPDATE SET e = 1 WHEN NOT MATCHED THEN INSERT (id) VALUES (e.stream)', categories => '{a}');
 SELECT es_create_projection('s', 'INSERT INTO strict (id, a) SELECT stream, 1 FROM events', 'async', categories => '{a}'), es_create_projection('s2', 'UPDATE strict s SET e = 1 FROM events WHERE s.id = stream', 'async', categories => '{a}'),
 	   es_create_projection('s3', 'MERGE INTO strict s USING events e ON s.id = e.stream WHEN NOT MATCHED THEN INSERT (id, a) VALUES (e.stream, 1)', 'async', categories => '{a}');
+CREATE DOMAIN filled AS int DEFAULT 3;
+CREATE TABLE by_domain (id text PRIMARY KEY, n filled NOT NULL);
+SELECT es_create_projection('s0', 'INSERT INTO by_domain SELECT stream FROM events', 'async', categories => '{a}');
 CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.a := 7; RETURN NEW; END $$;
 CREATE TRIGGER fill BEFORE INSERT ON strict FOR EACH ROW EXECUTE FUNCTION fill();
 SELECT es_create_projection('s4', 'INSERT INTO strict (id) SELECT stream FROM events', 'async', categories => '{a}');

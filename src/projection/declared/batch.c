@@ -9,7 +9,8 @@
  *
  * count(DISTINCT) has a table for its values, a set: those of the batch that are
  * new there are put into it, and are what is counted.  Sets are written before
- * everything else, and each in the order of its key.
+ * everything else, one after the other, each in the order of its key: so appends
+ * lock their rows in one order.
  *
  * Memory: the current context.  Locks: none.  Calls: callable.
  *
@@ -256,11 +257,17 @@ batch_add_one(StringInfo sql, const EsAnalysis *analysis)
  * ----------------------------------------------------------------------
  */
 
-/* A WITH that puts a batch's new values into the set of a part; it returns their keys. */
+/*
+ * A WITH that puts a batch's new values into the set of a part; it returns their
+ * keys.
+ *
+ * before: the number of the part whose set has to be done by then; 0: none.
+ */
 static void
-batch_add_set(StringInfo sql, const EsAnalysis *analysis, const EsPart *part, int number,
-			  const char *set, bool is_single)
+batch_add_set(StringInfo sql, const EsAnalysis *analysis, int number, const char *set, int before,
+			  bool is_single)
 {
+	const EsPart *part = &analysis->parts[number - 1];
 	char *keys = es_batch_keys(analysis, "");
 	char *value = psprintf("a%d", part->argument);
 
@@ -269,6 +276,12 @@ batch_add_set(StringInfo sql, const EsAnalysis *analysis, const EsPart *part, in
 		"set%d AS (INSERT INTO %s (%s, v) SELECT %s%s, %s FROM (%s) r WHERE %s IS DISTINCT FROM NULL%s",
 		number, set, keys, is_single ? "" : "DISTINCT ", keys, value, analysis->rows, value,
 		part->filter == 0 ? "" : psprintf(" AND a%d", part->filter));
+	/* Always true, but known only when all of that is written. */
+	if (before > 0)
+		appendStringInfo(
+			sql,
+			" AND (SELECT pg_catalog.count(*) FROM set%d) OPERATOR(pg_catalog.>=) 0::pg_catalog.int8",
+			before);
 	if (!is_single)
 		appendStringInfo(sql, " ORDER BY %s, %s", keys, value);
 	appendStringInfo(sql, " ON CONFLICT (%s, v) DO NOTHING RETURNING %s), ", keys, keys);
@@ -283,12 +296,16 @@ void
 es_batch_add_sets(StringInfo sql, const EsAnalysis *analysis, const List *sets, bool is_single)
 {
 	int next = 0;
+	int before = 0;
 	int i;
 
 	for (i = 0; i < analysis->part_count; i++)
-		if (analysis->parts[i].kind == ES_PART_DISTINCT)
-			batch_add_set(sql, analysis, &analysis->parts[i], i + 1, list_nth(sets, next++),
-						  is_single);
+	{
+		if (analysis->parts[i].kind != ES_PART_DISTINCT)
+			continue;
+		batch_add_set(sql, analysis, i + 1, list_nth(sets, next++), before, is_single);
+		before = i + 1;
+	}
 }
 
 /* Whether a group of the batch is that of a set; nulls are a key, too. */
