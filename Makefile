@@ -19,7 +19,7 @@ HEADERS := $(sort $(shell find src -name '*.h'))
 OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress test/consume test/decide bench/client.bin bench/follow.bin bench/subscribe.bin
 
 # Our includes name the folder: "order/inflight.h".
 PG_CPPFLAGS = -Isrc
@@ -84,10 +84,12 @@ bench:
 test/stress: test/stress.c test/crew.h
 # Consumers of every kind: does one ever lose an event, or work on one twice?
 test/consume: test/consume.c test/crew.h
+# Decisions of every kind: does what conditions protect ever break?
+test/decide: test/decide.c test/crew.h
 bench/client.bin: bench/client.c
 bench/follow.bin: bench/follow.c bench/latency.h
 bench/subscribe.bin: bench/subscribe.c bench/latency.h
-test/stress test/consume bench/client.bin bench/follow.bin bench/subscribe.bin:
+test/stress test/consume test/decide bench/client.bin bench/follow.bin bench/subscribe.bin:
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -pthread -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 stress:
 	@test/run-stress $(SECONDS)

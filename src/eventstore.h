@@ -16,11 +16,13 @@
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
+ *		read_query.c	es_read_query
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
  *		notify.c		es_wait, es_channel, eventstore.notify_status
  *
  *	 append/			how events come in
+ *		append_if.c		es_append_if
  *		append.c		es_append, es_append_streams, es_assert_version ...
  *		immutability.c	the triggers that refuse changes
  *		store.c			what every form of append comes down to
@@ -30,6 +32,12 @@
  *		recorder.c		insertion into eventstore.events
  *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
+ *
+ *	 condition/			which events a decision depends on; above order/
+ *		condition.c		the condition of an append, and how it is kept
+ *		match.c			events that match an item of a query, in order
+ *		query.c			queries by types and tags
+ *		tag_index.c		the index of tags
  *
  *	 subscription/		consumer groups; beside projection/
  *		fetch.c			es_fetch
@@ -96,6 +104,7 @@
  *		transaction.c	what a transaction that appends owes to others
  *		order.c			the head
  *		inflight.c		appends in flight: publishing and finding them
+ *		window.c		between positions taken and rows in the table
  *		past.c			the head as it was when a snapshot was taken
  *		position.c		positions
  *		last.c			the position that this session appended at last
@@ -114,6 +123,7 @@
  *		scan.c			index scans
  *		catalog.c		the relations, by role
  *		event.c			events from arguments and arrays
+ *		document.c		arguments that come as JSON
  *		arguments.c		arguments that several verbs take
  *		names.c			names of streams, types, tags; categories
  *		partition.c		partitions of streams
@@ -155,6 +165,8 @@
  *	 retry				an event that is out of the run: due, parked or skipped
  *	 state				what the events of a stream amount to
  *	 snapshot			a state that is kept, with the version it is of: a cache
+ *	 conditional append	an append that fails if an event matches a query
+ *	 window				moment between positions taken and rows in the table
  *	 reducer			function (state, event) -> state
  *
  * Locks, in the order in which they are taken.  Unless said, they are held to
@@ -175,7 +187,8 @@
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
  *	   order of the names		FOR SHARE			es_assert_version
  *	 speculative insertion		short				the first event of a stream
- *	 another transaction		Share, wait only	who makes the same stream, or
+ *	 another transaction		Share, wait only	es_append_if, for what matches;
+ *													who makes the same stream, or
  *													stores the same event id, has opened
  *													the same delivery, or replays
  *	 userlock "in flight"		AccessShare			append; nobody waits for it

@@ -36,7 +36,7 @@ static char sqlstate[6];		/* of the last error */
 /* Whether an error is one of those that are meant; its code is in sqlstate. */
 static bool crew_expects(void);
 
-static int64_t
+static inline int64_t
 now_us(void)
 {
 	struct timespec now;
@@ -99,6 +99,14 @@ crew_start(const char *name, void (*body) (int), int index)
 	exit(0);
 }
 
+/* What a server says that ends a session on purpose. */
+static void
+crew_ignore(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
 static PGconn *
 connect_to(const char *to)
 {
@@ -108,6 +116,7 @@ connect_to(const char *to)
 
 		if (PQstatus(conn) == CONNECTION_OK)
 		{
+			PQsetNoticeProcessor(conn, crew_ignore, NULL);
 			PQclear(PQexec(conn, "SET client_min_messages = error"));
 			return conn;
 		}

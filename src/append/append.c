@@ -72,7 +72,7 @@ es_append(PG_FUNCTION_ARGS)
 	append_get_target(fcinfo, &append);
 	es_arguments_check_not_null(fcinfo, 2, "events");
 	es_json_read_events(&append, PG_GETARG_JSONB_P(2));
-	es_store_append(&append, 1, "es_append()");
+	es_store_append(&append, 1, "es_append()", NULL);
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -83,7 +83,7 @@ append_one(EsAppend *append, EsEvent *event)
 	es_event_check(event);
 	append->events = event;
 	append->event_count = 1;
-	es_store_append(append, 1, "es_append()");
+	es_store_append(append, 1, "es_append()", NULL);
 	return Int64GetDatum(append->last_version);
 }
 
@@ -184,7 +184,7 @@ es_append_arrays(PG_FUNCTION_ARGS)
 	es_event_from_arrays(&append, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
 						 PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4),
 						 PG_ARGISNULL(5) ? NULL : PG_GETARG_ARRAYTYPE_P(5));
-	es_store_append(&append, 1, "es_append()");
+	es_store_append(&append, 1, "es_append()", NULL);
 	PG_RETURN_INT64(append.last_version);
 }
 
@@ -201,7 +201,7 @@ es_append_streams(PG_FUNCTION_ARGS)
 
 	es_arguments_check_not_null(fcinfo, 0, "batch");
 	appends = es_json_read_batch(PG_GETARG_JSONB_P(0), &append_count);
-	es_store_append(appends, append_count, "es_append_streams()");
+	es_store_append(appends, append_count, "es_append_streams()", NULL);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (i = 0; i < append_count; i++)

@@ -4,7 +4,8 @@
  *		Insertion of rows without an executor state.
  *
  * Where no trigger fires, no constraint is to be checked, and every index is
- * a plain B-tree (a unique one of columns that messages may show), all that an INSERT does is to put rows into the table and
+ * a plain B-tree (a unique one of columns that messages may show), or that of
+ * tags, all that an INSERT does is to put rows into the table and
  * their keys into the indexes.  To set up an executor state for that costs a
  * single event more than to insert it into the table.  es_direct_open tells
  * whether a table is like that at this moment; the caller's lock keeps it so,
@@ -15,7 +16,8 @@
  *
  * Memory: the current context; es_direct_insert leaves there what the table
  * makes of the rows.  Locks: RowExclusive on the indexes until the end of the
- * transaction; the caller holds RowExclusive on the table.  Calls: conceal.
+ * transaction; the caller holds RowExclusive on the table.  Calls: conceal,
+ * tag_index.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +35,7 @@
 #include "append/direct.h"
 #include "base/catalog.h"
 #include "base/conceal.h"
+#include "condition/tag_index.h"
 
 /* Whether an INSERT fires no trigger and checks no constraint. */
 static bool
@@ -68,7 +71,8 @@ direct_is_plain_index(Relation index, Relation table)
 {
 	const FormData_pg_index *form = index->rd_index;
 
-	return index->rd_rel->relam == BTREE_AM_OID && form->indisready && !form->indisexclusion &&
+	return (index->rd_rel->relam == BTREE_AM_OID || es_tag_index_is(index)) && form->indisready &&
+		!form->indisexclusion &&
 		heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) &&
 		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 		(!form->indisunique || direct_shows_key(form, table));
@@ -77,9 +81,11 @@ direct_is_plain_index(Relation index, Relation table)
 /*
  * Prepare to insert into a table.  Returns false if that takes an executor;
  * else end it with es_direct_close.
+ *
+ * needless: an index that the rows have no entry for; or InvalidOid.
  */
 bool
-es_direct_open(EsDirect *direct, Relation table)
+es_direct_open(EsDirect *direct, Relation table, Oid needless)
 {
 	List *oids = RelationGetIndexList(table);
 	bool is_plain = true;
@@ -90,8 +96,11 @@ es_direct_open(EsDirect *direct, Relation table)
 	direct->index_count = 0;
 	foreach (cell, oids)
 	{
-		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		Relation index;
 
+		if (lfirst_oid(cell) == needless)
+			continue;
+		index = index_open(lfirst_oid(cell), RowExclusiveLock);
 		direct->indexes[direct->index_count++] = index;
 		is_plain = is_plain && direct_is_plain_index(index, table);
 	}

@@ -3,7 +3,7 @@
  * json.c
  *		Events that a caller gives as JSON.
  *
- * Memory: results in the current context.  Locks: none.  Calls: event.
+ * Memory: results in the current context.  Locks: none.  Calls: document, event.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +17,7 @@
 
 #include "append/json.h"
 #include "base/compat.h"
+#include "base/document.h"
 #include "base/event.h"
 
 /* The JSON object {}: a varlena header, and a container of no pairs. */
@@ -48,50 +49,20 @@ json_document(JsonbValue *value)
 	return copy;
 }
 
-static bool
-json_key_is(const JsonbValue *key, const char *name)
-{
-	return key->val.string.len == (int) strlen(name) &&
-		memcmp(key->val.string.val, name, key->val.string.len) == 0;
-}
-
-/* what: how messages call the value, as in "event type". */
-static text *
-json_text(const JsonbValue *value, const char *what)
-{
-	if (value->type != jbvString)
-		es_event_malformed("%s must be a string", what);
-	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
-}
-
 static pg_uuid_t
 json_uuid(const JsonbValue *value)
 {
-	char *string = text_to_cstring(json_text(value, "event id"));
+	char *string = text_to_cstring(es_document_text(value, "event id"));
 
 	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(string)));
 }
 
-/* An array of strings, given as the container of a JSON array. */
 static ArrayType *
 json_tags(const JsonbValue *value)
 {
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue element;
-	Datum *tags;
-	int count = 0;
+	int count;
+	Datum *tags = es_document_texts(value, "tags", "tag", &count);
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		es_event_malformed("tags must be an array of strings");
-
-	tags = palloc(sizeof(Datum) * Max(JsonContainerSize(value->val.binary.data), 1));
-	it = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
-	{
-		if (token == WJB_ELEM)
-			tags[count++] = PointerGetDatum(json_text(&element, "tag"));
-	}
 	return construct_array(tags, count, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
@@ -100,15 +71,15 @@ json_set_key(EsEvent *event, const JsonbValue *key, JsonbValue *value)
 {
 	bool is_null = (value->type == jbvNull);
 
-	if (json_key_is(key, "type"))
-		event->type = json_text(value, "event type");
-	else if (json_key_is(key, "data"))
+	if (es_document_key_is(key, "type"))
+		event->type = es_document_text(value, "event type");
+	else if (es_document_key_is(key, "data"))
 		event->data = json_document(value);
-	else if (json_key_is(key, "metadata"))
+	else if (es_document_key_is(key, "metadata"))
 		event->metadata = is_null ? NULL : json_document(value);
-	else if (json_key_is(key, "tags"))
+	else if (es_document_key_is(key, "tags"))
 		event->tags = is_null ? NULL : json_tags(value);
-	else if (json_key_is(key, "id"))
+	else if (es_document_key_is(key, "id"))
 	{
 		event->has_given_id = !is_null;
 		if (event->has_given_id)
@@ -232,11 +203,11 @@ json_read_entry(EsAppend *append, JsonbContainer *object)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
-		if (json_key_is(&key, "stream"))
+		if (es_document_key_is(&key, "stream"))
 			stream = value;
-		else if (json_key_is(&key, "expected_version"))
+		else if (es_document_key_is(&key, "expected_version"))
 			expected = value;
-		else if (json_key_is(&key, "events"))
+		else if (es_document_key_is(&key, "events"))
 		{
 			if (value.type != jbvBinary)
 				es_event_malformed("events must be an array of objects, or one object");
@@ -252,7 +223,8 @@ json_read_entry(EsAppend *append, JsonbContainer *object)
 
 	if (events == NULL)
 		es_event_malformed("batch entry has no events");
-	es_event_append_init(append, json_text(&stream, "stream"), json_expected_version(&expected));
+	es_event_append_init(append, es_document_text(&stream, "stream"),
+						 json_expected_version(&expected));
 	json_read_container(append, events);
 }
 

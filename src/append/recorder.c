@@ -404,15 +404,20 @@ recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_
  * ----------------------------------------------------------------------
  */
 
-/* Make the ids that callers did not give.  Returns the count of events. */
+/*
+ * Make the ids that callers did not give.  Returns the count of events.
+ *
+ * has_tags: receives whether any of them has some.
+ */
 static int
-recorder_make_ids(EsAppend *const *appends, int append_count)
+recorder_make_ids(EsAppend *const *appends, int append_count, bool *has_tags)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int event_count = 0;
 	int i;
 	int j;
 
+	*has_tags = false;
 	for (i = 0; i < append_count; i++)
 	{
 		event_count += appends[i]->event_count;
@@ -421,6 +426,7 @@ recorder_make_ids(EsAppend *const *appends, int append_count)
 			CHECK_FOR_INTERRUPTS();
 			if (!appends[i]->events[j].has_given_id)
 				es_uuid_make(now, &appends[i]->events[j].id);
+			*has_tags = *has_tags || appends[i]->events[j].tags != NULL;
 		}
 	}
 	return event_count;
@@ -435,10 +441,12 @@ recorder_make_ids(EsAppend *const *appends, int append_count)
 void
 es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 {
-	int event_count = recorder_make_ids(appends, append_count);
+	bool has_tags;
+	int event_count = recorder_make_ids(appends, append_count, &has_tags);
 	EsDirect direct;
 
-	if (recorder_is_plain(events) && es_direct_open(&direct, events))
+	if (recorder_is_plain(events) &&
+		es_direct_open(&direct, events, has_tags ? InvalidOid : es_catalog_oid(ES_EVENTS_TAGS)))
 	{
 		recorder_insert_directly(&direct, appends, append_count, event_count);
 		es_direct_close(&direct);

@@ -3,7 +3,7 @@
  * store.c
  *		Storing: what every form of append comes down to.
  *
- * es_store_append takes an array of EsAppend and goes in four steps:
+ * es_store_append takes an array of EsAppend and goes in five steps:
  *
  * 1. Each stream's row is moved on, in byte order of the streams' names, so
  *	  that two calls can not wait for each other in a circle.  From then on
@@ -11,11 +11,13 @@
  * 2. What is about to come is published, then positions and versions are
  *	  given out, in the caller's order.
  * 3. The events are inserted, as one statement.
- * 4. Inline projections are applied to them.
+ * 4. The condition is checked, if there is one.
+ * 5. Inline projections are applied to them.
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
- * streams' rows; all until the end of the transaction.  Calls: catalog, ids,
- * inflight, inline, last, names, recorder, scan, stream, transaction.
+ * streams' rows; all until the end of the transaction.  Calls: catalog,
+ * condition, ids, inflight, inline, last, names, recorder, scan, stream,
+ * transaction, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +43,7 @@
 #include "order/inflight.h"
 #include "order/last.h"
 #include "order/transaction.h"
+#include "order/window.h"
 #include "projection/inline.h"
 
 /* ----------------------------------------------------------------------
@@ -300,9 +303,10 @@ store_insert(Relation events, EsAppend **appends, int append_count, bool has_giv
  *
  * appends: in the caller's order; a stream may stand in several.
  * verb: how messages call the SQL function.
+ * condition: that has to hold, unless the call is an exact retry; NULL: none.
  */
 void
-es_store_append(EsAppend *appends, int append_count, const char *verb)
+es_store_append(EsAppend *appends, int append_count, const char *verb, const EsCondition *condition)
 {
 	EsAppend **in_order = palloc(sizeof(EsAppend *) * append_count);
 	EsAppend **sorted = palloc(sizeof(EsAppend *) * append_count);
@@ -328,10 +332,20 @@ es_store_append(EsAppend *appends, int append_count, const char *verb)
 
 	if (has_given_ids)
 		es_ids_check_distinct(events, in_order, append_count);
+	/* Given ids may be those of an exact retry, which has no condition. */
+	if (condition != NULL && !has_given_ids)
+		es_condition_check_early(condition, events);
+
 	if (store_advance_streams(sorted, append_count, streams, events, has_given_ids))
 	{
+		bool is_outer = es_window_open();
+
 		store_assign_positions(appends, append_count);
 		store_insert(events, in_order, append_count, has_given_ids);
+		if (is_outer)
+			es_window_close();
+		if (condition != NULL)
+			es_condition_check(condition, events, appends[0].events[0].position);
 		es_inline_apply(events, in_order, append_count);
 	}
 	es_last_remember(appends[append_count - 1].last_position);

@@ -26,6 +26,41 @@ es_arguments_check_not_null(FunctionCallInfo fcinfo, int argument, const char *n
 				 errmsg("%s must not be null", name)));
 }
 
+static int64
+arguments_check_not_negative(int64 value, const char *name)
+{
+	if (value < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", name)));
+	return value;
+}
+
+/* A position, or a version; 0 = before the first. */
+int64
+es_arguments_get_position(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	es_arguments_check_not_null(fcinfo, argument, name);
+	return arguments_check_not_negative(PG_GETARG_INT64(argument), name);
+}
+
+/* How many rows are wanted at the most; null = all. */
+int64
+es_arguments_get_max_count(FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		return PG_INT64_MAX;
+	return arguments_check_not_negative(PG_GETARG_INT64(argument), "max_count");
+}
+
+/* Whether to read backward. */
+ScanDirection
+es_arguments_get_direction(FunctionCallInfo fcinfo, int argument)
+{
+	es_arguments_check_not_null(fcinfo, argument, "backward");
+	return PG_GETARG_BOOL(argument) ? BackwardScanDirection : ForwardScanDirection;
+}
+
 /* The name of a stream. */
 text *
 es_arguments_get_stream(FunctionCallInfo fcinfo, int argument)

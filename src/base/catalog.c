@@ -33,6 +33,7 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_EVENTS_STREAM_VERSION] = "events_stream_version_key",
 	 [ES_EVENTS_ID] = ES_EVENTS_ID_KEY,
 	 [ES_EVENTS_CATEGORY_POSITION] = "events_category_position_idx",
+	 [ES_EVENTS_TAGS] = "events_tags_position_idx",
 	 [ES_POSITIONS] = "positions",
 	 [ES_HEAD] = "head",
 	 [ES_HEAD_PKEY] = "head_pkey",

@@ -253,6 +253,13 @@ es_compat_unwrap_json_aggregate(Node *node)
 #define es_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/* 17 builds some indexes by several processes. */
+#if PG_VERSION_NUM >= 170000
+#define es_compat_refuse_parallel_build(routine) ((routine)->amcanbuildparallel = false)
+#else
+#define es_compat_refuse_parallel_build(routine) ((void) 0)
+#endif
+
 /* 16 renamed it: what a session tells about itself, by number from 1. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_backend_status(number) pgstat_get_local_beentry_by_index(number)

@@ -23,6 +23,9 @@
 /* Append to a tombstoned stream. */
 #define ES_ERRCODE_STREAM_DELETED MAKE_SQLSTATE('S', 'E', '0', '0', '3')
 
+/* A conditional append: an event matches the condition. */
+#define ES_ERRCODE_APPEND_CONDITION_FAILED MAKE_SQLSTATE('S', 'E', '0', '0', '4')
+
 /* A token that is no longer its owner's. */
 #define ES_ERRCODE_LEASE_LOST MAKE_SQLSTATE('S', 'E', '0', '0', '5')
 

@@ -69,6 +69,13 @@ es_names_check_consumer(const text *consumer)
 	names_check_length(consumer, ES_MAX_STREAM_BYTES, "consumer name");
 }
 
+/* Raise unless it is a tag: 1 to ES_MAX_TAG_BYTES bytes. */
+void
+es_names_check_tag(const text *tag)
+{
+	names_check_length(tag, ES_MAX_TAG_BYTES, "tag");
+}
+
 /*
  * Raise unless tags is a plain list of tags: at most one dimension, no
  * nulls, each tag 1 to ES_MAX_TAG_BYTES bytes.
@@ -92,7 +99,7 @@ es_names_check_tags(ArrayType *tags)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("tag must not be null")));
-		names_check_length((text *) DatumGetPointer(tag), ES_MAX_TAG_BYTES, "tag");
+		es_names_check_tag((text *) DatumGetPointer(tag));
 	}
 	array_free_iterator(iterator);
 }

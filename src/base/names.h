@@ -20,6 +20,7 @@ extern void es_names_check_type(const text *type);
 extern void es_names_check_category(const text *category);
 extern void es_names_check_subscription(const text *subscription);
 extern void es_names_check_consumer(const text *consumer);
+extern void es_names_check_tag(const text *tag);
 extern void es_names_check_tags(ArrayType *tags);
 extern bool es_names_equal(const text *a, const text *b);
 extern text *es_names_category(const text *stream);

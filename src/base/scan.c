@@ -256,6 +256,42 @@ es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value)
 	}
 }
 
+/*
+ * Move to the next entry of the index, whether or not anybody sees its row, and
+ * tell one of its columns, of type bigint.
+ *
+ * scan: begun with wants_entries.
+ */
+bool
+es_scan_next_any_entry(EsScan *scan, ScanDirection direction, AttrNumber column, int64 *value)
+{
+	IndexScanDesc desc = scan->desc;
+	bool is_null;
+
+	if (index_getnext_tid(desc, direction) == NULL)
+		return false;
+	*value = DatumGetInt64(index_getattr(desc->xs_itup, column, desc->xs_itupdesc, &is_null));
+	return true;
+}
+
+/* Fetch the row of that entry; false: the scan's snapshot sees none. */
+bool
+es_scan_fetch(EsScan *scan)
+{
+	return index_fetch_heap(scan->desc, scan->slot);
+}
+
+/*
+ * Go on from another place: where one of the scan's keys, by number from 0, has
+ * another value.
+ */
+void
+es_scan_jump(EsScan *scan, int key, Datum value)
+{
+	scan->keys[key].sk_argument = value;
+	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+}
+
 /* Let go of the index's pages.  What is in scan->slot stays valid. */
 void
 es_scan_stop(EsScan *scan)

@@ -16,7 +16,7 @@
 
 #include "base/catalog.h"
 
-/* A category, and a range of positions. */
+/* A category or a tag, and a range of positions. */
 #define ES_SCAN_MAX_KEYS 3
 
 typedef struct EsScan
@@ -45,6 +45,10 @@ extern bool es_scan_next(EsScan *scan, ScanDirection direction);
 extern bool es_scan_next_to_update(EsScan *scan, Size room);
 extern bool es_scan_next_unsettled(EsScan *scan, Buffer *map);
 extern bool es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value);
+extern bool
+es_scan_next_any_entry(EsScan *scan, ScanDirection direction, AttrNumber column, int64 *value);
+extern bool es_scan_fetch(EsScan *scan);
+extern void es_scan_jump(EsScan *scan, int key, Datum value);
 extern void es_scan_stop(EsScan *scan);
 extern void es_scan_close(EsScan *scan);
 

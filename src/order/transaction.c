@@ -35,6 +35,7 @@
 #include "order/last.h"
 #include "order/order.h"
 #include "order/transaction.h"
+#include "order/window.h"
 #include "signal/announce.h"
 #include "signal/guard.h"
 #include "signal/pending.h"
@@ -122,6 +123,7 @@ transaction_on_end(XactEvent event, void *arg)
 			return;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
+			es_window_forget();
 			if (event == XACT_EVENT_COMMIT)
 				es_last_keep();
 			else
@@ -131,6 +133,7 @@ transaction_on_end(XactEvent event, void *arg)
 			transaction_wake_consumers();
 			break;
 		case XACT_EVENT_PREPARE:
+			es_window_forget();
 			es_last_undo();
 			/* Who waits has to look from time to time from now on. */
 			if (es_inflight_forget())
@@ -157,6 +160,7 @@ transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionI
 			es_pending_keep_sub(sub, parent);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
+			es_window_abort_sub(sub);
 			es_last_undo_sub(sub);
 			es_pending_undo_sub(sub);
 			if (es_inflight_abort_sub(sub))

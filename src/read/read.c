@@ -48,39 +48,6 @@ PG_FUNCTION_INFO_V1(es_last_event);
 PG_FUNCTION_INFO_V1(es_stream_as_of);
 PG_FUNCTION_INFO_V1(es_head);
 
-/* max_count where there is no limit. */
-#define READ_ALL PG_INT64_MAX
-
-/* ----------------------------------------------------------------------
- * Arguments
- * ----------------------------------------------------------------------
- */
-
-static int64
-read_check_not_negative(int64 value, const char *name)
-{
-	if (value < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative", name)));
-	return value;
-}
-
-static int64
-read_get_max_count(FunctionCallInfo fcinfo, int argument)
-{
-	if (PG_ARGISNULL(argument))
-		return READ_ALL;
-	return read_check_not_negative(PG_GETARG_INT64(argument), "max_count");
-}
-
-static ScanDirection
-read_get_direction(FunctionCallInfo fcinfo, int argument)
-{
-	es_arguments_check_not_null(fcinfo, argument, "backward");
-	return PG_GETARG_BOOL(argument) ? BackwardScanDirection : ForwardScanDirection;
-}
-
 /* ----------------------------------------------------------------------
  * Filter by type
  * ----------------------------------------------------------------------
@@ -217,12 +184,12 @@ Datum
 es_read(PG_FUNCTION_ARGS)
 {
 	text *stream = es_arguments_get_stream(fcinfo, 0);
-	int64 max_count = read_get_max_count(fcinfo, 2);
-	ScanDirection direction = read_get_direction(fcinfo, 3);
+	int64 max_count = es_arguments_get_max_count(fcinfo, 2);
+	ScanDirection direction = es_arguments_get_direction(fcinfo, 3);
 	ReadState reader;
 
 	if (!PG_ARGISNULL(1))
-		read_check_not_negative(PG_GETARG_INT64(1), "from_version");
+		(void) es_arguments_get_position(fcinfo, 1, "from_version");
 
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
@@ -337,15 +304,14 @@ static Datum
 read_by_position(FunctionCallInfo fcinfo, EsRelation index, const text *category, int argument)
 {
 	int64 after;
-	int64 max_count = read_get_max_count(fcinfo, argument + 1);
+	int64 max_count = es_arguments_get_max_count(fcinfo, argument + 1);
 	ReadFilter filter = read_get_filter(fcinfo, argument + 2);
-	ScanDirection direction = read_get_direction(fcinfo, argument + 3);
+	ScanDirection direction = es_arguments_get_direction(fcinfo, argument + 3);
 	AttrNumber column = 1;
 	ReadState reader;
 	EsView view;
 
-	es_arguments_check_not_null(fcinfo, argument, "after_position");
-	after = read_check_not_negative(PG_GETARG_INT64(argument), "after_position");
+	after = es_arguments_get_position(fcinfo, argument, "after_position");
 
 	read_begin(&reader, fcinfo, index);
 	es_order_begin_view(&view);
