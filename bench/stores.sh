@@ -62,7 +62,7 @@ stores_make_ours() {
 # stores_make_twin SCHEMA
 stores_make_twin() {
 	bench_sql "CREATE SCHEMA $1" \
-		"CREATE TABLE $1.events (LIKE eventstore.events INCLUDING ALL)" "CREATE TABLE $1.streams (LIKE eventstore.streams INCLUDING ALL)" \
+		"CREATE TABLE $1.events (LIKE eventstore.events INCLUDING ALL)" "DROP INDEX $1.events_tags_position_idx" "CREATE TABLE $1.streams (LIKE eventstore.streams INCLUDING ALL)" \
 		"ALTER TABLE $1.streams SET ($(bench_sql "SELECT coalesce(array_to_string(reloptions, ', '), 'fillfactor = 100') FROM pg_class
 			WHERE oid = 'eventstore.streams'::regclass"))" \
 		"CREATE SEQUENCE $1.positions" "SELECT setval('$1.positions', $last)" \
