@@ -1,9 +1,10 @@
 # Builds the extension with PGXS, and calls the scripts that test, lint, measure and show it.
 #
-#   make && make install        for the server that pg_config (or PG_CONFIG=...) belongs to
+#   make && make install        for the server that test/pg-config chooses, or that PG_CONFIG=... belongs to; make uninstall
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
+#   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
 #   make lint | format          what keeps the code as it is; format mends the layout
 #   make stress SECONDS=600     does a reader ever miss an event?
 #   make pictures               draws docs/pictures from their text
@@ -19,7 +20,7 @@ HEADERS := $(sort $(shell find src -name '*.h'))
 OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) log test/stress test/consume test/decide bench/client.bin bench/follow.bin bench/subscribe.bin
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) .built-for log test/stress test/consume test/decide bench/client.bin bench/follow.bin bench/subscribe.bin
 
 # Our includes name the folder: "order/inflight.h".
 PG_CPPFLAGS = -Isrc
@@ -33,11 +34,31 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 # installcheck leaves the TAP tests out unless TAP_TESTS=1 is given, because they refuse to run as root; `make test` runs them.
 PROVE_TESTS = test/t/*.pl
 
-PG_CONFIG ?= pg_config
-export PG_CONFIG
-PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+# Which server: PG_CONFIG's, if it is given; where there is nothing to build, the one that this has been built for.
+to_do := $(or $(MAKECMDGOALS),all)
+ifndef PG_CONFIG
+ifeq ($(filter-out install uninstall installcheck,$(to_do)),)
+PG_CONFIG := $(shell built_for=$$(sed -n 2p .built-for 2>/dev/null) && "$$built_for" --version >/dev/null 2>&1 && echo "$$built_for")
+endif
+ifndef PG_CONFIG
+PG_CONFIG := $(shell test/pg-config)
+ifneq ($(filter all install,$(to_do)),)
+$(info $(shell test/pg-config --why))
+endif
+endif
+endif
 
-ifneq ($(wildcard $(PGXS)),)
+.DEFAULT_GOAL := all
+# Many files, each on its own; unless there is more to do than to build, or the caller has said how many at a time.
+ifeq ($(MAKELEVEL)$(filter-out all install,$(to_do)),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+
+# pg_config and PGXS come with Debian's client; to build, it takes the headers.
+PGXS := $(shell '$(PG_CONFIG)' --pgxs 2>/dev/null)
+headers := $(shell '$(PG_CONFIG)' --includedir-server 2>/dev/null)
+
+ifneq ($(and $(wildcard $(PGXS)),$(wildcard $(headers)/postgres.h)),)
 # The server may have been built with a clang that this machine lacks; without bitcode only JIT inlining is lost.
 PG_MAKEFILE := $(dir $(PGXS))../Makefile.global
 ifeq ($(shell command -v "$$(sed -n 's/^CLANG *= *//p' $(PG_MAKEFILE))"),)
@@ -46,10 +67,42 @@ endif
 ifeq ($(wildcard $(shell sed -n "s/^LLVM_BINPATH *= *//p" $(PG_MAKEFILE))/llvm-lto),)
 override with_llvm = no
 endif
+
+# Comes before all else that install does.
+install: may-install
 include $(PGXS)
+install: handed-back
+
+# An object that was built for another server does not load, or worse. The second line is what a later `make install` reads.
+server := $(shell '$(PG_CONFIG)' --version) $(headers) $(pkglibdir)
+ifneq ($(shell sed -n 1p .built-for 2>/dev/null),$(server))
+.PHONY: .built-for
+endif
+.built-for:
+	@printf '%s\n' '$(server)' "$$(command -v '$(PG_CONFIG)')" > $@
+$(OBJS) $(OBJS:.o=.bc): .built-for
+
+ifeq ($(shell command -v $(firstword $(CC))),)
+$(OBJS): | no-compiler
+endif
+
+# Bitcode of an earlier build would be inlined instead of what the library does now.
+.PHONY: may-install handed-back no-compiler
+may-install:
+	@echo "Installing for PostgreSQL $(VERSION): $(DESTDIR)$(pkglibdir), $(DESTDIR)$(datadir)/extension"
+	@[ -n '$(DESTDIR)' ] || [ -w '$(pkglibdir)' ] || { echo "You may not write there: sudo make install" >&2; exit 1; }
+ifneq ($(with_llvm),yes)
+	@rm -rf '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big)' '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big).index.bc'
+endif
+handed-back: all
+	@test/hand-back
+no-compiler:
+	@echo "There is no C compiler '$(CC)'." >&2; test/packages missing build; exit 1
 else
-all install installcheck clean:
-	@echo "No PostgreSQL development files: '$(PG_CONFIG) --pgxs' leads nowhere. 'test/packages build' installs them." >&2; exit 1
+all install installcheck:
+	@test/packages missing build; exit 1
+clean:
+	rm -f $(OBJS) $(OBJS:.o=.bc) $(MODULE_big).so $(EXTRA_CLEAN)
 endif
 
 $(OBJS) $(OBJS:.o=.bc): $(HEADERS)
@@ -58,7 +111,7 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADERS)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-assert stress lint format pictures bench
+.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench
 demo:
 	@examples/demo
 demo-stop:
@@ -69,6 +122,8 @@ test-majors:
 	@test/majors
 test-assert:
 	@test/assert
+first-contact:
+	@test/first-contact
 lint:
 	@test/lint
 format:

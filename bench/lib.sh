@@ -24,21 +24,24 @@
 seconds=$(tr '\0' '\n' </proc/$$/environ | sed -n 's/^SECONDS=//p') # what bash calls so is its own clock by now
 QUICK=${QUICK:-0} ROUNDS=${ROUNDS:-}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bindir=$("${PG_CONFIG:-pg_config}" --bindir)
-PATH=$bindir:$PATH
-export MAKEFLAGS= # what a calling make was told is not meant for the ones below
+# shellcheck source-path=SCRIPTDIR source=../test/lib.sh
+. "$root/test/lib.sh"
 
 bench_build() {
 	[ -z "${BENCH_BUILT:-}" ] || return 0
-	"$root/test/packages" bench
-	make -s -C "$root" all bench/client.bin bench/follow.bin bench/subscribe.bin
-	make -s -C "$root" install >/dev/null
+	pushd "$root" >/dev/null || return
+	prepare bench
+	build_and_install bench/client.bin bench/follow.bin bench/subscribe.bin >&2
+	popd >/dev/null || return
 	export BENCH_BUILT=1
 }
 
 bench_start() {
 	[ -n "${work:-}" ] || work=$(mktemp -d "${TMPDIR:-/tmp}/eventstore-bench.XXXXXX")
 	chmod 711 "$work"
+	PG_CONFIG=$("$root/test/pg-config")
+	bindir=$("$PG_CONFIG" --bindir)
+	export PG_CONFIG PATH=$bindir:$PATH
 	trap 'bench_stop; rm -rf "$work"' EXIT
 	trap 'exit 130' INT TERM
 	"$root/test/cluster" start "$work/pg" "$@"
@@ -80,7 +83,7 @@ bench_save() { [ -z "${BENCH_RESULTS:-}" ] || echo "$@" >>"$BENCH_RESULTS"; }
 bench_machine() {
 	echo "- machine: $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs," \
 		"$(awk '/MemTotal/ {printf "%.0f GB", $2 / 1048576}' /proc/meminfo), $(uname -sr)"
-	echo "- server: $("${PG_CONFIG:-pg_config}" --version), client on the same machine, unix socket"
+	echo "- server: $("$PG_CONFIG" --version), client on the same machine, unix socket"
 }
 
 bench_settings() {
@@ -90,7 +93,7 @@ bench_settings() {
 
 # --- Instructions ----------------------------------------------------------------------------------------------------------
 
-bench_as_owner() { if [ "$(id -u)" -eq 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
+bench_as_owner() { (cd / && as_owner "$@"); }
 
 # What does not depend on the call stays out, or the same calls would not cost the same: writing and flushing are left to processes
 # that do not get to it, no statistics are counted, no page is logged as a whole, and addresses are the same each time.
