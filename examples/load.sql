@@ -40,6 +40,8 @@ DECLARE
     loaded  bigint := 0;
     commits bigint := 0;
     tenth   bigint := 0;
+    warm    timestamptz; -- after the first tenth, when everything has been read and planned once
+    cold    bigint;
     seconds numeric;
     step    record;
 BEGIN
@@ -52,10 +54,14 @@ BEGIN
             tenth := loaded * 10 / total;
             RAISE NOTICE '% of % events', loaded, total;
         END IF;
+        IF warm IS NULL AND tenth > 0 THEN
+            warm := clock_timestamp();
+            cold := loaded;
+        END IF;
     END LOOP;
     seconds := extract(epoch FROM clock_timestamp() - started);
-    RAISE NOTICE 'loaded % events of % commits in % s: % events/s',
-        loaded, commits, round(seconds, 2), round(loaded / greatest(seconds, 0.001));
+    RAISE NOTICE 'loaded % events of % commits in % s; after the first tenth, % events/s',
+        loaded, commits, round(seconds, 2), round((loaded - cold) / greatest(extract(epoch FROM clock_timestamp() - warm), 0.001));
 END
 $$;
 

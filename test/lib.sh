@@ -3,15 +3,16 @@
 # nothing by itself.
 #
 #   prepare PURPOSE ...              test/packages, and choose the server: from here on PG_CONFIG leads all that is called to it; $why
-#                                    is a line that says which it is
+#                                    is a line that says which it is. $foreign are those variables of the environment that lead psql
+#                                    elsewhere or in another way: they are unset
 #   build_and_install [target ...]   the extension, and other targets; $build_with are variables for make
 #   showing SIGN COMMAND ...         runs COMMAND, and every few seconds SIGN, which prints how far it is
 #   as_owner COMMAND ...             as the user whom a server may run as
 
 build_with=()
+foreign=()
 
-# What the environment says about connections, as PGSERVICE and PGOPTIONS do, is meant for other servers; what a calling make was told
-# is not meant for the ones below.
+# What a calling make was told is not meant for the ones below.
 prepare() {
 	local name
 	test/packages "$@"
@@ -21,8 +22,9 @@ prepare() {
 	export PG_CONFIG
 	export MAKEFLAGS=
 	for name in $(compgen -e PG); do
-		case $name in PG_*) ;; *) unset "$name" ;; esac
+		case $name in PG_*) ;; *) foreign+=("$name") ;; esac
 	done
+	[ ${#foreign[@]} -eq 0 ] || unset "${foreign[@]}"
 }
 
 as_owner() {
@@ -41,7 +43,7 @@ showing() {
 	return "$status"
 }
 
-objects_made() { echo "   $(find src -name '*.o' -newer "$build_begun" | wc -l) of $(find src -name '*.c' | wc -l) files"; }
+objects_made() { [ "$build_size" -eq 0 ] || echo "   $(find src \( -name '*.o' -o -name '*.bc' \) -newer "$build_begun" | wc -l) of $build_size files"; }
 
 # Is what the checkout would build there already?
 is_installed() {
@@ -63,6 +65,7 @@ build_and_install() {
 		return 1
 	fi
 	build_begun=$(mktemp)
+	build_size=$(make -n "${build_with[@]}" all | grep -c -e ' -c -o ') || :
 	showing objects_made make -s -j "$(nproc)" "${build_with[@]}" all "$@" || status=$?
 	rm -f "$build_begun"
 	if [ "$status" -eq 0 ] && [ -w "$library" ]; then
