@@ -26,7 +26,7 @@ CREATE TABLE eventstore.projections
 WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.projections IS 'One row a projection; written by es_create_projection and its kin only.';
 COMMENT ON COLUMN eventstore.projections.name IS 'Name of the projection, 1 to 63 bytes.';
-COMMENT ON COLUMN eventstore.projections.owner IS 'Name of the role that made it; its SQL runs with the rights of that role.';
+COMMENT ON COLUMN eventstore.projections.owner IS 'The owner''s name when it was noted last. Who the owner is says the projection''s mark, a procedure eventstore.<name>(eventstore.projection).';
 COMMENT ON COLUMN eventstore.projections.mode IS 'inline: applied by the append itself; async: by the worker or es_run_projection.';
 COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given.';
 COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler.';
@@ -45,6 +45,48 @@ COMMENT ON COLUMN eventstore.projections.last_error_at IS 'When the last error c
 COMMENT ON COLUMN eventstore.projections.lookups IS 'Qualified names of the tables that a declaration looks rows up in.';
 REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
+
+-- The argument of projections' marks. A mark is a procedure that has the projection's name and does nothing, and whose owner is the
+-- projection's: so PostgreSQL itself sees to REASSIGN OWNED, DROP ROLE and the rest, and a dump carries it.
+CREATE TYPE eventstore.projection AS (name text COLLATE "C");
+COMMENT ON TYPE eventstore.projection IS 'The argument of the procedures that say who owns a projection.';
+
+-- Appends add to it, without waiting for each other: so it has no key.
+CREATE TABLE eventstore.stale_projections
+(
+	projection text COLLATE "C" NOT NULL,
+	code       text COLLATE "C" NOT NULL,
+	reason     text COLLATE "C" NOT NULL,
+	noticed_at timestamptz      NOT NULL
+);
+CREATE INDEX stale_projections_projection_idx ON eventstore.stale_projections (projection);
+COMMENT ON TABLE eventstore.stale_projections IS 'Projections that are not applied any more, as appends have passed them or their rows are gone: each has to be rebuilt, or dropped.';
+COMMENT ON COLUMN eventstore.stale_projections.projection IS 'Name of the projection; several rows say the same.';
+COMMENT ON COLUMN eventstore.stale_projections.code IS 'SQLSTATE of the reason.';
+COMMENT ON COLUMN eventstore.stale_projections.reason IS 'Why it has to be rebuilt.';
+COMMENT ON COLUMN eventstore.stale_projections.noticed_at IS 'When that was noticed.';
+REVOKE ALL ON TABLE eventstore.stale_projections FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.stale_projections', '');
+
+-- UNLOGGED on purpose: a crash or the promotion of a standby empties it together with the tables that it is about.
+CREATE UNLOGGED TABLE eventstore.intact_projections
+(
+	projection text COLLATE "C" NOT NULL
+);
+CREATE INDEX intact_projections_projection_idx ON eventstore.intact_projections (projection);
+COMMENT ON TABLE eventstore.intact_projections IS 'Projections whose tables are unlogged, and have not been emptied by a crash.';
+COMMENT ON COLUMN eventstore.intact_projections.projection IS 'Name of the projection.';
+REVOKE ALL ON TABLE eventstore.intact_projections FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.intact_projections', '');
+
+CREATE FUNCTION eventstore.note_rewrite() RETURNS event_trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_note_rewrite';
+COMMENT ON FUNCTION eventstore.note_rewrite() IS 'Notes that a projection''s table becomes UNLOGGED or LOGGED.';
+REVOKE ALL ON FUNCTION eventstore.note_rewrite() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_table_rewrite ON table_rewrite EXECUTE FUNCTION eventstore.note_rewrite();
+ALTER EVENT TRIGGER eventstore_table_rewrite ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_table_rewrite IS 'A read table that becomes UNLOGGED or LOGGED has to be noticed.';
 
 CREATE FUNCTION eventstore.forget_projections() RETURNS trigger
 	LANGUAGE C AS 'MODULE_PATHNAME', 'es_forget_projections';
@@ -85,6 +127,12 @@ CREATE FUNCTION @extschema@.es_drop_projection(name text, drop_table boolean DEF
 COMMENT ON FUNCTION @extschema@.es_drop_projection(text, boolean) IS
 	'Drops a projection, and its declared table if asked to.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_projection(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_reassign_projection(name text, owner regrole) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_reassign_projection';
+COMMENT ON FUNCTION @extschema@.es_reassign_projection(text, regrole) IS
+	'Makes another role the owner of a projection, and of its declared table.';
+REVOKE ALL ON FUNCTION @extschema@.es_reassign_projection(text, regrole) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_pause_projection(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_pause_projection';
@@ -165,22 +213,33 @@ COMMENT ON AGGREGATE eventstore.last_by(anyelement, anycompatible, bigint) IS
 	'The value that another is highest with; of several that with the highest position.';
 REVOKE ALL ON FUNCTION eventstore.last_by(anyelement, anycompatible, bigint) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.find_projection_trouble(name text, OUT owner text, OUT code text, OUT reason text, OUT noticed_at timestamptz, OUT obstacle text)
+	RETURNS record
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_find_projection_trouble';
+COMMENT ON FUNCTION eventstore.find_projection_trouble(text) IS 'Whose a projection is, why it can not be applied until somebody does something about it, and why nobody applies it by itself.';
+REVOKE ALL ON FUNCTION eventstore.find_projection_trouble(text) FROM PUBLIC;
+
 -- Events are counted only where a column is asked for that needs it, and not for running inline projections' lag.
 CREATE VIEW eventstore.projection_status AS
-	SELECT p.name, p.mode, CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' ELSE p.state END AS state,
+	SELECT p.name, p.mode, CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' WHEN t.reason IS NOT NULL THEN 'failed' ELSE p.state END AS state,
 		   CASE WHEN i.is_applied_by_appends THEN @extschema@.es_head() ELSE p.position END AS position,
 		   CASE WHEN i.is_applied_by_appends THEN 0 ELSE i.behind END AS lag,
 		   CASE WHEN i.is_applied_by_appends OR i.oldest IS NULL THEN 0
 				ELSE greatest(extract(epoch FROM pg_catalog.clock_timestamp() - i.oldest), 0) END AS lag_seconds,
-		   p.last_error, p.last_error_code, p.last_error_position, p.last_error_at,
+		   coalesce(t.reason, p.last_error) AS last_error,
+		   CASE WHEN t.reason IS NULL THEN p.last_error_code ELSE t.code END AS last_error_code,
+		   CASE WHEN t.reason IS NULL THEN p.last_error_position END AS last_error_position,
+		   CASE WHEN t.reason IS NULL THEN p.last_error_at ELSE t.noticed_at END AS last_error_at,
 		   p.events_applied + CASE WHEN i.is_applied_by_appends THEN i.behind ELSE 0 END AS events_applied,
-		   p.owner,
+		   t.owner,
 		   r.pid AS rebuild_pid, r.events_done AS rebuild_events_done, r.events_total AS rebuild_events_total,
-		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid
+		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid,
+		   t.obstacle
 	FROM eventstore.projections p
+	CROSS JOIN LATERAL eventstore.find_projection_trouble(p.name) t
 	LEFT JOIN (SELECT DISTINCT ON (a.projection) a.* FROM eventstore.find_projection_activity() a WHERE a.activity = 'rebuild') r ON r.projection = p.name
 	CROSS JOIN
-		 LATERAL (SELECT p.mode = 'inline' AND p.state = 'running' AS is_applied_by_appends,
+		 LATERAL (SELECT p.mode = 'inline' AND p.state = 'running' AND t.reason IS NULL AS is_applied_by_appends,
 						 (SELECT count(*) FROM eventstore.events e
 						  WHERE e.position > p.position
 							AND (p.categories IS NULL OR e.category = ANY (p.categories))
@@ -204,9 +263,10 @@ COMMENT ON COLUMN eventstore.projection_status.last_error_code IS 'SQLSTATE of t
 COMMENT ON COLUMN eventstore.projection_status.last_error_position IS 'Position of the event that the last error came up with.';
 COMMENT ON COLUMN eventstore.projection_status.last_error_at IS 'When the last error came up.';
 COMMENT ON COLUMN eventstore.projection_status.events_applied IS 'To how many events it has been applied; for inline ones they are counted when this is read.';
-COMMENT ON COLUMN eventstore.projection_status.owner IS 'The role that its SQL runs as.';
+COMMENT ON COLUMN eventstore.projection_status.owner IS 'The role that its SQL runs as; null = it has lost its owner.';
 COMMENT ON COLUMN eventstore.projection_status.rebuild_pid IS 'The session that rebuilds it; null = none.';
 COMMENT ON COLUMN eventstore.projection_status.rebuild_events_done IS 'To how many events the rebuild has applied it.';
 COMMENT ON COLUMN eventstore.projection_status.rebuild_events_total IS 'To how many it will, as far as is known.';
 COMMENT ON COLUMN eventstore.projection_status.runner_pid IS 'The process of the worker that is applying it at this moment; null = none.';
+COMMENT ON COLUMN eventstore.projection_status.obstacle IS 'Why nobody applies an async projection that runs; null = it goes on by itself.';
 REVOKE ALL ON TABLE eventstore.projection_status FROM PUBLIC;

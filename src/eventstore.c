@@ -17,6 +17,7 @@
 #include "order/last.h"
 #include "order/transaction.h"
 #include "projection/replay/cordon.h"
+#include "projection/roster.h"
 #include "server/launcher.h"
 #include "signal/shared.h"
 
@@ -35,6 +36,7 @@ _PG_init(void)
 	es_catalog_init();
 	es_transaction_init();
 	es_last_init();
+	es_roster_init();
 	es_cordon_init();
 	if (is_preloaded)
 	{

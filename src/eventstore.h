@@ -69,6 +69,11 @@
  *	 projection/		read tables
  *		project.c		es_create_projection, es_run_projection ...
  *		inline.c		projections that the append applies
+ *		reassign.c		es_reassign_projection
+ *		trouble.c		what keeps projections from going on
+ *		intact.c		whether a crash has emptied a projection's tables
+ *		mark.c			whose a projection is
+ *		stale.c			projections that have to be rebuilt
  *		roster.c		which ones these are, as a backend knows them
  *		takeover.c		from when on appends apply an inline projection
  *		run.c			a step of an async projection
@@ -154,6 +159,8 @@
  *	 declared table		a read table that is kept equal to a query over all
  *						events; of any other projection the SQL is a handler
  *	 checkpoint			position up to which a projection has been applied
+ *	 mark				the procedure whose owner is a projection's
+ *	 stale				of a projection: it has to be rebuilt before it goes on
  *	 exact retry		a call whose every event is stored already
  *	 subscription		a consumer group: each event is worked on by one consumer
  *	 partition			streams that are worked on together; see es_partition
@@ -200,6 +207,10 @@
  *								RowExclusive		verbs of projections
  *	 eventstore.				RowExclusive		append by a projection's SQL
  *	   projection_appends		AccessShare			es_run_projection and its kin
+ *	 eventstore.				RowExclusive		append that finds a projection stale,
+ *	   stale_projections,							es_rebuild_projection, ALTER TABLE of
+ *	   intact_projections							a read table
+ *								AccessShare			whoever reads a definition
  *	 userlock "rebuild"			Exclusive			es_rebuild_projection, es_drop_projection;
  *													before all others of the projection
  *	 read tables				AccessShare			replays, from their begin
@@ -247,6 +258,7 @@
  * whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
+ * catalogue of procedures (roster.c),
  * transaction and subtransaction (transaction.c), ExecutorStart and
  * ProcessUtility (cordon.c), the latter for DISCARD, too (last.c); if preloaded,
  * shared memory (shared.c) and ProcessUtility once more (launcher.c).

@@ -51,7 +51,12 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_PROJECTIONS] = "projections",
 	 [ES_PROJECTIONS_PKEY] = "projections_pkey",
 	 [ES_PROJECTION_APPENDS] = "projection_appends",
-	 [ES_PROJECTION_APPENDS_PKEY] = "projection_appends_pkey"};
+	 [ES_PROJECTION_APPENDS_PKEY] = "projection_appends_pkey",
+	 [ES_PROJECTION] = "projection",
+	 [ES_STALE] = "stale_projections",
+	 [ES_STALE_PROJECTION] = "stale_projections_projection_idx",
+	 [ES_INTACT] = "intact_projections",
+	 [ES_INTACT_PROJECTION] = "intact_projections_projection_idx"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -42,10 +42,14 @@ typedef enum EsRelation
 	ES_PROJECTIONS,
 	ES_PROJECTIONS_PKEY, /* (name) */
 	ES_PROJECTION_APPENDS,
-	ES_PROJECTION_APPENDS_PKEY /* (projection, position) */
+	ES_PROJECTION_APPENDS_PKEY, /* (projection, position) */
+	ES_PROJECTION,              /* the type */
+	ES_STALE,
+	ES_STALE_PROJECTION, /* (projection) */
+	ES_INTACT,
+	ES_INTACT_PROJECTION, /* (projection) */
+	ES_RELATION_COUNT
 } EsRelation;
-
-#define ES_RELATION_COUNT (ES_PROJECTION_APPENDS_PKEY + 1)
 
 /* Columns of eventstore.streams. */
 #define Anum_streams_stream      1
@@ -145,6 +149,17 @@ typedef enum EsRelation
 #define Anum_projection_appends_projection 1
 #define Anum_projection_appends_position   2
 #define Natts_projection_appends           2
+
+/* Columns of eventstore.stale_projections. */
+#define Anum_stale_projection 1
+#define Anum_stale_code       2
+#define Anum_stale_reason     3
+#define Anum_stale_noticed_at 4
+#define Natts_stale           4
+
+/* Columns of eventstore.intact_projections. */
+#define Anum_intact_projection 1
+#define Natts_intact           1
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

@@ -143,6 +143,13 @@ extern PGDLLIMPORT char *locale_time;
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
 
+/* 16 tells apart who belongs to a role and who may SET ROLE to it. */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_check_can_be(member, role) check_can_set_role(member, role)
+#else
+#define es_compat_check_can_be(member, role) check_is_member_of_role(member, role)
+#endif
+
 /*
  * The locks that a session holds or waits for; the partition's lock is held.
  * 16 keeps them in another kind of list.

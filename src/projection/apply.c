@@ -28,7 +28,6 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "tcop/dest.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/queryenvironment.h"
@@ -110,19 +109,6 @@ es_apply_range_condition(const EsProjection *projection)
 	return sql.data;
 }
 
-static Oid
-apply_get_owner(const EsProjection *projection)
-{
-	Oid owner = get_role_oid(projection->owner, true);
-
-	if (!OidIsValid(owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\", the owner of the projection, does not exist", projection->owner),
-				 errhint("The store's owner can name another one (UPDATE eventstore.projections SET owner), or drop the projection.")));
-	return owner;
-}
-
 /* The SQL of a declared table. */
 static void
 apply_analyze(EsApplier *applier, const EsDeclareTables *tables)
@@ -164,7 +150,7 @@ es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 	EsApplyScope scope;
 
 	applier->projection = projection;
-	applier->owner = apply_get_owner(projection);
+	applier->owner = es_projection_owner(projection);
 	applier->sql[ES_SOURCE_BATCH] = pstrdup(handler);
 	applier->on_reset.func = apply_free_plans;
 	applier->on_reset.arg = applier;

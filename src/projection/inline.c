@@ -179,8 +179,12 @@ inline_cares(const EsProjection *projection, const InlineEvent *event)
  */
 
 static const char *
-inline_hint(const ErrorData *error)
+inline_hint(const EsProjection *projection, const ErrorData *error)
 {
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && error->hint == NULL)
+		return psprintf("It runs as role \"%s\": grant that what it needs, or give the projection to another one with es_reassign_projection. "
+						"es_pause_projection lets appends go on.",
+						GetUserNameFromId(projection->role, false));
 	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
 		return "If the projection is not needed any more, drop it with es_drop_projection.";
 	if (error->message_id != NULL &&
@@ -207,7 +211,7 @@ inline_rethrow(const EsProjection *projection, int64 first, int64 last, MemoryCo
 	if (es_apply_is_passing(error->sqlerrcode) || error->sqlerrcode == ES_ERRCODE_PROJECTION_FAILED)
 		PG_RE_THROW();
 	FlushErrorState();
-	hint = inline_hint(error);
+	hint = inline_hint(projection, error);
 	range = first == last ? psprintf("%lld", (long long) first)
 						  : psprintf("%lld to %lld", (long long) first, (long long) last);
 	ereport(ERROR,

@@ -5,8 +5,8 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
- * arguments, barrier, environment, order, projection, readtable, run, takeover,
- * transaction.
+ * arguments, barrier, environment, intact, order, projection, readtable, run, stale,
+ * takeover, transaction, trouble.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +31,13 @@
 #include "projection/apply.h"
 #include "projection/barrier.h"
 #include "projection/environment.h"
+#include "projection/intact.h"
 #include "projection/projection.h"
 #include "projection/readtable.h"
 #include "projection/run.h"
+#include "projection/stale.h"
 #include "projection/takeover.h"
+#include "projection/trouble.h"
 
 PG_FUNCTION_INFO_V1(es_create_projection);
 PG_FUNCTION_INFO_V1(es_drop_projection);
@@ -170,7 +173,22 @@ project_get(FunctionCallInfo fcinfo, const char *verb)
 static bool
 project_is_applied_by_appends(const EsProjection *projection)
 {
-	return projection->is_inline && projection->state == ES_PROJECTION_RUNNING;
+	return projection->is_inline && projection->state == ES_PROJECTION_RUNNING &&
+		!projection->is_stale;
+}
+
+/* Raise 55000 if a projection can not go on where it stands. */
+static void
+project_check_not_stale(const EsProjection *projection)
+{
+	EsStale stale = {0};
+
+	if (!es_stale_find(projection->name, &stale) && !es_intact_is_lost(projection, &stale.reason))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("projection \"%s\" has to be rebuilt", projection->name),
+			 errdetail("%s", stale.reason), errhint("es_rebuild_projection makes it right again.")));
 }
 
 /* ----------------------------------------------------------------------
@@ -239,9 +257,23 @@ project_read_arguments(FunctionCallInfo fcinfo)
 	}
 	project_read_granularity(fcinfo);
 	projection->lookups = project_get_tables(fcinfo, 8, "lookups", "looked-up table");
-	projection->owner = GetUserNameFromId(GetUserId(), false);
+	projection->role = GetUserId();
+	projection->owner = GetUserNameFromId(projection->role, false);
 	projection->settings = es_environment_describe();
 	return projection;
+}
+
+/* An async projection that nobody applies stands still: who makes it should know. */
+static void
+project_tell_obstacle(const EsProjection *projection)
+{
+	const char *obstacle = es_trouble_of_database();
+
+	if (obstacle != NULL)
+		ereport(NOTICE,
+				(errmsg("projection \"%s\" is not applied by itself", projection->name),
+				 errdetail_internal("There is %s.", obstacle),
+				 errhint("es_run_projection applies it, from a scheduler for example.")));
 }
 
 /*
@@ -267,11 +299,14 @@ es_create_projection(PG_FUNCTION_ARGS)
 	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;
 	projection->saved_state = projection->state;
 	es_projection_insert(projection);
+	es_intact_begin(projection);
 	if (projection->is_inline)
 	{
 		es_takeover_start(projection, es_apply_make(projection));
 		es_projection_save(projection, NULL);
 	}
+	else
+		project_tell_obstacle(projection);
 	PG_RETURN_VOID();
 }
 
@@ -289,10 +324,9 @@ es_drop_projection(PG_FUNCTION_ARGS)
 	project_check_not_null(fcinfo, 1, "drop_table");
 	es_projection_check_owner(projection);
 	if (PG_GETARG_BOOL(1) && !projection->is_declared)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("projection \"%s\" has no table of its own", projection->name),
-				 errhint("The tables that a handler writes are yours to drop.")));
+		ereport(NOTICE,
+				(errmsg("tables of projection \"%s\" are not dropped", projection->name),
+				 errdetail("It is a handler, whose tables are the user's own.")));
 	if (project_is_applied_by_appends(projection))
 		(void) es_barrier_raise();
 	es_projection_delete(projection->name);
@@ -332,8 +366,9 @@ es_resume_projection(PG_FUNCTION_ARGS)
 	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
 
 	es_projection_check_owner(projection);
-	if (projection->state == ES_PROJECTION_RUNNING)
+	if (projection->state == ES_PROJECTION_RUNNING && !projection->is_stale)
 		PG_RETURN_VOID();
+	project_check_not_stale(projection);
 	if (projection->is_inline)
 		es_takeover_start(projection, es_apply_make(projection));
 	projection->state = ES_PROJECTION_RUNNING;

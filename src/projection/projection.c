@@ -13,8 +13,8 @@
  * them, see barrier.c.
  *
  * Memory: results in the current context.  Locks: AccessShare or RowExclusive
- * on the relations; the projection's own, a userlock.  Calls: catalog, names,
- * scan.
+ * on the relations; the projection's own, a userlock.  Calls: catalog, mark, names,
+ * scan, stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,7 +45,9 @@
 #include "base/names.h"
 #include "base/scan.h"
 #include "base/userlock.h"
+#include "projection/mark.h"
 #include "projection/projection.h"
+#include "projection/stale.h"
 
 PG_FUNCTION_INFO_V1(es_forget_projections);
 
@@ -135,6 +137,8 @@ projection_read(TupleTableSlot *slot)
 	while (!projection_has_text(slot, Anum_projections_state, projection_states[projection->state]))
 		projection->state++;
 	projection->saved_state = projection->state;
+	projection->role = es_mark_find(projection->name, projection->owner);
+	projection->is_stale = es_stale_find(projection->name, NULL);
 	projection->position = DatumGetInt64(slot_getattr(slot, Anum_projections_position, &is_null));
 	projection->events_applied = DatumGetInt64(
 		slot_getattr(slot, Anum_projections_events_applied, &is_null));
@@ -154,6 +158,8 @@ projection_scan(const char *name, Snapshot seen_by)
 	List *result = NIL;
 	EsScan scan;
 
+	/* The marks of what is found are looked up in caches. */
+	AcceptInvalidationMessages();
 	es_scan_open(&scan, rel, ES_PROJECTIONS_PKEY);
 	if (name != NULL)
 		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
@@ -272,17 +278,29 @@ es_projection_lock_rebuild(const char *name, bool waits)
 void
 es_projection_check_owner(const EsProjection *projection)
 {
-	Oid owner = get_role_oid(projection->owner, true);
 	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
 	Oid store_owner = rel->rd_rel->relowner;
 
 	relation_close(rel, NoLock);
 	if (has_privs_of_role(GetUserId(), store_owner) ||
-		(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+		(OidIsValid(projection->role) && has_privs_of_role(GetUserId(), projection->role)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of projection \"%s\"", projection->name)));
+}
+
+/* The owner of a projection.  Raises 42704 if it has none. */
+Oid
+es_projection_owner(const EsProjection *projection)
+{
+	if (!OidIsValid(projection->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("projection \"%s\" has no owner", projection->name),
+				 errdetail(ES_MARK_LOST),
+				 errhint("es_reassign_projection gives it one, es_drop_projection drops it.")));
+	return projection->role;
 }
 
 /* ----------------------------------------------------------------------
@@ -419,6 +437,35 @@ es_projection_insert(const EsProjection *projection)
 						   "settings, state, position, events_applied, lookups) "
 						   "VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 						   &values);
+	es_mark_make(projection->name, projection->role);
+}
+
+static void
+projection_save_owner(const EsProjection *projection, const char *name)
+{
+	ProjectionValues values = {0};
+
+	projection_add_text(&values, projection->name);
+	projection_add_text(&values, name);
+	projection_execute_one("UPDATE eventstore.projections SET owner = $2 WHERE name = $1", &values);
+}
+
+/* Give a projection, whose lock is held, to another role. */
+void
+es_projection_reassign(const EsProjection *projection, Oid owner)
+{
+	es_mark_make(projection->name, owner);
+	projection_save_owner(projection, GetUserNameFromId(owner, false));
+}
+
+/* Note the owner's name, where it has another by now. */
+static void
+projection_note_owner(const EsProjection *projection)
+{
+	char *name = OidIsValid(projection->role) ? GetUserNameFromId(projection->role, true) : NULL;
+
+	if (name != NULL && strcmp(name, projection->owner) != 0)
+		projection_save_owner(projection, name);
 }
 
 /*
@@ -448,6 +495,7 @@ es_projection_save(const EsProjection *projection, const EsProjectionError *erro
 			"last_error_position = $4, last_error_at = clock_timestamp() WHERE name = $1",
 			&values);
 	}
+	projection_note_owner(projection);
 	/* Only if it is another: every session has to notice. */
 	if (projection->state == projection->saved_state)
 		return;
@@ -465,7 +513,12 @@ es_projection_delete(const char *name)
 	projection_add_text(&values, name);
 	(void) projection_execute("DELETE FROM eventstore.projection_appends WHERE projection = $1",
 							  &values);
+	(void) projection_execute("DELETE FROM eventstore.intact_projections WHERE projection = $1",
+							  &values);
+	(void) projection_execute("DELETE FROM eventstore.stale_projections WHERE projection = $1",
+							  &values);
 	projection_execute_one("DELETE FROM eventstore.projections WHERE name = $1", &values);
+	es_mark_drop(name);
 }
 
 /* Raise SE006 with the error that a projection has met. */

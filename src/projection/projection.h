@@ -32,7 +32,8 @@ typedef struct EsFilter
 typedef struct EsProjection
 {
 	char *name;
-	char *owner; /* name of the role that its SQL runs as */
+	char *owner; /* the owner's name as it was noted */
+	Oid role;    /* the owner, whom its SQL runs as; InvalidOid: it has none */
 	char *query;
 	bool is_inline;
 	bool is_declared;
@@ -46,6 +47,7 @@ typedef struct EsProjection
 
 	EsProjectionState state;
 	EsProjectionState saved_state; /* as others know it */
+	bool is_stale;                 /* it has to be rebuilt, whatever the state is */
 	int64 position;                /* the checkpoint */
 	int64 events_applied;          /* up to it */
 
@@ -71,6 +73,8 @@ extern void es_projection_unlock(const char *name);
 extern bool es_projection_try_lock(const char *name);
 extern bool es_projection_lock_rebuild(const char *name, bool waits);
 extern void es_projection_check_owner(const EsProjection *projection);
+extern Oid es_projection_owner(const EsProjection *projection);
+extern void es_projection_reassign(const EsProjection *projection, Oid owner);
 
 extern void es_projection_insert(const EsProjection *projection);
 extern void es_projection_save(const EsProjection *projection, const EsProjectionError *error);

@@ -29,7 +29,6 @@
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -108,8 +107,9 @@ readtable_schema(void)
 	return schema;
 }
 
-static Oid
-readtable_find(const char *qualified)
+/* A table by its qualified name; InvalidOid: it is not there. */
+Oid
+es_readtable_find(const char *qualified)
 {
 	List *names = es_compat_name_list(qualified);
 
@@ -123,8 +123,8 @@ readtable_depend(const char *read, const char *side)
 	ObjectAddress from;
 	ObjectAddress to;
 
-	ObjectAddressSet(from, RelationRelationId, readtable_find(side));
-	ObjectAddressSet(to, RelationRelationId, readtable_find(read));
+	ObjectAddressSet(from, RelationRelationId, es_readtable_find(side));
+	ObjectAddressSet(to, RelationRelationId, es_readtable_find(read));
 	recordDependencyOn(&from, &to, DEPENDENCY_AUTO);
 	ObjectAddressSet(to, ExtensionRelationId, get_extension_oid(ES_SCHEMA, false));
 	recordDependencyOn(&from, &to, DEPENDENCY_AUTO_EXTENSION);
@@ -191,7 +191,7 @@ readtable_check_lookups(const EsProjection *projection, const EsAnalysis *analys
 				 errmsg("lookups must be null where the query is a handler"),
 				 errdetail("A handler may read any table.")));
 	foreach (cell, projection->lookups)
-		if (!list_member_oid(analysis->looked_up, readtable_find(lfirst(cell))))
+		if (!list_member_oid(analysis->looked_up, es_readtable_find(lfirst(cell))))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("lookups names table %s, which the query does not read",
@@ -207,7 +207,7 @@ readtable_check_handler(const EsProjection *projection, Query *handler)
 	char *obstacle;
 
 	foreach (cell, projection->tables)
-		tables = lappend_oid(tables, readtable_find(lfirst(cell)));
+		tables = lappend_oid(tables, es_readtable_find(lfirst(cell)));
 	es_target_check(handler, tables);
 	/* Without tables it can not be replayed at all. */
 	if (tables == NIL)
@@ -248,16 +248,14 @@ void
 es_readtable_drop(const EsProjection *projection, bool drops_read_table)
 {
 	Oid user;
-	Oid owner;
 	int security;
 	ListCell *cell;
 
 	if (!projection->is_declared)
 		return;
 	GetUserIdAndSecContext(&user, &security);
-	owner = get_role_oid(projection->owner, true);
-	if (OidIsValid(owner))
-		SetUserIdAndSecContext(owner,
+	if (OidIsValid(projection->role))
+		SetUserIdAndSecContext(projection->role,
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	for_each_from (cell, projection->tables, 1)

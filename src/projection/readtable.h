@@ -11,6 +11,7 @@
 #include "projection/projection.h"
 
 extern char *es_readtable_check(Oid table, const char *what);
+extern Oid es_readtable_find(const char *qualified);
 extern void es_readtable_make(EsProjection *projection);
 extern void es_readtable_drop(const EsProjection *projection, bool drops_read_table);
 

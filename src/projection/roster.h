@@ -22,11 +22,15 @@ typedef struct EsRoster
 {
 	MemoryContext context;
 	uint64 generation;
-	int users; /* calls that work with it */
+	uint64 marks; /* how many changes of marks it knows of */
+	int users;    /* calls that work with it */
 	int count;
 	EsRosterEntry *entries; /* in the order of their names */
+	int mark_count;
+	uint32 *mark_hashes; /* of running inline projections, whether or not they are entries */
 } EsRoster;
 
+extern void es_roster_init(void);
 extern EsRoster *es_roster_acquire(void);
 extern void es_roster_release(EsRoster *roster);
 extern EsApplier *es_roster_get_applier(EsRoster *roster, EsRosterEntry *entry);

@@ -8,8 +8,8 @@
  * one transaction.
  *
  * Memory: the current context.  Locks: the caller holds the projection's; what
- * its SQL takes.  Calls: advance, apply, order, projection.  User code runs
- * here.
+ * its SQL takes.  Calls: advance, apply, intact, order, projection, stale.  User
+ * code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,28 @@
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/apply.h"
+#include "projection/intact.h"
 #include "projection/run.h"
+#include "projection/stale.h"
+
+/*
+ * Whether a projection can not go on where it stands.  error: receives why.
+ */
+static bool
+run_is_stale(const EsProjection *projection, EsProjectionError *error)
+{
+	EsStale stale;
+
+	error->position = projection->position;
+	error->code = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	if (es_stale_find(projection->name, &stale))
+		error->message = stale.reason;
+	else if (es_intact_is_lost(projection, &error->message))
+		es_stale_note(projection->name, error->code, error->message);
+	else
+		return false;
+	return true;
+}
 
 /*
  * Apply an async projection, whose lock is held, to at most max_count events,
@@ -33,6 +54,12 @@ es_run_async(EsProjection *projection, int64 max_count)
 	int64 before = projection->position;
 	int64 count;
 
+	if (run_is_stale(projection, &error))
+	{
+		projection->state = ES_PROJECTION_FAILED;
+		es_projection_save(projection, &error);
+		return 0;
+	}
 	es_order_begin_view(&view);
 	es_order_end_view(&view);
 	count = es_advance(projection, applier, view.head, max_count, &error);

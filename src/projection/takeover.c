@@ -9,7 +9,7 @@
  *
  * Memory: the current context.  Locks: the caller holds the projection's; at
  * last barrier.c's, to the end of the transaction.  Calls: advance, apply,
- * barrier, order, position.  User code runs here.
+ * barrier, order, position, stale.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "order/position.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
+#include "projection/stale.h"
 #include "projection/takeover.h"
 
 /* Raise SE006 where an inline projection can't be applied to what is stored. */
@@ -61,12 +62,18 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 	projection->state = ES_PROJECTION_RUNNING;
 }
 
-/* Appends do not apply an inline projection from now on. */
+/*
+ * Appends do not apply an inline projection from now on.  One that is stale they
+ * do not apply already; how far it was nobody knows.
+ */
 void
 es_takeover_stop(EsProjection *projection)
 {
 	int64 last = es_barrier_raise();
 
+	/* Asked for now, as the last append may have noticed it. */
+	if (es_stale_find(projection->name, NULL))
+		return;
 	projection->events_applied += es_advance_count(projection, projection->position, last);
 	projection->position = last;
 }

@@ -101,7 +101,8 @@ runner_find_behind(int64 head, bool *has_any)
 	{
 		const EsProjection *projection = lfirst(cell);
 
-		if (projection->is_inline || projection->state != ES_PROJECTION_RUNNING)
+		if (projection->is_inline || projection->state != ES_PROJECTION_RUNNING ||
+			!OidIsValid(projection->role))
 			continue;
 		*has_any = true;
 		if (projection->position < head)

@@ -51,6 +51,7 @@ typedef struct SharedWorker
 	int holds;             /* commands that need the database empty */
 	pg_atomic_uint64 head; /* that the worker has found last; 0: none yet */
 	TimestampTz broken_at; /* when a runner broke down last; 0: never */
+	bool lacks_process;    /* the last runner could not be started */
 } SharedWorker;
 
 typedef struct SharedRunner
@@ -111,6 +112,13 @@ es_shared_request(void)
 	shmem_request_hook = shared_on_request;
 	shared_previous_startup = shmem_startup_hook;
 	shmem_startup_hook = shared_on_startup;
+}
+
+/* Whether there is any: the library is preloaded. */
+bool
+es_shared_is_there(void)
+{
+	return shared != NULL;
 }
 
 /* The slot of a database; NULL if it has none.  Lock: see the header. */
@@ -221,6 +229,7 @@ es_shared_worker_begin(void)
 		worker->latch = MyLatch;
 		worker->pid = MyProcPid;
 		pg_atomic_write_u64(&worker->head, 0);
+		worker->lacks_process = false;
 		is_begun = true;
 	}
 	LWLockRelease(shared->lock);
@@ -404,9 +413,30 @@ es_shared_claim_runner(int limit)
 void
 es_shared_release_runner(int number)
 {
+	SharedWorker *worker;
+
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->runners[number].database = InvalidOid;
+	worker = shared_find(MyDatabaseId);
+	if (worker != NULL)
+		worker->lacks_process = true;
 	LWLockRelease(shared->lock);
+}
+
+/* Whether this database has no runner, as none could be started. */
+bool
+es_shared_lacks_process(void)
+{
+	bool result = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	if (shared_find(MyDatabaseId) != NULL)
+		result = shared_find(MyDatabaseId)->lacks_process &&
+			es_shared_count_runners(MyDatabaseId) == 0;
+	LWLockRelease(shared->lock);
+	return result;
 }
 
 /* At its end, in whatever way; then the worker looks whether there is need for another. */
@@ -437,8 +467,12 @@ es_shared_runner_begin(int number)
 	is_begun = runner->database == MyDatabaseId && runner->pid == 0;
 	if (is_begun)
 	{
+		SharedWorker *worker = shared_find(MyDatabaseId);
+
 		runner->latch = MyLatch;
 		runner->pid = MyProcPid;
+		if (worker != NULL)
+			worker->lacks_process = false;
 	}
 	LWLockRelease(shared->lock);
 	if (is_begun)

@@ -12,6 +12,7 @@
 
 extern void es_shared_request(void);
 
+extern bool es_shared_is_there(void);
 extern bool es_shared_has_worker(void);
 extern bool es_shared_wake_worker(void);
 extern void es_shared_set_head(int64 head);
@@ -31,5 +32,6 @@ extern bool es_shared_runner_begin(int number);
 extern void es_shared_runner_set_idle(int number, bool is_idle);
 extern bool es_shared_runner_is_idle(int number);
 extern bool es_shared_wake_runner(void);
+extern bool es_shared_lacks_process(void);
 
 #endif /* ES_SHARED_H */

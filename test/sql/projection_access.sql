@@ -190,19 +190,125 @@ SET ROLE regress_es_alice;
 SELECT es_pause_projection('counts');
 RESET ROLE;
 SELECT es_grant('regress_es_alice', 'admin');
--- An owner of another name
+-- The owner is known by who he is: a new name changes nothing,
 ALTER ROLE regress_es_alice RENAME TO regress_es_alicia;
-\set VERBOSITY sqlstate
 SELECT es_append('a-9', 2, 'Open', '{}');
-\set VERBOSITY terse
-UPDATE eventstore.projections SET owner = 'regress_es_alicia' WHERE owner = 'regress_es_alice';
-SELECT es_append('a-9', 2, 'Open', '{}');
+SELECT owner FROM eventstore.projection_status WHERE name = 'counts';
+-- a role of the old name is somebody else,
+CREATE ROLE regress_es_alice SUPERUSER;
+TRUNCATE log;
+SELECT es_append('a-9', 3, 'Open', '{}');
+SELECT DISTINCT who FROM log WHERE path = 'test_access, public, pg_temp';
+DROP ROLE regress_es_alice;
 ALTER ROLE regress_es_alicia RENAME TO regress_es_alice;
--- Until then it can be paused and dropped.
-SELECT es_pause_projection('counts'), es_drop_projection('sums', true);
-SELECT to_regclass('sums_state'), to_regclass('sums');
-UPDATE eventstore.projections SET owner = 'regress_es_alice';
-SELECT es_resume_projection('counts');
+-- who owns one can not be dropped,
+CREATE ROLE regress_es_carol;
+SELECT es_grant('regress_es_carol', 'admin');
+SET ROLE regress_es_carol;
+SELECT es_create_projection('carols', 'INSERT INTO log SELECT stream FROM events', categories => '{carol}');
+RESET ROLE;
+SELECT es_revoke('regress_es_carol', 'admin');
+\set VERBOSITY default
+DROP ROLE regress_es_carol;
+\set VERBOSITY terse
+-- the owner gives it to a role that he could be, and nobody else does;
+SET ROLE regress_es_bob;
+SELECT es_reassign_projection('counts', 'regress_es_bob');
+SET ROLE regress_es_alice;
+SELECT es_reassign_projection('counts', 'regress_es_bob');
+RESET ROLE;
+SELECT es_reassign_projection('counts', NULL);
+SELECT es_reassign_projection('nowhere', 'regress_es_bob');
+SELECT es_reassign_projection('counts', 0::regrole);
+SELECT es_reassign_projection('counts', 'regress_es_bob');
+SELECT name, owner FROM eventstore.projection_status WHERE name IN ('counts', 'sums') ORDER BY name;
+SELECT c.relname, pg_get_userbyid(relowner) FROM pg_class c WHERE relnamespace = 'test_access'::regnamespace AND relname ~ '^(count|sum)s(_state)?$' ORDER BY 1;
+GRANT regress_es_alice TO regress_es_bob;
+GRANT CREATE ON SCHEMA test_access TO regress_es_bob;
+SELECT es_append('a-9', 4, 'Open', '{}');
+SET ROLE regress_es_bob;
+SELECT es_reassign_projection('counts', 'regress_es_alice');
+RESET ROLE;
+REVOKE regress_es_alice FROM regress_es_bob;
+-- REASSIGN OWNED takes it along,
+REASSIGN OWNED BY regress_es_alice TO regress_es_bob;
+SELECT es_append('a-9', 5, 'Open', '{}');
+SELECT n = (SELECT count(*) FROM eventstore.events WHERE category = 'a') AS is_right FROM counts WHERE category = 'a';
+SET ROLE regress_es_alice;
+SELECT es_pause_projection('counts');
+SET ROLE regress_es_bob;
+SELECT es_pause_projection('counts'), es_resume_projection('counts');
+-- and only who has them may give away what he has. Rights on the mark itself are no matter as long as the name is the one that was noted.
+RESET ROLE;
+REASSIGN OWNED BY regress_es_bob TO regress_es_alice;
+GRANT ALL ON ALL ROUTINES IN SCHEMA eventstore TO regress_es_alice;
+SELECT owner, state FROM eventstore.projection_status WHERE name = 'counts';
+REVOKE ALL ON ALL ROUTINES IN SCHEMA eventstore FROM regress_es_alice;
+SELECT es_grant('regress_es_alice', 'admin');
+
+-- DROP OWNED leaves it without an owner: it is not applied any more, and appends go on. The first that notices it tells.
+SELECT es_reassign_projection('unqualified', 'regress_es_carol');
+SELECT name, state, owner, last_error_code, last_error FROM eventstore.projection_status WHERE owner IS NULL;
+DROP OWNED BY regress_es_carol;
+DROP ROLE regress_es_carol;
+SELECT name, state, owner, last_error_code, last_error FROM eventstore.projection_status WHERE owner IS NULL ORDER BY name;
+TRUNCATE log;
+\set VERBOSITY default
+SELECT es_append('a-9', 6, 'T', '{}');
+\set VERBOSITY terse
+SELECT es_append('a-9', 7, 'T', '{}');
+SELECT DISTINCT projection, code FROM eventstore.stale_projections ORDER BY projection;
+SELECT count(*) FROM log WHERE path = 'T';
+-- A role of the same name gets nothing of it, superuser or not.
+CREATE ROLE regress_es_carol SUPERUSER;
+SELECT es_append('a-9', 8, 'T', '{}');
+SELECT count(*) FROM log WHERE path = 'T';
+SET ROLE regress_es_alice;
+SELECT es_drop_projection('carols');
+RESET ROLE;
+DROP ROLE regress_es_carol;
+-- Paused, resumed, run: nothing of that makes it right. With an owner, and rebuilt, it is; or it is dropped.
+SELECT es_drop_projection('carols');
+\set VERBOSITY default
+SELECT es_rebuild_projection('unqualified');
+\set VERBOSITY terse
+SELECT es_pause_projection('unqualified');
+\set VERBOSITY default
+SELECT es_resume_projection('unqualified');
+\set VERBOSITY terse
+SELECT es_reassign_projection('unqualified', 'regress_es_alice');
+SELECT es_resume_projection('unqualified');
+SELECT es_drop_projection('unqualified');
+SELECT es_reassign_projection('counts', 'regress_es_bob');
+REVOKE ALL ON SCHEMA test_access FROM regress_es_bob;
+DROP PROCEDURE eventstore.counts(eventstore.projection);
+SELECT es_append('a-9', 9, 'T', '{}');
+SELECT state, owner, position < es_head() AS is_behind, lag > 0 AS lags FROM eventstore.projection_status WHERE name = 'counts';
+SELECT es_reassign_projection('counts', 'regress_es_alice');
+SELECT state, owner FROM eventstore.projection_status WHERE name = 'counts';
+SELECT es_append('a-9', 10, 'T', '{}');
+SELECT n = (SELECT count(*) FROM eventstore.events WHERE category = 'a') AS is_right FROM counts WHERE category = 'a';
+SELECT es_wait_projection('counts', es_last_position(), '0');
+SELECT es_rebuild_projection('counts') = (SELECT count(*) FROM eventstore.events) AS is_rebuilt;
+SELECT es_append('a-9', 11, 'T', '{}');
+SELECT n = (SELECT count(*) FROM eventstore.events WHERE category = 'a') AS is_right FROM counts WHERE category = 'a';
+SELECT state, owner, lag FROM eventstore.projection_status WHERE name = 'counts';
+SELECT * FROM eventstore.stale_projections;
+-- Async, it does not move until it has an owner again, and then goes on where it stood.
+SET ROLE regress_es_alice;
+SELECT es_create_projection('later', 'SELECT category, count(*) AS n FROM events GROUP BY category', 'async');
+RESET ROLE;
+SELECT es_run_projection('later', 5);
+DROP PROCEDURE eventstore.later(eventstore.projection);
+SELECT es_run_projection('later', 5);
+SELECT state, last_error_code FROM eventstore.projection_status WHERE name = 'later';
+SELECT es_reassign_projection('later', 'regress_es_alice');
+SELECT es_run_projection('later') + 5 = (SELECT count(*) FROM eventstore.events) AS is_right;
+SELECT state, last_error_code FROM eventstore.projection_status WHERE name = 'later';
+-- Whatever a projection is called, its mark is its own.
+SELECT es_create_projection('owner', 'INSERT INTO log SELECT stream FROM events', categories => '{none}'), es_create_projection(rpad('Some "name"; with 63 bytes ', 63, '.'), 'INSERT INTO log SELECT stream FROM events', categories => '{none}');
+SELECT p.oid::regprocedure, proowner::regrole, proacl FROM pg_proc p WHERE prokind = 'p' AND pronamespace = 'eventstore'::regnamespace ORDER BY proname COLLATE "C";
+SELECT eventstore.owner() = current_user::regrole;
 
 SELECT es_drop_projection(name) FROM eventstore.projections ORDER BY name;
 SET client_min_messages = warning;

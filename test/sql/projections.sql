@@ -391,7 +391,7 @@ SELECT es_drop_projection('x', NULL);
 SELECT es_drop_projection('x', true);
 SELECT es_create_projection('h', 'INSERT INTO other SELECT category FROM events', 'async');
 SELECT es_drop_projection('h', true);
-SELECT es_drop_projection('h');
+SELECT to_regclass('other') IS NOT NULL AS is_there;
 SET search_path = '';
 SELECT public.es_create_projection('x', 'SELECT category, count(*) AS n FROM events GROUP BY category');
 SET search_path = eventstore, public;

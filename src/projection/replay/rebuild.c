@@ -18,7 +18,8 @@
  * Memory: the function call's context.  Locks: that against other rebuilds;
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
  * the changes, all to the end of the transaction.  Calls: advance, apply, attempt,
- * barrier, beside, difference, mend, order, progress, projection, replay.
+ * barrier, beside, difference, intact, mend, order, progress, projection, replay,
+ * stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,9 +40,11 @@
 #include "projection/advance.h"
 #include "projection/barrier.h"
 #include "projection/beside.h"
+#include "projection/intact.h"
 #include "projection/progress.h"
 #include "projection/replay/mend.h"
 #include "projection/replay/replay.h"
+#include "projection/stale.h"
 
 PG_FUNCTION_INFO_V1(es_rebuild_projection);
 
@@ -83,7 +86,8 @@ rebuild_stop_appends(const EsProjection *projection)
 	int level = NewGUCNestLevel();
 	int64 last;
 
-	if (!projection->is_inline || projection->state != ES_PROJECTION_RUNNING)
+	/* One that has failed runs again. */
+	if (!projection->is_inline || projection->state == ES_PROJECTION_PAUSED)
 		return es_order_head(NULL);
 	if (LockTimeout == 0)
 		(void) set_config_option("lock_timeout", REBUILD_PATIENCE, PGC_USERSET, PGC_S_SESSION,
@@ -144,6 +148,9 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	if (projection->state == ES_PROJECTION_FAILED)
 		projection->state = ES_PROJECTION_RUNNING;
 	es_projection_save(projection, NULL);
+	if (projection->is_stale)
+		es_stale_forget(projection->name);
+	es_intact_begin(projection);
 }
 
 /* Rebuild it beside its tables; replay: up to the head, or close to it. */

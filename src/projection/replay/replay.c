@@ -28,7 +28,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/regproc.h"
@@ -143,7 +142,7 @@ static void
 replay_begin_handler(EsReplay *replay)
 {
 	const EsProjection *projection = &replay->projection;
-	Oid owner = get_role_oid(projection->owner, false);
+	Oid owner = es_projection_owner(projection);
 	ListCell *cell;
 
 	if (projection->tables == NIL)
@@ -165,13 +164,13 @@ replay_begin_handler(EsReplay *replay)
 static void
 replay_check_owner(const EsProjection *projection)
 {
-	Oid owner = get_role_oid(projection->owner, false);
+	Oid owner = es_projection_owner(projection);
 
 	if (es_compat_database_privilege(MyDatabaseId, owner, ACL_CREATE_TEMP) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\" must be allowed to make temporary tables in this database",
-						projection->owner),
+						GetUserNameFromId(owner, false)),
 				 errdetail("It owns projection \"%s\", whose replay works on temporary copies.",
 						   projection->name)));
 }

@@ -1,0 +1,13 @@
+/*-------------------------------------------------------------------------
+ *
+ * trouble.h
+ *		What keeps projections from going on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_TROUBLE_H
+#define ES_TROUBLE_H
+
+extern const char *es_trouble_of_database(void);
+
+#endif /* ES_TROUBLE_H */
