@@ -38,3 +38,9 @@ CREATE FUNCTION @extschema@.es_stream_as_of(stream text, at timestamptz) RETURNS
 COMMENT ON FUNCTION @extschema@.es_stream_as_of(text, timestamptz) IS
 	'The events of a stream as it was at a time: those recorded at or before it.';
 REVOKE ALL ON FUNCTION @extschema@.es_stream_as_of(text, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_event("position" bigint) RETURNS SETOF eventstore.event
+	LANGUAGE C STABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'es_find_event';
+COMMENT ON FUNCTION eventstore.find_event(bigint) IS
+	'The event at a position, if there is one that the caller may see.';
+REVOKE ALL ON FUNCTION eventstore.find_event(bigint) FROM PUBLIC;

@@ -149,6 +149,7 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_version(text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last_event(text, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_event(bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_head()'),

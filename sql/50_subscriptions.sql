@@ -154,7 +154,7 @@ CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NU
 									 OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text,
 									 OUT data jsonb, OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz,
 									 OUT partition int, OUT token bigint, OUT attempt int) RETURNS SETOF record
-	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch';
 COMMENT ON FUNCTION @extschema@.es_fetch(text, text, int, interval) IS
 	'The next events of a consumer''s partitions, with the token to acknowledge them by; waits for some if it is told to.';
 REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, int, interval) FROM PUBLIC;
@@ -237,12 +237,13 @@ COMMENT ON COLUMN eventstore.subscription_status.parked IS 'How many events of t
 COMMENT ON COLUMN eventstore.subscription_status.lease_end IS 'When the consumer may be replaced, unless it calls before.';
 REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 
+-- Events by a function, which sees what who asks may see; a table would be read as the view's owner.
 CREATE VIEW eventstore.parked AS
 	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
 		   @extschema@.es_partition(r.stream, s.partitions) AS partition, r.attempts, r.reason, r.parked_at
 	FROM eventstore.subscription_retries r
 	JOIN eventstore.subscriptions s ON s.name = r.subscription
-	JOIN eventstore.events e ON e.position = r.position
+	CROSS JOIN LATERAL eventstore.find_event(r.position) e
 	WHERE r.parked_at IS NOT NULL;
 COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
 COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';

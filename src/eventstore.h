@@ -50,6 +50,7 @@
  *		assign.c		who works on which partitions
  *		owner.c			which share a partition belongs to
  *		deliver.c		what a fetch delivers
+ *		sight.c			whether row security hides any of them
  *		fetch_row.c		the rows that it returns
  *		retry.c			events that go their own way
  *		share.c			partitions that stand at the same place
@@ -126,6 +127,7 @@
  *		stream.c		the row of a stream: find, lock, move on
  *		hint.c			where the rows of streams were seen last
  *		scan.c			index scans
+ *		policy.c		what row security lets a role see of them
  *		catalog.c		the relations, by role
  *		event.c			events from arguments and arrays
  *		document.c		arguments that come as JSON

@@ -143,6 +143,21 @@ extern PGDLLIMPORT char *locale_time;
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
 #endif
 
+/* 16 moved the rights that a query needs out of its range table. */
+static inline void
+es_compat_waive_rights(Query *query)
+{
+	ListCell *cell;
+
+#if PG_VERSION_NUM >= 160000
+	foreach (cell, query->rteperminfos)
+		lfirst_node(RTEPermissionInfo, cell)->requiredPerms = 0;
+#else
+	foreach (cell, query->rtable)
+		lfirst_node(RangeTblEntry, cell)->requiredPerms = 0;
+#endif
+}
+
 /* 16 tells apart who belongs to a role and who may SET ROLE to it. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_check_can_be(member, role) check_can_set_role(member, role)

@@ -9,7 +9,7 @@
  *
  * Memory: the scan's own things in the current context.  Locks: AccessShare
  * on the index until the end of the transaction; the caller holds the one on
- * the table.  Calls: catalog.
+ * the table.  Calls: catalog, policy.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +40,7 @@ void
 es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 {
 	es_scan_open_into(scan, heap, index, table_slot_create(heap, NULL));
-	scan->owns_slot = true;
+	scan->own_slot = scan->slot;
 }
 
 /*
@@ -52,9 +52,10 @@ es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot 
 	scan->heap = heap;
 	scan->index = es_catalog_open(index, AccessShareLock);
 	scan->slot = slot;
-	scan->owns_slot = false;
+	scan->own_slot = NULL;
 	scan->key_count = 0;
 	scan->wants_entries = false;
+	scan->policy = NULL;
 	scan->desc = NULL;
 }
 
@@ -74,12 +75,30 @@ es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegPro
 }
 
 /*
+ * Have the scan, before it begins and with all its keys, see only what row
+ * security lets a role see; where no policies count for the role, that is
+ * everything.  It then works with es_scan_next only, in this direction.
+ */
+void
+es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction)
+{
+	if (es_policy_applies(scan->heap, role))
+		scan->policy = es_policy_plan(scan->heap, scan->index, scan->keys, scan->key_count, role,
+									  direction);
+}
+
+/*
  * Start the scan, or start it again, maybe under another snapshot.
  */
 void
 es_scan_begin(EsScan *scan, Snapshot snapshot)
 {
 	es_scan_stop(scan);
+	if (scan->policy != NULL)
+	{
+		es_policy_begin(scan->policy, snapshot);
+		return;
+	}
 	scan->desc = es_compat_index_beginscan(scan->heap, scan->index, snapshot, scan->key_count);
 	scan->desc->xs_want_itup = scan->wants_entries;
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
@@ -92,6 +111,11 @@ es_scan_begin(EsScan *scan, Snapshot snapshot)
 bool
 es_scan_next(EsScan *scan, ScanDirection direction)
 {
+	if (unlikely(scan->policy != NULL))
+	{
+		scan->slot = es_policy_next(scan->policy);
+		return scan->slot != NULL;
+	}
 	return index_getnext_slot(scan->desc, direction, scan->slot);
 }
 
@@ -292,13 +316,15 @@ es_scan_jump(EsScan *scan, int key, Datum value)
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
-/* Let go of the index's pages.  What is in scan->slot stays valid. */
+/* Let go of the index's pages.  What is in scan->slot stays valid, but where policies count. */
 void
 es_scan_stop(EsScan *scan)
 {
 	if (scan->desc != NULL)
 		index_endscan(scan->desc);
 	scan->desc = NULL;
+	if (scan->policy != NULL)
+		es_policy_stop(scan->policy);
 }
 
 /* End the scan and free what it took. */
@@ -306,8 +332,10 @@ void
 es_scan_close(EsScan *scan)
 {
 	es_scan_stop(scan);
-	if (scan->owns_slot)
-		ExecDropSingleTupleTableSlot(scan->slot);
+	if (scan->policy != NULL)
+		es_policy_free(scan->policy);
+	if (scan->own_slot != NULL)
+		ExecDropSingleTupleTableSlot(scan->own_slot);
 	relation_close(scan->index, NoLock);
 }
 

@@ -9,12 +9,14 @@
 #define ES_SCAN_H
 
 #include "access/genam.h"
+#include "access/sdir.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
 #include "storage/buf.h"
 #include "utils/snapshot.h"
 
 #include "base/catalog.h"
+#include "base/policy.h"
 
 /* A category or a tag, and a range of positions. */
 #define ES_SCAN_MAX_KEYS 3
@@ -25,13 +27,16 @@ typedef struct EsScan
 	Relation heap; /* the caller's */
 	Relation index;
 	TupleTableSlot *slot; /* the row found last */
-	bool owns_slot;
+	TupleTableSlot *own_slot;
 
 	/* Set by es_scan_add_key. */
 	ScanKeyData keys[ES_SCAN_MAX_KEYS];
 	int key_count;
 
 	bool wants_entries; /* set it before es_scan_begin for es_scan_next_entry */
+
+	/* Set by es_scan_see_as, where policies count. */
+	EsPolicyScan *policy;
 
 	IndexScanDesc desc; /* NULL until es_scan_begin */
 } EsScan;
@@ -40,6 +45,7 @@ extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
 extern void es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot);
 extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
 							RegProcedure comparison, Datum value);
+extern void es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
 extern bool es_scan_next_to_update(EsScan *scan, Size room);

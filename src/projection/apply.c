@@ -16,8 +16,8 @@
  * however that ends.
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
- * takes.  Calls: analyze, catalog, declare, environment, projection.  User code
- * runs here.
+ * takes.  Calls: analyze, catalog, declare, environment, projection, scan.  User
+ * code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/queryenvironment.h"
+#include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "projection/apply.h"
@@ -197,6 +198,31 @@ es_apply_is_passing(int code)
 		category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
 		category == ERRCODE_TO_CATEGORY(ERRCODE_OUT_OF_MEMORY) ||
 		category == ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR) || code == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+/*
+ * Have a scan of events, before it begins and with all its keys, see only what
+ * row security lets the projection's owner see: a projection is no way round it.
+ * Whether row security is on is not for who appends to set.
+ */
+void
+es_apply_see(const EsProjection *projection, EsScan *scan)
+{
+	EsApplier applier = {.projection = projection, .owner = projection->role};
+	EsApplyScope scope;
+
+	if (!scan->heap->rd_rel->relrowsecurity || !OidIsValid(projection->role))
+		return;
+	es_apply_enter(&scope, &applier);
+	PG_TRY();
+	{
+		es_scan_see_as(scan, projection->role, ForwardScanDirection);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
 }
 
 /* ----------------------------------------------------------------------

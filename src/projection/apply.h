@@ -11,6 +11,7 @@
 #include "executor/spi.h"
 #include "utils/tuplestore.h"
 
+#include "base/scan.h"
 #include "projection/declared/declare.h"
 #include "projection/environment.h"
 #include "projection/projection.h"
@@ -54,6 +55,7 @@ extern EsApplier *es_apply_make_for(const EsProjection *projection, const EsDecl
 									const char *handler);
 extern char *es_apply_range_condition(const EsProjection *projection);
 extern bool es_apply_is_passing(int code);
+extern void es_apply_see(const EsProjection *projection, EsScan *scan);
 
 extern const EsApplyScope *es_apply_current(void);
 extern void es_apply_enter(EsApplyScope *scope, const EsApplier *applier);

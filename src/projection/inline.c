@@ -173,6 +173,47 @@ inline_cares(const EsProjection *projection, const InlineEvent *event)
 							   DatumGetTextPP(event->values[Anum_events_type - 1]));
 }
 
+/*
+ * Leave out what row security does not let a projection's owner see.  Returns
+ * how many are left.
+ *
+ * passing: in the order of positions.
+ */
+static int
+inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineEvent **passing,
+						int count)
+{
+	Snapshot snapshot;
+	int left = 0;
+	int next = 0;
+	EsScan scan;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+					passing[0]->values[Anum_events_position - 1]);
+	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE,
+					passing[count - 1]->values[Anum_events_position - 1]);
+	es_apply_see(projection, &scan);
+	es_scan_begin(&scan, snapshot);
+	while (scan.policy != NULL && es_scan_next(&scan, ForwardScanDirection))
+	{
+		bool is_null;
+		int64 seen = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+
+		while (next < count && DatumGetInt64(passing[next]->values[Anum_events_position - 1]) < seen)
+			next++;
+		if (next < count && DatumGetInt64(passing[next]->values[Anum_events_position - 1]) == seen)
+			passing[left++] = passing[next++];
+	}
+	if (scan.policy == NULL)
+		left = count;
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	return left;
+}
+
 /* ----------------------------------------------------------------------
  * Errors
  * ----------------------------------------------------------------------
@@ -254,7 +295,8 @@ inline_run(EsApplier *applier, InlineEvent **passing, int count)
 }
 
 static void
-inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, InlineEvent *events, int event_count)
+inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, Relation rel, InlineEvent *events,
+				   int event_count)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
@@ -271,7 +313,10 @@ inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, InlineEvent *events, 
 
 		PG_TRY();
 		{
-			inline_run(es_roster_get_applier(roster, entry), passing, count);
+			if (rel->rd_rel->relrowsecurity)
+				count = inline_leave_out_hidden(entry->projection, rel, passing, count);
+			if (count > 0)
+				inline_run(es_roster_get_applier(roster, entry), passing, count);
 		}
 		PG_CATCH();
 		{
@@ -353,7 +398,7 @@ inline_apply_queued(EsRoster *roster, Relation events, const InlineQueued *queue
 	inline_depth = queued->depth;
 	for (i = 0; i < roster->count && count > 0; i++)
 		if (strcmp(roster->entries[i].projection->name, queued->projection) != 0)
-			inline_apply_entry(roster, &roster->entries[i], stored, count);
+			inline_apply_entry(roster, &roster->entries[i], events, stored, count);
 	pfree(stored);
 }
 
@@ -377,7 +422,7 @@ inline_apply_given(EsRoster *roster, Relation events, EsAppend *const *appends, 
 			continue;
 		if (collected == NULL)
 			collected = inline_collect(events, appends, append_count, may_differ, &count);
-		inline_apply_entry(roster, &roster->entries[i], collected, count);
+		inline_apply_entry(roster, &roster->entries[i], events, collected, count);
 	}
 	if (collected != NULL)
 		pfree(collected);

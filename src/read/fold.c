@@ -9,7 +9,8 @@
  * aggregate's transition function: a strict one is not called for a null
  * state, which stays null.
  *
- * es_fold sees what the calling statement sees, even if the reducer appends.
+ * es_fold sees what the calling statement sees, even if the reducer appends, and
+ * what row security lets the caller see.
  *
  * Memory: the function call's context holds the state; what a call of the
  * reducer leaves is given back before the next.  Locks: AccessShare on
@@ -225,6 +226,7 @@ es_fold(PG_FUNCTION_ARGS)
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(at_version));
+	es_scan_see_as(&scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(&scan, GetActiveSnapshot());
 	fold_run(&fold, &scan, at);
 	es_scan_close(&scan);

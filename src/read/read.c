@@ -12,6 +12,8 @@
  * under the snapshot that goes with it; see order.c.  A parallel worker can take
  * none, so there they are refused.
  *
+ * All of them see what row security lets the caller see, as a plain SELECT.
+ *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and the index.  Calls: arguments, catalog, names,
  * order, scan, stream.
@@ -46,6 +48,7 @@ PG_FUNCTION_INFO_V1(es_read_category);
 PG_FUNCTION_INFO_V1(es_stream_version);
 PG_FUNCTION_INFO_V1(es_last_event);
 PG_FUNCTION_INFO_V1(es_stream_as_of);
+PG_FUNCTION_INFO_V1(es_find_event);
 PG_FUNCTION_INFO_V1(es_head);
 
 /* ----------------------------------------------------------------------
@@ -156,6 +159,7 @@ read_run(ReadState *reader, Snapshot snapshot, ScanDirection direction, int64 ma
 
 	if (max_count == 0)
 		return;
+	es_scan_see_as(&reader->scan, GetUserId(), direction);
 	es_scan_begin(&reader->scan, snapshot);
 	while (es_scan_next(&reader->scan, direction))
 	{
@@ -244,6 +248,7 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	es_scan_see_as(&reader.scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(&reader.scan, GetActiveSnapshot());
 	while (es_scan_next(&reader.scan, ForwardScanDirection))
 	{
@@ -255,6 +260,21 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 			break;
 		read_put(&reader);
 	}
+	return read_end(&reader);
+}
+
+/*
+ * eventstore.find_event(position bigint) -> SETOF eventstore.event
+ */
+Datum
+es_find_event(PG_FUNCTION_ARGS)
+{
+	ReadState reader;
+
+	es_arguments_check_not_null(fcinfo, 0, "position");
+	read_begin(&reader, fcinfo, ES_EVENTS_PKEY);
+	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_INT8EQ, PG_GETARG_DATUM(0));
+	read_run(&reader, GetActiveSnapshot(), ForwardScanDirection, 1, &read_everything);
 	return read_end(&reader);
 }
 

@@ -6,11 +6,11 @@
  * The items of the query are read side by side, in order of position
  * (condition/match.c), and merged; an event that several match comes once.
  * Like the other readers across streams it goes up to the head, under the
- * snapshot that goes with it.
+ * snapshot that goes with it, and sees what row security lets the caller see.
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and its indexes.  Calls: arguments, catalog, match,
- * order, query.
+ * order, policy, query, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,10 +20,13 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/fmgroids.h"
 #include "utils/tuplestore.h"
 
 #include "base/arguments.h"
 #include "base/catalog.h"
+#include "base/policy.h"
+#include "base/scan.h"
 #include "condition/match.h"
 #include "condition/query.h"
 #include "order/order.h"
@@ -34,6 +37,7 @@ typedef struct ReadQueryState
 {
 	EsQuery *query;
 	EsMatchRange range;
+	bool has_policies; /* that row security lets count for the caller */
 	EsMatch *matches; /* one an item */
 	bool *has_match;  /* it stands at one */
 } ReadQueryState;
@@ -92,20 +96,43 @@ read_query_pass(ReadQueryState *state, int64 position)
 			state->has_match[i] = es_match_next(&state->matches[i]);
 }
 
+/* Whether row security lets the caller see the event at a position. */
+static bool
+read_query_may_see(const ReadQueryState *state, int64 position)
+{
+	EsScan scan;
+	bool result;
+
+	if (!state->has_policies)
+		return true;
+	es_scan_open(&scan, state->range.events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(position));
+	es_scan_see_as(&scan, GetUserId(), ForwardScanDirection);
+	es_scan_begin(&scan, state->range.snapshot);
+	result = es_scan_next(&scan, ForwardScanDirection);
+	es_scan_close(&scan);
+	return result;
+}
+
 /* Hand at most max_count events to the caller. */
 static void
 read_query_run(ReadQueryState *state, ReturnSetInfo *result, int64 max_count)
 {
 	EsMatch *match;
-	int64 count;
+	int64 count = 0;
 
+	state->has_policies = es_policy_applies(state->range.events, GetUserId());
 	read_query_begin(state);
-	for (count = 0; count < max_count && (match = read_query_get_next(state)) != NULL; count++)
+	while (count < max_count && (match = read_query_get_next(state)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(match->slot, Natts_event);
-		tuplestore_putvalues(result->setResult, result->setDesc, match->slot->tts_values,
-							 match->slot->tts_isnull);
+		if (read_query_may_see(state, match->position))
+		{
+			slot_getsomeattrs(match->slot, Natts_event);
+			tuplestore_putvalues(result->setResult, result->setDesc, match->slot->tts_values,
+								 match->slot->tts_isnull);
+			count++;
+		}
 		read_query_pass(state, match->position);
 	}
 	read_query_end(state);

@@ -10,7 +10,7 @@
  * stream grows past it by other events, as after a restore of older data.
  *
  * es_snapshot and es_load see what the calling statement sees: snapshot and
- * tail come from one MVCC snapshot.
+ * tail come from one MVCC snapshot; and what row security lets the caller see.
  *
  * es_save_snapshot writes as the table's owner: the right to call it is the
  * right to save.  A later snapshot is never replaced by an earlier one,
@@ -152,14 +152,52 @@ state_find_kept(const text *stream, int32 schema_version, Snapshot snapshot)
 	return kept;
 }
 
-/* Begin a scan of a stream's events, from a version on. */
 static void
-state_begin_events(EsScan *scan, Relation events, const text *stream, int64 from, Snapshot snapshot)
+state_open_events(EsScan *scan, Relation events, const text *stream, int64 from)
 {
 	es_scan_open(scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(scan, 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+}
+
+/* Begin a scan of a stream's events that the caller may see, from a version on. */
+static void
+state_begin_events(EsScan *scan, Relation events, const text *stream, int64 from, Snapshot snapshot)
+{
+	state_open_events(scan, events, stream, from);
+	es_scan_see_as(scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(scan, snapshot);
+}
+
+/*
+ * Whether row security hides from the caller any event of a stream up to a
+ * version.  A snapshot is of all of them: it would tell of what is hidden.
+ */
+static bool
+state_has_hidden(Relation events, const text *stream, int64 upto, Snapshot snapshot)
+{
+	EsScan seen;
+	EsScan all;
+	bool result = false;
+
+	if (!es_policy_applies(events, GetUserId()))
+		return false;
+	state_begin_events(&seen, events, stream, 0, snapshot);
+	es_scan_open(&all, events, ES_EVENTS_STREAM_VERSION);
+	es_scan_add_key(&all, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	es_scan_add_key(&all, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	es_scan_begin(&all, snapshot);
+	/* Each event of the one scan has to be the next of the other. */
+	while (!result && es_scan_next(&all, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = !es_scan_next(&seen, ForwardScanDirection) ||
+			DatumGetInt64(state_column(&seen, Anum_events_version)) !=
+				DatumGetInt64(state_column(&all, Anum_events_version));
+	}
+	es_scan_close(&all);
+	es_scan_close(&seen);
+	return result;
 }
 
 /* Whether the next event is of a version, and then which it is. */
@@ -193,6 +231,8 @@ state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapsho
 {
 	StateEvent event;
 
+	if (kept->exists && state_has_hidden(events, stream, kept->event.version, snapshot))
+		kept->exists = false;
 	if (kept->exists)
 	{
 		state_begin_events(scan, events, stream, kept->event.version, snapshot);
@@ -204,7 +244,7 @@ state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapsho
 	state_begin_events(scan, events, stream, 1, snapshot);
 }
 
-/* Find a stream's event of a version.  Returns false if it is not there. */
+/* Find a stream's event of a version, whoever may see it.  Returns false if it is not there. */
 static bool
 state_find_event(const text *stream, int64 version, Snapshot snapshot, StateEvent *event)
 {
@@ -212,7 +252,8 @@ state_find_event(const text *stream, int64 version, Snapshot snapshot, StateEven
 	bool is_found;
 	EsScan scan;
 
-	state_begin_events(&scan, events, stream, version, snapshot);
+	state_open_events(&scan, events, stream, version);
+	es_scan_begin(&scan, snapshot);
 	is_found = state_next_is(&scan, version, event);
 	es_scan_close(&scan);
 	relation_close(events, NoLock);
@@ -227,6 +268,17 @@ state_counts(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
 
 	return state_find_event(stream, kept->event.version, snapshot, &event) &&
 		state_is_same(&event, &kept->event);
+}
+
+/* Whether it tells of events that the caller may not see. */
+static bool
+state_is_hidden(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	bool result = state_has_hidden(events, stream, kept->event.version, snapshot);
+
+	relation_close(events, NoLock);
+	return result;
 }
 
 /* ----------------------------------------------------------------------
@@ -396,9 +448,9 @@ es_snapshot(PG_FUNCTION_ARGS)
 	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int32 schema_version = state_get_schema_version(fcinfo, 1);
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
-	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot());
-	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state,
-					   TimestampTzGetDatum(kept.saved_at)};
+	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot()) ||
+		state_is_hidden(&kept, stream, GetActiveSnapshot());
+	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state, TimestampTzGetDatum(kept.saved_at)};
 	bool nulls[3] = {is_none, is_none, is_none};
 
 	PG_RETURN_DATUM(state_make_result(fcinfo, values, nulls));

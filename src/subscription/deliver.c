@@ -15,7 +15,7 @@
  *
  * Memory: the current context; rows go into the result's tuplestore.  Locks:
  * AccessShare on events.  Calls: fetch_row, names, order, partition, retry, scan,
- * share, subscription.
+ * share, sight, subscription.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 
 #include "access/relation.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -34,6 +35,7 @@
 #include "order/order.h"
 #include "subscription/deliver.h"
 #include "subscription/fetch_row.h"
+#include "subscription/sight.h"
 
 typedef struct DeliverRun
 {
@@ -41,6 +43,7 @@ typedef struct DeliverRun
 	const EsShare **owners; /* by partition; NULL: not the consumer's */
 	Relation events;
 	EsScan scan;
+	EsSight sight; /* beside it */
 	EsView view;
 	int64 end; /* of the run */
 
@@ -112,9 +115,23 @@ deliver_open(DeliverRun *run, const EsDelivery *delivery, int64 after, int64 up_
 	es_scan_begin(&run->scan, run->view.snapshot);
 }
 
+/* See for the caller whether he may. */
+static void
+deliver_open_sight(DeliverRun *run)
+{
+	const EsSubscription *subscription = run->delivery->subscription;
+
+	run->sight.role = run->delivery->caller;
+	run->sight.subscription = text_to_cstring(subscription->name);
+	es_sight_open(&run->sight, &run->scan,
+				  subscription->category == NULL ? ES_EVENTS_PKEY : ES_EVENTS_CATEGORY_POSITION,
+				  run->view.snapshot);
+}
+
 static void
 deliver_close(DeliverRun *run)
 {
+	es_sight_close(&run->sight);
 	es_order_end_view(&run->view);
 	es_scan_close(&run->scan);
 	relation_close(run->events, NoLock);
@@ -342,7 +359,10 @@ deliver_put_retry(DeliverRun *run, const EsRetry *retry, int attempt)
 	es_scan_begin(&scan, snapshot);
 	is_found = es_scan_next(&scan, ForwardScanDirection);
 	if (is_found)
+	{
+		es_sight_check_one(&run->sight, run->events, retry->position, snapshot);
 		deliver_put(run->delivery, scan.slot, retry->partition, attempt);
+	}
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
 	return is_found;
@@ -395,6 +415,7 @@ deliver_all(DeliverRun *run, TimestampTz now)
 			next = deliver_next_retry(run, next + 1, now);
 			continue;
 		}
+		es_sight_check(&run->sight, run->position);
 		deliver_put(delivery, run->scan.slot, run->partition, attempts + 1);
 		delivery->run = delivery->scanned = run->position;
 		has_run = !is_alone && delivery->count < delivery->max_count && deliver_next_in_run(run);
@@ -428,6 +449,7 @@ es_deliver(EsDelivery *delivery)
 	for (i = 0; i < delivery->shares->count; i++)
 		after = Min(after, delivery->shares->items[i].checkpoint);
 	deliver_open(&run, delivery, Max(after, delivery->after), PG_INT64_MAX);
+	deliver_open_sight(&run);
 	deliver_all(&run, GetCurrentTimestamp());
 	deliver_close(&run);
 	ExecDropSingleTupleTableSlot(delivery->row);

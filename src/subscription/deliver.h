@@ -18,6 +18,7 @@ typedef struct EsDelivery
 	const EsSubscription *subscription;
 	const EsShares *shares; /* whose partitions */
 	const EsRetries *retries;
+	Oid caller;  /* who gets the events */
 	int64 after; /* where the run need not be looked at again */
 	int max_count;
 	ReturnSetInfo *result;

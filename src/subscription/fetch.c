@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/transam.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -30,9 +31,11 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
+#include "base/catalog.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
@@ -64,6 +67,7 @@ typedef struct FetchState
 {
 	text *name;
 	text *consumer;
+	Oid caller; /* whose rights count for what may be seen */
 	int max_count;
 	ReturnSetInfo *result;
 	bool has_time; /* to wait */
@@ -214,6 +218,7 @@ fetch_read(FetchState *fetch)
 	*delivery = (EsDelivery){.subscription = &fetch->subscription,
 							 .shares = mine,
 							 .retries = &fetch->retries,
+							 .caller = fetch->caller,
 							 .max_count = fetch->max_count,
 							 .result = fetch->result};
 	if (fetch->seen.items != NULL && fetch_has_same_shares(fetch))
@@ -377,6 +382,21 @@ fetch_run(FetchState *fetch, TimestampTz until)
  */
 
 /*
+ * Subscriptions are the store owner's, who is whom the rest runs as: the right to
+ * call es_fetch is the right to do it.  Not by SECURITY DEFINER, which would not
+ * tell who the caller is.
+ */
+static Oid
+fetch_find_owner(void)
+{
+	Relation rel = es_catalog_open(ES_SUBSCRIPTIONS, AccessShareLock);
+	Oid owner = rel->rd_rel->relowner;
+
+	relation_close(rel, NoLock);
+	return owner;
+}
+
+/*
  * es_fetch(subscription text, consumer text = NULL, max_count int = 100,
  *			wait interval = '0') -> SETOF (event's columns, partition int,
  *			token bigint, attempt int)
@@ -386,6 +406,7 @@ es_fetch(PG_FUNCTION_ARGS)
 {
 	FetchState fetch = {.lasting = CurrentMemoryContext};
 	TimestampTz until;
+	int security;
 
 	fetch.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 	fetch.consumer = es_arguments_get_consumer(fcinfo, 1);
@@ -401,7 +422,10 @@ es_fetch(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	fetch.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	GetUserIdAndSecContext(&fetch.caller, &security);
+	SetUserIdAndSecContext(fetch_find_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
 	/* Whoever wants nothing has not to wait for it. */
 	fetch_run(&fetch, fetch.max_count == 0 ? DT_NOBEGIN : until);
+	SetUserIdAndSecContext(fetch.caller, security);
 	return (Datum) 0;
 }

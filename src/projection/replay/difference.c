@@ -6,8 +6,9 @@
  * Rows are told apart by the primary key, or by a unique index on columns that
  * are not null, or for which nulls are not distinct.  A table with neither is compared as a bag of rows.
  *
- * Values are compared byte by byte where they are written; for a report, as
- * JSON, so that 1.0 is no other number than 1.00.
+ * Values are compared byte by byte where they are written.  For a report, what
+ * SQL holds equal is no difference: 1.0 and 1.00, 'a' and 'A' where the
+ * collation says so.  Values of types without equality are compared as JSON.
  *
  * Memory: the current context.  Locks: none that the caller has not.  Calls:
  * shadow.
@@ -19,9 +20,12 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_operator.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
@@ -183,9 +187,21 @@ difference_find_updatable(Relation table, List *columns)
 	return result;
 }
 
+static char *
+difference_collation(Oid collation)
+{
+	HeapTuple row = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form = (Form_pg_collation) GETSTRUCT(row);
+	char *name = quote_qualified_identifier(get_namespace_name(form->collnamespace),
+											NameStr(form->collname));
+
+	ReleaseSysCache(row);
+	return name;
+}
+
 /*
- * The casts of the copy's columns to the types of the table's: somebody may have
- * altered those of a declared table.
+ * The casts of the copy's columns to the types and collations of the table's:
+ * somebody may have altered those of a declared table.
  */
 static List *
 difference_find_casts(const EsShadow *shadow, const List *columns)
@@ -201,18 +217,20 @@ difference_find_casts(const EsShadow *shadow, const List *columns)
 		AttrNumber there = get_attnum(shadow->oid, name);
 		Oid types[2];
 		int32 typmods[2];
-		Oid collation;
+		Oid collations[2];
 		char *cast = "";
 
 		if (here != InvalidAttrNumber)
 		{
-			get_atttypetypmodcoll(shadow->table, here, &types[0], &typmods[0], &collation);
-			get_atttypetypmodcoll(shadow->oid, there, &types[1], &typmods[1], &collation);
+			get_atttypetypmodcoll(shadow->table, here, &types[0], &typmods[0], &collations[0]);
+			get_atttypetypmodcoll(shadow->oid, there, &types[1], &typmods[1], &collations[1]);
 			if (types[0] != types[1] || typmods[0] != typmods[1])
 				cast = psprintf("::%s",
 								format_type_extended(types[0], typmods[0],
 													 FORMAT_TYPE_TYPEMOD_GIVEN |
 														 FORMAT_TYPE_FORCE_QUALIFY));
+			if (collations[0] != collations[1] && OidIsValid(collations[0]))
+				cast = psprintf("%s COLLATE %s", cast, difference_collation(collations[0]));
 		}
 		result = lappend(result, cast);
 	}
@@ -378,6 +396,67 @@ difference_json_key(const EsDifference *difference, bool names_table)
 	return sql.data;
 }
 
+static bool
+difference_is_in_key(const EsDifference *difference, const char *column)
+{
+	const ListCell *cell;
+
+	foreach (cell, difference->keys)
+		if (strcmp(((EsDifferenceKey *) lfirst(cell))->column, column) == 0)
+			return true;
+	return false;
+}
+
+/* The operator that SQL compares values of a column by; NULL: there is none. */
+static char *
+difference_equality(const EsDifference *difference, const char *column)
+{
+	List *parts = es_compat_name_list(column);
+	AttrNumber number = get_attnum(difference->shadow->table, strVal(linitial(parts)));
+	Oid type = number == InvalidAttrNumber ? InvalidOid
+										   : get_atttype(difference->shadow->table, number);
+	Oid operator;
+
+	/* A row that has nulls only is null to SQL, and is no null. */
+	if (!OidIsValid(type) || type_is_rowtype(getBaseType(type)))
+		return NULL;
+	operator= lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+	return OidIsValid(operator) ? difference_operator(operator) : NULL;
+}
+
+/* Whether values of a column are different, to SQL. */
+static char *
+difference_differs_in(const EsDifference *difference, const char *column)
+{
+	char *t = psprintf("es_t.%s", column);
+	char *c = difference_cast(difference, column);
+	char *operator= difference_equality(difference, column);
+
+	if (operator== NULL)
+	{
+		t = psprintf("pg_catalog.to_jsonb(%s)", t);
+		c = psprintf("pg_catalog.to_jsonb(%s)", c);
+		operator= "OPERATOR(pg_catalog.=)";
+	}
+	return psprintf("(%s %s %s) IS NOT TRUE AND (%s IS NOT NULL OR %s IS NOT NULL)", t, operator, c,
+					t, c);
+}
+
+/* Whether rows of the same key are different, to SQL. */
+static char *
+difference_differs_to_sql(const EsDifference *difference)
+{
+	StringInfoData sql;
+	const ListCell *cell;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "false");
+	foreach (cell, difference->columns)
+		if (!difference_is_in_key(difference, lfirst(cell)))
+			appendStringInfo(&sql, " OR (%s)", difference_differs_in(difference, lfirst(cell)));
+	return sql.data;
+}
+
 static char *
 difference_report_keyed(const EsDifference *difference, bool names_table)
 {
@@ -389,11 +468,11 @@ difference_report_keyed(const EsDifference *difference, bool names_table)
 		"SELECT CASE WHEN es_t.tableoid IS NULL THEN 'missing' WHEN es_c.tableoid IS NULL THEN 'extra' ELSE 'different' END, "
 		"%s, CASE WHEN es_t.tableoid IS NOT NULL THEN %s END, CASE WHEN es_c.tableoid IS NOT NULL THEN %s END "
 		"FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
-		"WHERE CASE WHEN es_t.tableoid IS NULL OR es_c.tableoid IS NULL THEN true WHEN %s THEN %s IS DISTINCT FROM %s ELSE false END "
+		"WHERE CASE WHEN es_t.tableoid IS NULL OR es_c.tableoid IS NULL THEN true WHEN %s THEN %s ELSE false END "
 		"ORDER BY 2",
 		difference_json_key(difference, names_table), t, c, shadow->table_name, shadow->name,
-		es_difference_match(difference), es_difference_differs(difference, difference->columns), t,
-		c);
+		es_difference_match(difference), es_difference_differs(difference, difference->columns),
+		difference_differs_to_sql(difference));
 }
 
 /* Rows numbered among those that are the same. */
@@ -419,6 +498,23 @@ difference_report_bag(const EsDifference *difference, bool names_table)
 					"WHERE es_t.r IS NULL OR es_c.r IS NULL ORDER BY 3, 4",
 					key, difference_bag(difference, shadow->table_name),
 					difference_bag(difference, shadow->name));
+}
+
+/*
+ * All rows count, whatever row security hides from the tables' owner: not even
+ * where it is forced on him.  Where it hides some from somebody else, 42501 is
+ * raised.  Until the security context and the GUC nest level end.
+ */
+void
+es_difference_see_all(void)
+{
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(user, security | SECURITY_NOFORCE_RLS);
+	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }
 
 /*

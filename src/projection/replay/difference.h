@@ -25,6 +25,7 @@ extern char *es_difference_list(const List *columns, const char *prefix);
 extern char *es_difference_key(const EsDifference *difference);
 extern char *es_difference_match(const EsDifference *difference);
 extern char *es_difference_differs(const EsDifference *difference, const List *columns);
+extern void es_difference_see_all(void);
 extern char *es_difference_report(const EsDifference *difference, bool names_table);
 
 #endif /* ES_DIFFERENCE_H */

@@ -25,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -72,22 +73,29 @@ es_mend_drop(const EsDifference *difference)
 								 psprintf("DROP TABLE %s", difference->changes));
 }
 
-/* Note which rows differ: the only time that all of both tables is read. */
+/*
+ * Note which rows differ: the only time that all of both tables is read.  From
+ * here on row security that is forced on the tables' owner does not count.
+ */
 static void
 mend_find(const EsDifference *difference)
 {
 	const EsShadow *shadow = difference->shadow;
+	int level = NewGUCNestLevel();
 
+	es_difference_see_all();
 	if (difference->keys == NIL)
-		return;
-	(void) mend_execute(
-		psprintf("INSERT INTO %s SELECT es_t.tableoid, es_t.ctid, es_c.ctid FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
-				 "WHERE es_t.ctid IS NULL OR es_c.ctid IS NULL OR %s",
-				 difference->changes, shadow->table_name, shadow->name,
-				 es_difference_match(difference),
-				 difference->updatable == NIL
-					 ? "false"
-					 : es_difference_differs(difference, difference->updatable)));
+		(void) mend_execute(psprintf("SELECT FROM %s LIMIT 0", shadow->table_name));
+	else
+		(void) mend_execute(
+			psprintf("INSERT INTO %s SELECT es_t.tableoid, es_t.ctid, es_c.ctid FROM %s AS es_t FULL JOIN %s AS es_c ON %s "
+					 "WHERE es_t.ctid IS NULL OR es_c.ctid IS NULL OR %s",
+					 difference->changes, shadow->table_name, shadow->name,
+					 es_difference_match(difference),
+					 difference->updatable == NIL
+						 ? "false"
+						 : es_difference_differs(difference, difference->updatable)));
+	AtEOXact_GUC(false, level);
 }
 
 /*

@@ -69,6 +69,7 @@ verify_compare(EsReplay *replay, Snapshot snapshot, ReturnSetInfo *result)
 	es_apply_enter(&scope, &applier);
 	PG_TRY();
 	{
+		es_difference_see_all();
 		foreach (cell, replay->shadows)
 		{
 			verify_report(es_difference_report(es_difference_make(lfirst(cell)), names_table),
