@@ -199,9 +199,14 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_release(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_subscription(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_pause_subscription(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_resume_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reset_subscription(text, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, int)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, uuid)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, uuid)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text)')
 	) AS r (levels, privilege, object)

@@ -11,7 +11,9 @@ CREATE TABLE eventstore.subscriptions
 	park_policy     text COLLATE "C" NOT NULL,
 	division        bigint           NOT NULL,
 	next_partitions int,
-	drain_to        bigint
+	drain_to        bigint,
+	is_paused       boolean          NOT NULL DEFAULT false,
+	revision        bigint           NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE eventstore.subscriptions IS 'One row a subscription: what it sees, and its settings.';
 COMMENT ON COLUMN eventstore.subscriptions.name IS 'Name of the subscription, 1 to 512 bytes.';
@@ -24,6 +26,8 @@ COMMENT ON COLUMN eventstore.subscriptions.park_policy IS 'Whether later events 
 COMMENT ON COLUMN eventstore.subscriptions.division IS 'Number of the division into partitions; rows of other divisions do not count.';
 COMMENT ON COLUMN eventstore.subscriptions.next_partitions IS 'Into how many it will be divided when the present partitions are drained; null = no change is due.';
 COMMENT ON COLUMN eventstore.subscriptions.drain_to IS 'The present partitions end at this position; null = nowhere.';
+COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
+COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
 REVOKE ALL ON TABLE eventstore.subscriptions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscriptions', '');
 
@@ -127,12 +131,23 @@ CREATE FUNCTION @extschema@.es_drop_subscription(name text) RETURNS void
 COMMENT ON FUNCTION @extschema@.es_drop_subscription(text) IS 'Removes a subscription, with its checkpoints and its parked events.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_subscription(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions int, park_policy text DEFAULT NULL, max_retries int DEFAULT NULL,
-												  lease interval DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions int DEFAULT NULL, park_policy text DEFAULT NULL,
+												  max_retries int DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
+												  types text[] DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval) IS
-	'Changes how many partitions a subscription has, and its settings; null = leave as it is.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) IS
+	'Changes a subscription: how many partitions it has, its settings, which events it sees from its checkpoints on; null = leave as it is.';
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_pause_subscription(name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_pause_subscription';
+COMMENT ON FUNCTION @extschema@.es_pause_subscription(text) IS 'Stops delivering a subscription''s events, until es_resume_subscription.';
+REVOKE ALL ON FUNCTION @extschema@.es_pause_subscription(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_resume_subscription(name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_resume_subscription';
+COMMENT ON FUNCTION @extschema@.es_resume_subscription(text) IS 'Goes on delivering the events of a subscription that is paused.';
+REVOKE ALL ON FUNCTION @extschema@.es_resume_subscription(text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_reset_subscription(name text, after_position bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_reset_subscription';
@@ -145,6 +160,24 @@ CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count int DE
 COMMENT ON FUNCTION @extschema@.es_replay_parked(text, int) IS
 	'Has parked events delivered again, the lowest positions first; returns how many.';
 REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, int) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_replay_parked(subscription text, id uuid) RETURNS int
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked_event';
+COMMENT ON FUNCTION @extschema@.es_replay_parked(text, uuid) IS
+	'Has one parked event delivered again; returns 1, or 0 if it is not parked.';
+REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, uuid) FROM PUBLIC;
+
+-- Where a literal has no type, the parser prefers text: without this one it could not choose.
+CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count_or_id text) RETURNS int
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked_text';
+COMMENT ON FUNCTION @extschema@.es_replay_parked(text, text) IS
+	'The same for literals without a type: a number, an id, or NULL for all.';
+REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_drop_parked(subscription text, id uuid) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_drop_parked';
+COMMENT ON FUNCTION @extschema@.es_drop_parked(text, uuid) IS 'Throws one parked event away: it is done for the subscription.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_parked(text, uuid) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- What consumers do
@@ -186,7 +219,7 @@ REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
 CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
 													OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
 													OUT lease_end timestamptz) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
 	WITH p AS MATERIALIZED (
 		SELECT s.category, s.types, s.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
@@ -224,7 +257,8 @@ COMMENT ON FUNCTION eventstore.find_subscription_status(text) IS 'The rows of ev
 REVOKE ALL ON FUNCTION eventstore.find_subscription_status(text) FROM PUBLIC;
 
 CREATE VIEW eventstore.subscription_status AS
-	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end
+	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end,
+		   CASE WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state
 	FROM eventstore.subscriptions d CROSS JOIN LATERAL eventstore.find_subscription_status(d.name) s;
 COMMENT ON VIEW eventstore.subscription_status IS 'How far each partition of each subscription is, and who works on it.';
 COMMENT ON COLUMN eventstore.subscription_status.name IS 'Name of the subscription.';
@@ -235,6 +269,7 @@ COMMENT ON COLUMN eventstore.subscription_status.lag_events IS 'How many matchin
 COMMENT ON COLUMN eventstore.subscription_status.lag_seconds IS 'How long ago the first of them was recorded; 0 = there is none.';
 COMMENT ON COLUMN eventstore.subscription_status.parked IS 'How many events of the partition are parked.';
 COMMENT ON COLUMN eventstore.subscription_status.lease_end IS 'When the consumer may be replaced, unless it calls before.';
+COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running or paused.';
 REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 
 -- Events by a function, which sees what who asks may see; a table would be read as the view's owner.

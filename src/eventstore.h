@@ -43,7 +43,12 @@
  *		fetch.c			es_fetch
  *		ack.c			es_ack, es_nack
  *		release.c		es_release
- *		subscribe.c		es_create_subscription, es_replay_parked ...
+ *		subscribe.c		es_create_subscription, es_reset_subscription ...
+ *		alter.c			es_alter_subscription, es_pause_subscription ...
+ *		parked.c		es_replay_parked, es_drop_parked
+ *		definition.c	what a subscription is defined by, as arguments
+ *		rival.c			two sessions under one consumer's name
+ *		takeback.c		what a consumer has, or was delivered, taken back
  *		division.c		into how many partitions the streams are divided
  *		claim.c			what a token is good for
  *		lease.c			what a delivery leaves in its consumer's shares
@@ -252,7 +257,7 @@
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; last.c: the last position; inflight.c: what is published;
  * past.c: known heads; hint.c: places of rows, where they are not in shared
- * memory; uuid.c: random bytes; plans of statements, where they
+ * memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; runner.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the

@@ -85,6 +85,8 @@ typedef enum EsRelation
 #define Anum_subscriptions_division        8
 #define Anum_subscriptions_next_partitions 9
 #define Anum_subscriptions_drain_to        10
+#define Anum_subscriptions_is_paused       11
+#define Anum_subscriptions_revision        12
 
 /* Columns of eventstore.subscription_shares. */
 #define Anum_shares_subscription 1

@@ -10,7 +10,7 @@
  * theirs, the claim waits for the end of that transaction, without the mutex.
  *
  * Memory: the current context.  Locks: see above.  Calls: deliver, division,
- * guard, owner, partition, retry, share, subscription, transaction.
+ * guard, owner, partition, retry, rival, share, subscription, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,10 +29,12 @@
 #include "subscription/claim.h"
 #include "subscription/division.h"
 #include "subscription/owner.h"
+#include "subscription/rival.h"
 
 static void
 claim_refuse(const EsClaim *claim, const text *owner)
 {
+	es_rival_refused(claim->name, claim->token);
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_LEASE_LOST),
 			 errmsg("token %lld of subscription \"%s\" is not valid any more",

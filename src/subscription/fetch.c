@@ -15,7 +15,8 @@
  *
  * Memory: a context of its own, reset for each look; rows in the query's.
  * Locks: see guard.c; wake.c's while it waits.  Calls: arguments, assign,
- * deliver, division, guard, lease, order, retry, shared, transaction, wake.
+ * deliver, division, guard, lease, order, retry, rival, shared, takeback,
+ * transaction, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +46,8 @@
 #include "subscription/deliver.h"
 #include "subscription/division.h"
 #include "subscription/lease.h"
+#include "subscription/rival.h"
+#include "subscription/takeback.h"
 
 PG_FUNCTION_INFO_V1(es_fetch);
 
@@ -73,6 +76,7 @@ typedef struct FetchState
 	bool has_time; /* to wait */
 
 	EsSubscription subscription;
+	int count; /* at most; while the subscription is paused 0 */
 	EsAssignment assignment;
 	EsRetries retries;
 	EsDelivery delivery;
@@ -80,6 +84,7 @@ typedef struct FetchState
 
 	/* From look to look */
 	MemoryContext lasting;
+	int refusals; /* looks in a row that found it being changed as a whole */
 	bool has_looked;
 	int64 token;   /* the consumer's newest */
 	EsShares seen; /* the shares of the last look ... */
@@ -141,13 +146,15 @@ fetch_take(FetchState *fetch)
 	if (!es_guard_try(ES_GUARD_USE, key))
 	{
 		/* Being changed as a whole: there is nothing until that is done. */
-		fetch->assignment.has_others_open = true;
+		fetch->refusals++;
 		return false;
 	}
+	fetch->refusals = 0;
 	es_guard_take(ES_GUARD_MUTEX, key);
 	es_subscription_find(fetch->name, subscription);
+	fetch->count = subscription->is_paused ? 0 : fetch->max_count;
 	has_begun = es_division_go_on(subscription);
-	es_assign_work(subscription, fetch->consumer, fetch->max_count == 0, &fetch->assignment);
+	es_assign_work(subscription, fetch->consumer, fetch->count == 0, &fetch->assignment);
 	es_guard_release(ES_GUARD_MUTEX, key);
 	es_guard_release(ES_GUARD_USE, key);
 	if (fetch->assignment.is_changed)
@@ -171,6 +178,27 @@ fetch_is_outdated(FetchState *fetch)
 		fetch->token = token;
 	fetch->has_looked = true;
 	return token > fetch->token;
+}
+
+/* What another session works on under the same name has not failed. */
+static void
+fetch_spare_rival(FetchState *fetch)
+{
+	int64 token = es_rival_token(fetch->name, fetch->consumer);
+	bool has_rival = false;
+	int i;
+
+	for (i = 0; i < fetch->assignment.mine.count; i++)
+	{
+		EsShare *share = &fetch->assignment.mine.items[i];
+
+		if (share->token <= token || !es_share_is_outstanding(share))
+			continue;
+		es_takeback_delivery(share);
+		has_rival = true;
+	}
+	if (has_rival)
+		es_rival_warn(fetch->name, fetch->consumer);
 }
 
 static bool
@@ -219,7 +247,7 @@ fetch_read(FetchState *fetch)
 							 .shares = mine,
 							 .retries = &fetch->retries,
 							 .caller = fetch->caller,
-							 .max_count = fetch->max_count,
+							 .max_count = fetch->count,
 							 .result = fetch->result};
 	if (fetch->seen.items != NULL && fetch_has_same_shares(fetch))
 		delivery->after = fetch->seen_to;
@@ -288,9 +316,11 @@ fetch_look(FetchState *fetch)
 		return fetch->has_time ? FETCH_NOTHING : FETCH_DONE;
 	if (fetch_is_outdated(fetch))
 		return FETCH_DONE;
+	if (fetch->count > 0)
+		fetch_spare_rival(fetch);
 	fetch_read(fetch);
 	/* What is parked may free others, and what is drained the next division. */
-	is_moving = fetch->max_count > 0 && delivery->count == 0 &&
+	is_moving = fetch->count > 0 && delivery->count == 0 &&
 		(delivery->given_up_count > 0 || delivery->gone_count > 0 || fetch_drains(fetch));
 	if (delivery->count == 0 && !is_moving && fetch->has_time)
 	{
@@ -299,6 +329,8 @@ fetch_look(FetchState *fetch)
 	}
 	if (!fetch_store(fetch))
 		return FETCH_AGAIN;
+	if (delivery->token != 0)
+		es_rival_delivered(fetch->name, fetch->consumer, delivery->token);
 	return is_moving ? FETCH_AGAIN : FETCH_DONE;
 }
 
@@ -316,6 +348,11 @@ fetch_next_look(const FetchState *fetch, TimestampTz until)
 
 	if (!fetch->assignment.is_held)
 		next = Min(next, fetch->delivery.next_due);
+	/* Who has changed it tells a moment before its lock is gone. */
+	if (fetch->refusals > 0)
+		next = Min(next,
+				   TimestampTzPlusMilliseconds(now,
+											   Min(FETCH_LOOK_MS * fetch->refusals, FETCH_OPEN_MS)));
 	if (fetch->assignment.has_others_open)
 		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_OPEN_MS));
 	(void) es_order_head(&is_told);
@@ -333,7 +370,9 @@ fetch_sleep(FetchState *fetch, TimestampTz until)
 
 	if (now >= until)
 		return false;
-	fetch_mark_asleep(fetch);
+	/* What it has is not known while the subscription is being changed. */
+	if (fetch->refusals == 0)
+		fetch_mark_asleep(fetch);
 	ms = TimestampDifferenceMilliseconds(now, fetch_next_look(fetch, until));
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 Min(ms, FETCH_LONGEST_MS), PG_WAIT_EXTENSION);

@@ -64,7 +64,8 @@ es_lease_check(const EsSubscription *subscription, const EsAssignment *assignmen
 	int i;
 
 	es_subscription_find(subscription->name, &now);
-	if (now.division != subscription->division || now.drain_to != subscription->drain_to)
+	if (now.division != subscription->division || now.drain_to != subscription->drain_to ||
+		now.revision != subscription->revision)
 		return false;
 	shares = es_share_load(&now);
 	owners = es_owner_find(&now, &shares);

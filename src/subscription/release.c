@@ -3,12 +3,12 @@
  * release.c
  *		The verb of consumers that leave: es_release.
  *
- * What a consumer has goes into new shares that are nobody's, above its own:
- * so it also works for one that has stalled inside its transaction, unless
- * that has acknowledged something.
+ * What a consumer has is taken back (takeback.c): so it also works for one
+ * that has stalled inside its transaction, unless that has acknowledged
+ * something.  What it has not acknowledged was no attempt.
  *
  * Memory: the function call's context.  Locks: see guard.c.  Calls: arguments,
- * guard, names, owner, partition, share, subscription, transaction.
+ * guard, names, owner, share, subscription, takeback, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,14 +17,13 @@
 #include "access/transam.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/timestamp.h"
 
 #include "base/arguments.h"
 #include "base/names.h"
-#include "base/partition.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
 #include "subscription/owner.h"
+#include "subscription/takeback.h"
 
 PG_FUNCTION_INFO_V1(es_release);
 
@@ -50,45 +49,6 @@ release_find_settling(const EsShares *shares, const text *consumer)
 			return share->number;
 	}
 	return 0;
-}
-
-/* The state that a share is in for good, whoever has it open; without partitions. */
-static EsShare
-release_make_free(const EsSubscription *subscription, const EsShare *share)
-{
-	EsShare free = TransactionIdIsValid(share->writer) && share->before != NULL ? *share->before
-																				: *share;
-
-	free.attempts = share->attempts;
-	free.retried = share->retried;
-	free.consumer = NULL;
-	free.token = free.delivered = free.acked = free.scanned = 0;
-	free.lease_end = DT_NOBEGIN;
-	free.partitions = palloc0(es_partition_set_bytes(subscription->partitions));
-	return free;
-}
-
-/* Free what belongs to a share.  Returns how many partitions. */
-static int
-release_share(const EsSubscription *subscription, const EsShare **owners, const EsShare *share)
-{
-	EsShare free = release_make_free(subscription, share);
-	int count = 0;
-	int p;
-
-	for (p = 0; p < subscription->partitions; p++)
-		if (owners[p] == share)
-		{
-			es_partition_set_add(free.partitions, p);
-			count++;
-		}
-	if (count == 0)
-		return 0;
-	es_share_insert(subscription, &free);
-	/* What is open in the share that it comes from is so in this one, too. */
-	if (es_guard_is_mine(ES_GUARD_SETTLES, share->number))
-		es_guard_take(ES_GUARD_SETTLES, free.number);
-	return count;
 }
 
 /* Forget that the consumer is there, and what it has nothing of any more. */
@@ -123,7 +83,7 @@ release_all(const EsSubscription *subscription, const text *consumer, int64 *set
 		return 0;
 	for (i = 0; i < shares.count; i++)
 		if (release_concerns(&shares.items[i], consumer))
-			released += release_share(subscription, owners, &shares.items[i]);
+			released += es_takeback_share(subscription, owners, &shares.items[i]);
 	release_registrations(subscription, consumer);
 	return released;
 }

@@ -345,6 +345,22 @@ retry_move_on(const EsSubscription *subscription, const EsRetry *retry, EsRetryR
 }
 
 /*
+ * Forget an event that is not of the subscription any more.
+ *
+ * has_next: whether later events of its stream may be.
+ */
+void
+es_retry_withdraw(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach,
+				  bool has_next)
+{
+	es_retry_forget(subscription, retry);
+	if (has_next)
+		retry_move_on(subscription, retry, reach);
+	else
+		retry_forget_skipped(subscription, retry, reach.checkpoint);
+}
+
+/*
  * Park an event that has a row.
  */
 void

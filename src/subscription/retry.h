@@ -59,6 +59,8 @@ extern void es_retry_park(const EsSubscription *subscription, const EsRetry *ret
 						  const text *reason, EsRetryReach reach);
 extern void
 es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach);
+extern void es_retry_withdraw(const EsSubscription *subscription, const EsRetry *retry,
+							  EsRetryReach reach, bool has_next);
 extern void es_retry_forget(const EsSubscription *subscription, const EsRetry *retry);
 
 #endif /* ES_RETRY_H */

@@ -35,12 +35,14 @@ subscription_copy_text(Datum value, bool is_null)
 	return is_null ? NULL : DatumGetTextPCopy(value);
 }
 
-static void
-subscription_read_types(EsSubscription *subscription, Datum types, bool is_null)
+/* Set its types: a text[], which is copied; (Datum) 0: all. */
+void
+es_subscription_set_types(EsSubscription *subscription, Datum types)
 {
-	subscription->types = (Datum) 0;
+	subscription->types = types;
+	subscription->type_items = NULL;
 	subscription->type_count = 0;
-	if (is_null)
+	if (types == (Datum) 0)
 		return;
 	subscription->types = PointerGetDatum(DatumGetArrayTypePCopy(types));
 	deconstruct_array(DatumGetArrayTypeP(subscription->types), TEXTOID, -1, false, TYPALIGN_INT,
@@ -56,8 +58,9 @@ subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	subscription->category = subscription_copy_text(values[Anum_subscriptions_category],
 													nulls[Anum_subscriptions_category]);
-	subscription_read_types(subscription, values[Anum_subscriptions_types],
-							nulls[Anum_subscriptions_types]);
+	es_subscription_set_types(subscription,
+							  nulls[Anum_subscriptions_types] ? (Datum) 0
+															  : values[Anum_subscriptions_types]);
 	subscription->partitions = DatumGetInt32(values[Anum_subscriptions_partitions]);
 	subscription->max_retries = DatumGetInt32(values[Anum_subscriptions_max_retries]);
 	subscription->lease = *DatumGetIntervalP(values[Anum_subscriptions_lease]);
@@ -70,6 +73,8 @@ subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
 	subscription->drain_to = nulls[Anum_subscriptions_drain_to]
 		? PG_INT64_MAX
 		: DatumGetInt64(values[Anum_subscriptions_drain_to]);
+	subscription->is_paused = DatumGetBool(values[Anum_subscriptions_is_paused]);
+	subscription->revision = DatumGetInt64(values[Anum_subscriptions_revision]);
 }
 
 /*
@@ -95,6 +100,19 @@ es_subscription_find(text *name, EsSubscription *subscription)
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
 	relation_close(rel, NoLock);
+}
+
+/*
+ * Find a subscription, to change it as a whole: waits for its open acks, and
+ * keeps everybody else out of it until commit.
+ */
+void
+es_subscription_change(text *name, EsSubscription *subscription)
+{
+	es_subscription_find(name, subscription);
+	es_guard_take(ES_GUARD_CHANGE, subscription->key);
+	/* It may have gone or changed meanwhile. */
+	es_subscription_find(name, subscription);
 }
 
 /* Whether events of a type belong to it. */

@@ -25,9 +25,13 @@ typedef struct EsSubscription
 	int64 division;
 	int next_partitions; /* 0: no change is due */
 	int64 drain_to;      /* the present partitions end here; PG_INT64_MAX: nowhere */
+	bool is_paused;      /* nothing is delivered */
+	int64 revision;      /* what was read under another is not good any more */
 } EsSubscription;
 
 extern void es_subscription_find(text *name, EsSubscription *subscription);
+extern void es_subscription_change(text *name, EsSubscription *subscription);
+extern void es_subscription_set_types(EsSubscription *subscription, Datum types);
 extern bool es_subscription_wants(const EsSubscription *subscription, const text *type);
 extern TimestampTz es_subscription_lease_end(const EsSubscription *subscription, TimestampTz now);
 

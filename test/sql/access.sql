@@ -28,6 +28,7 @@ INSERT INTO calls (call) VALUES
 	('SELECT nextval(''eventstore.positions'')'), ('SELECT setval(''eventstore.positions'', 1)'), ('SELECT last_value FROM eventstore.positions'),
 	('SELECT es_partition(''access-1'', 64)'), ('SELECT es_create_subscription(''access-new'')'), ('SELECT es_fetch(''access'')'), ('SELECT es_ack(''access'', 1, 1)'), ('SELECT es_nack(''access'', 1, 1, ''no'')'), ('SELECT es_release(''access'')'),
 	('SELECT es_replay_parked(''access'')'), ('SELECT es_reset_subscription(''access'', 0)'), ('SELECT es_alter_subscription(''access'', 2)'), ('SELECT es_drop_subscription(''access'')'),
+	('SELECT es_pause_subscription(''access'')'), ('SELECT es_resume_subscription(''access'')'), ('SELECT es_drop_parked(''access'', (SELECT gen_random_uuid()))'), ('SELECT es_replay_parked(''access'', (SELECT gen_random_uuid()))'), ('SELECT es_replay_parked(''access'', NULL)'),
 	('SELECT count(*) FROM eventstore.subscription_status'), ('SELECT count(*) FROM eventstore.parked'), ('SELECT eventstore.find_subscription_status(''s'')'), ('SELECT count(*) FROM eventstore.subscriptions'), ('SELECT count(*) FROM eventstore.subscription_shares'),
 	('SELECT count(*) FROM eventstore.subscription_retries'), ('DELETE FROM eventstore.subscription_shares'), ('UPDATE eventstore.subscription_retries SET due = now()'), ('INSERT INTO eventstore.subscriptions SELECT * FROM eventstore.subscriptions'),
 	('SELECT nextval(''eventstore.subscription_tokens'')'),

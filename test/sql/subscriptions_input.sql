@@ -14,6 +14,8 @@ CREATE TABLE given AS SELECT max(token) AS token, max(delivered) AS position FRO
 INSERT INTO bad_calls (want, call)
 SELECT want, replace(verb, '$', name)
 FROM unnest(ARRAY['es_create_subscription($)', 'es_drop_subscription($)', 'es_alter_subscription($, 5)', 'es_reset_subscription($, 0)', 'es_replay_parked($)', 'es_fetch($)',
+				  'es_replay_parked($, ''00000000-0000-0000-0000-000000000000''::uuid)', 'es_replay_parked($, ''1''::text)', 'es_drop_parked($, ''00000000-0000-0000-0000-000000000000'')',
+				  'es_pause_subscription($)', 'es_resume_subscription($)',
 				  'es_ack($, 1, 1)', 'es_nack($, 1, 1, ''no'')', 'es_release($)']) verb,
 	 (VALUES ('22004', 'NULL'), ('22023', ''''''), ('54000', 'repeat(''x'', 513)'), ('42704', '''no such''')) n (want, name)
 WHERE verb !~ 'create' OR want <> '42704';
@@ -38,7 +40,13 @@ INSERT INTO bad_calls (want, call) VALUES
 	('22023', $$es_create_subscription('new', lease => '-1 s')$$),
 	('22004', $$es_create_subscription('new', park_policy => NULL)$$),
 	('22023', $$es_create_subscription('new', park_policy => 'Pass')$$),
-	('22004', $$es_alter_subscription('input', NULL)$$),
+	('22023', $$es_create_subscription('new', after_position => es_head() + 1)$$),
+	('22023', $$es_create_subscription('new', after_position => 9223372036854775807)$$),
+	('54000', $$es_alter_subscription('input', category => repeat('x', 513))$$),
+	('22023', $$es_alter_subscription('input', types => '{A,""}')$$),
+	('22023', $$es_alter_subscription('input', types => '{{A},{B}}')$$),
+	('22004', $$es_alter_subscription('input', types => '{A,NULL}')$$),
+	('54000', $$es_alter_subscription('input', types => ARRAY[repeat('x', 257)])$$),
 	('22023', $$es_alter_subscription('input', 0)$$),
 	('22023', $$es_alter_subscription('input', 4097)$$),
 	('22023', $$es_alter_subscription('input', 4, park_policy => 'block')$$),
@@ -46,7 +54,17 @@ INSERT INTO bad_calls (want, call) VALUES
 	('22023', $$es_alter_subscription('input', 4, lease => '0')$$),
 	('22004', $$es_reset_subscription('input', NULL)$$),
 	('22023', $$es_reset_subscription('input', -2)$$),
+	('22023', $$es_reset_subscription('input', es_head() + 1)$$),
+	('22023', $$es_reset_subscription('input', 9223372036854775807)$$),
 	('22023', $$es_replay_parked('input', -1)$$),
+	('22023', $$es_replay_parked('input', '-1')$$),
+	('22P02', $$es_replay_parked('input', 'one')$$),
+	('22P02', $$es_replay_parked('input', '00000000-0000-0000-0000-00000000000x')$$),
+	('22004', $$es_replay_parked('input', NULL::uuid)$$),
+	('22004', $$es_replay_parked('input', id => NULL)$$),
+	('22004', $$es_drop_parked('input', NULL)$$),
+	('42704', $$es_drop_parked('input', '00000000-0000-0000-0000-000000000000')$$),
+	('42704', $$es_drop_parked('input', (SELECT id FROM eventstore.events WHERE stream = 'input-1'))$$),
 	('22023', $$es_fetch('input', '')$$),
 	('54000', $$es_fetch('input', repeat('x', 513))$$),
 	('22004', $$es_fetch('input', 'c', NULL)$$),
@@ -116,7 +134,7 @@ CREATE TABLE outcomes AS SELECT * FROM run_bad_calls();
 SELECT o.nr, call, o.want, got, message FROM outcomes o JOIN bad_calls USING (nr) WHERE got <> o.want ORDER BY nr;
 SELECT got, count(*) FROM outcomes GROUP BY 1 ORDER BY 1;
 -- The messages
-SELECT DISTINCT got, regexp_replace(message, '\d{2,}|(?<=(token|position) )\d+', 'N', 'g') COLLATE "C" AS message FROM outcomes ORDER BY got, message;
+SELECT DISTINCT got, regexp_replace(message, '(?<=event )[0-9a-f-]{36}|\d{2,}|(?<=(token|position) )\d+', 'N', 'g') COLLATE "C" AS message FROM outcomes ORDER BY got, message;
 
 -- Read-only transactions
 CREATE FUNCTION attempt(call text) RETURNS text LANGUAGE plpgsql AS
@@ -132,6 +150,7 @@ $$;
 BEGIN READ ONLY;
 SELECT call, attempt(call)
 FROM unnest(ARRAY['es_create_subscription(''new'')', 'es_drop_subscription(''input'')', 'es_alter_subscription(''input'', 5)', 'es_reset_subscription(''input'', 0)', 'es_replay_parked(''input'')', 'es_fetch(''input'')',
+				  'es_pause_subscription(''input'')', 'es_resume_subscription(''input'')', 'es_drop_parked(''input'', gen_random_uuid())', 'es_replay_parked(''input'', gen_random_uuid())',
 				  'es_ack(''input'', 1, 1)', 'es_nack(''input'', 1, 1, ''no'')', 'es_release(''input'')', 'es_partition(''input-1'', 1)', 'count(*) FROM eventstore.subscription_status', 'count(*) FROM eventstore.parked']) call;
 COMMIT;
 

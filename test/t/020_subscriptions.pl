@@ -53,12 +53,13 @@ sql($node, "SELECT es_nack('s', $before, (SELECT position FROM es_last_event('a-
 
 # Dump and restore: the same checkpoints, retries, parked events; tokens go on above.
 $append->('a-4');
+sql($node, "SELECT es_create_subscription('paused', partitions => 1), es_pause_subscription('paused')");
 my $state = <<'SQL';
-	SELECT name, category, types, partitions, max_retries, lease, park_policy, division FROM eventstore.subscriptions;
+	SELECT name, category, types, partitions, max_retries, lease, park_policy, division, is_paused, revision FROM eventstore.subscriptions;
 	SELECT subscription, share, division, consumer, partitions, checkpoint, attempts, token, delivered, acked, scanned FROM eventstore.subscription_shares ORDER BY share;
 	SELECT * FROM eventstore.subscription_retries ORDER BY position;
 	SELECT last_value, is_called FROM eventstore.subscription_tokens;
-	SELECT name, partition, consumer, checkpoint, lag_events, parked FROM eventstore.subscription_status ORDER BY partition;
+	SELECT name, partition, consumer, checkpoint, lag_events, parked, state FROM eventstore.subscription_status ORDER BY name, partition;
 	SELECT * FROM eventstore.parked;
 SQL
 my $folder = PostgreSQL::Test::Utils::tempdir();
@@ -67,6 +68,8 @@ $node->command_ok([ 'pg_dump', '-Fc', '-f', "$folder/custom", 'postgres' ], 'dum
 sql($other, 'CREATE DATABASE copy TEMPLATE template0');
 $other->command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', 'copy', "$folder/custom" ], 'restored in another cluster');
 is(sql($other, $state, 'copy'), sql($node, $state), 'the same state');
+is((sql($other, "SELECT state || count(f) FROM eventstore.subscription_status s LEFT JOIN es_fetch('paused', 'c') f ON true WHERE name = 'paused' GROUP BY state", 'copy'))[0], 'paused0', 'what is paused stays so');
+sql($node, "SELECT es_drop_subscription('paused')");
 my $highest = sql($node, 'SELECT last_value FROM eventstore.subscription_tokens');
 ($token, $position, $events) = $fetch->('c', 100, [ $other, 'copy' ]);
 is($events, 'a-4/1:1', 'the copy goes on where the first one was');
@@ -172,7 +175,7 @@ $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
 is(sqlstate($standby, $_), '25006', "$_ on a standby")
   for "SELECT es_fetch('s', 'c')", "SELECT es_ack('s', 1, 1)", "SELECT es_nack('s', 1, 1, 'no')", "SELECT es_release('s')", "SELECT es_create_subscription('t')", "SELECT es_reset_subscription('s', 0)",
-  "SELECT es_replay_parked('s')", "SELECT es_alter_subscription('s', 2)", "SELECT es_drop_subscription('s')";
+  "SELECT es_replay_parked('s')", "SELECT es_alter_subscription('s', 2)", "SELECT es_pause_subscription('s')", "SELECT es_resume_subscription('s')", "SELECT es_drop_parked('s', gen_random_uuid())", "SELECT es_drop_subscription('s')";
 cmp_ok(sql($standby, 'SELECT count(*) FROM eventstore.subscription_status'), '>', 0, 'the status can be seen there');
 
 # DROP and CREATE EXTENSION in one session: nothing is kept of the old one's plans and relations.

@@ -108,6 +108,33 @@ for my $way ('without the worker', 'with the worker')
 	$ack->($session, @rows);
 	is(scalar ask($session, fetch('s', 'c', 10, '0')), 0, "$way: once");
 
+	# Paused while it waits, with events that come: it goes on waiting, until the subscription is resumed. The same where its partitions
+	# are taken back, for another filter.
+	send_query($session, fetch('s', 'c', 10, '1 min'));
+	until_asleep($node, $pid);
+	sql($node, q{SELECT es_pause_subscription('s')});
+	$append->('a-4');
+	sleep 0.5;
+	until_asleep($node, $pid);
+	is(sql($node, q{SELECT string_agg(DISTINCT state || consumer, ' ') FROM eventstore.subscription_status WHERE consumer IS NOT NULL}), 'pausedc', "$way: paused, it keeps what it has");
+	$begun = time;
+	sql($node, q{SELECT es_resume_subscription('s')});
+	@rows = $answer->();
+	cmp_ok(time - $begun, '<', $soon, "$way: resumed, it is told at once");
+	is(join(' ', map { "$_->[0]/$_->[2]" } @rows), 'a-4/1', "$way: what came meanwhile");
+	$ack->($session, @rows);
+	send_query($session, fetch('s', 'c', 10, '1 min'));
+	until_asleep($node, $pid);
+	sql($node, q{SELECT es_alter_subscription('s', category => 'filter')});
+	$append->('a-4');
+	sleep 0.2;
+	until_asleep($node, $pid);
+	$append->('filter-1');
+	@rows = $answer->();
+	is(join(' ', map { "$_->[0]/$_->[2]" } @rows), 'filter-1/1', "$way: another filter, for one that waits");
+	$ack->($session, @rows);
+	sql($node, q{SELECT es_alter_subscription('s', category => 'a')});
+
 	# Partitions that another one gives up, with events in them. It had them all before this one came.
 	$session->query_safe(q{SELECT es_release('s', 'c')});
 	$append->("a-$_") for 1 .. 20;
