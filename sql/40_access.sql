@@ -180,6 +180,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_activity()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_trouble(text)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.count_behind(text, bigint, text[], text[])'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),

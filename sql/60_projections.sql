@@ -219,6 +219,22 @@ CREATE FUNCTION eventstore.find_projection_trouble(name text, OUT owner text, OU
 COMMENT ON FUNCTION eventstore.find_projection_trouble(text) IS 'Whose a projection is, why it can not be applied until somebody does something about it, and why nobody applies it by itself.';
 REVOKE ALL ON FUNCTION eventstore.find_projection_trouble(text) FROM PUBLIC;
 
+-- A function, so that what the planner thinks it costs to count does not make it compile the view, which takes longer. Not volatile, so
+-- that it is called only where its result is asked for.
+CREATE FUNCTION eventstore.count_behind(projection text, "position" bigint, categories text[], types text[]) RETURNS bigint
+	LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	SELECT count(*) FROM eventstore.events e
+	WHERE e.position > count_behind.position
+	  AND (count_behind.categories IS NULL OR e.category = ANY (count_behind.categories))
+	  AND (count_behind.types IS NULL OR e.type = ANY (count_behind.types))
+	  AND NOT EXISTS (SELECT FROM eventstore.projection_appends a
+					  WHERE a.projection = count_behind.projection AND a.position = e.position)
+$$;
+COMMENT ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) IS
+	'How many events there are after a position for a projection, but for those that it appended itself.';
+REVOKE ALL ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) FROM PUBLIC;
+
 -- Events are counted only where a column is asked for that needs it, and not for running inline projections' lag.
 CREATE VIEW eventstore.projection_status AS
 	SELECT p.name, p.mode, CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' WHEN t.reason IS NOT NULL THEN 'failed' ELSE p.state END AS state,
@@ -240,12 +256,7 @@ CREATE VIEW eventstore.projection_status AS
 	LEFT JOIN (SELECT DISTINCT ON (a.projection) a.* FROM eventstore.find_projection_activity() a WHERE a.activity = 'rebuild') r ON r.projection = p.name
 	CROSS JOIN
 		 LATERAL (SELECT p.mode = 'inline' AND p.state = 'running' AND t.reason IS NULL AS is_applied_by_appends,
-						 (SELECT count(*) FROM eventstore.events e
-						  WHERE e.position > p.position
-							AND (p.categories IS NULL OR e.category = ANY (p.categories))
-							AND (p.types IS NULL OR e.type = ANY (p.types))
-							AND NOT EXISTS (SELECT FROM eventstore.projection_appends a
-											WHERE a.projection = p.name AND a.position = e.position)) AS behind,
+						 eventstore.count_behind(p.name, p.position, p.categories, p.types) AS behind,
 						 (SELECT e.recorded_at FROM eventstore.events e
 						  WHERE e.position > p.position
 							AND (p.categories IS NULL OR e.category = ANY (p.categories))

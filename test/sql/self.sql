@@ -37,6 +37,13 @@ SELECT f.oid::regprocedure FROM functions f JOIN pg_language l ON l.oid = prolan
 WHERE lanname <> 'c' AND prokind <> 'a' AND prosqlbody IS NULL AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 SELECT oid::regprocedure FROM functions WHERE prosecdef AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 
+-- What counts or looks up events in SQL: compiling it takes longer than running it, so functions say that they are not to be compiled,
+-- and each view here has been thought about (see status.sql).
+SELECT f.oid::regprocedure FROM functions f JOIN pg_language l ON l.oid = prolang
+WHERE lanname = 'sql' AND prosrc ~ '(FROM|JOIN) eventstore\.events' AND NOT coalesce(proconfig, '{}') && '{jit=off}';
+SELECT DISTINCT ev_class::regclass FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+WHERE d.refobjid = 'eventstore.events'::regclass AND ev_class IN (SELECT oid FROM relations) ORDER BY 1;
+
 -- What PUBLIC may do
 SELECT oid::regprocedure FROM functions WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0);
 SELECT relname FROM relations WHERE relkind NOT IN ('i', 'c') AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0);
