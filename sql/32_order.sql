@@ -20,6 +20,25 @@ COMMENT ON FUNCTION @extschema@.es_head() IS
 	'Position up to which the store is settled: no event at or below it can appear any more.';
 REVOKE ALL ON FUNCTION @extschema@.es_head() FROM PUBLIC;
 
+-- Written by one append in some thousand (src/order/mark.c). Not unique: positions are not, where somebody sets their sequence back.
+CREATE TABLE eventstore.marks
+(
+	position    bigint      NOT NULL,
+	recorded_by timestamptz NOT NULL
+);
+CREATE INDEX marks_position_idx ON eventstore.marks (position);
+COMMENT ON TABLE eventstore.marks IS 'Places in the store-wide order, and when they were reached; for es_position_at.';
+COMMENT ON COLUMN eventstore.marks.position IS 'Every event at or below this position, committed or not ...';
+COMMENT ON COLUMN eventstore.marks.recorded_by IS '... was recorded by this time.';
+REVOKE ALL ON TABLE eventstore.marks FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.marks', '');
+
+CREATE FUNCTION @extschema@.es_position_at(at timestamptz) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_position_at';
+COMMENT ON FUNCTION @extschema@.es_position_at(timestamptz) IS
+	'The position to start after to get every event that was recorded at or after a time.';
+REVOKE ALL ON FUNCTION @extschema@.es_position_at(timestamptz) FROM PUBLIC;
+
 -- A function, as pg_stat_activity hides from most roles when a transaction began. The tag of the lock is made in src/order/inflight.c:
 -- database, high and low half of the last position given out before, 17665.
 CREATE FUNCTION eventstore.find_inflight(OUT pid int, OUT xact_start timestamptz, OUT lowest_position bigint) RETURNS SETOF record

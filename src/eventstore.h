@@ -19,6 +19,7 @@
  *		read_query.c	es_read_query
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
+ *		position_at.c	es_position_at
  *		notify.c		es_wait, es_channel, eventstore.notify_status
  *
  *	 append/			how events come in
@@ -116,6 +117,7 @@
  *		order.c			the head
  *		inflight.c		appends in flight: publishing and finding them
  *		window.c		between positions taken and rows in the table
+ *		milestone.c		by when positions had been given out
  *		past.c			the head as it was when a snapshot was taken
  *		position.c		positions
  *		last.c			the position that this session appended at last
@@ -208,6 +210,8 @@
  *	 userlock "in flight"		AccessShare			append; nobody waits for it
  *	 eventstore.positions		RowExclusive		append
  *								AccessShare			es_head and what is built on it
+ *	 eventstore.marks			RowExclusive		one append in some thousand
+ *								AccessShare			es_position_at
  *	 eventstore.head			AccessShare			the head on standbys
  *								RowExclusive		the worker
  *	 eventstore.projections		AccessShare			append, where it has to be read anew

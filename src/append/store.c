@@ -16,8 +16,8 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog,
- * condition, ids, inflight, inline, last, names, recorder, scan, stream,
- * transaction, window.
+ * condition, ids, inflight, inline, last, milestone, names, recorder, scan,
+ * stream, transaction, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +42,7 @@
 #include "base/stream.h"
 #include "order/inflight.h"
 #include "order/last.h"
+#include "order/milestone.h"
 #include "order/transaction.h"
 #include "order/window.h"
 #include "projection/inline.h"
@@ -255,6 +256,18 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 	return advanced > 0;
 }
 
+/* One append in a few thousand tells by when its positions were given out. */
+static void
+store_set_milestone(const EsAppend *appends, int append_count, int64 position)
+{
+	TimestampTz recorded_at = appends[0].recorded_at;
+	int i;
+
+	for (i = 1; i < append_count; i++)
+		recorded_at = Max(recorded_at, appends[i].recorded_at);
+	es_milestone_set(position, recorded_at);
+}
+
 static void
 store_assign_positions(EsAppend *appends, int append_count)
 {
@@ -269,6 +282,8 @@ store_assign_positions(EsAppend *appends, int append_count)
 		event_count += appends[i].event_count;
 	}
 	position = es_inflight_take(event_count);
+	if (es_milestone_is_due(position, position + event_count - 1))
+		store_set_milestone(appends, append_count, position + event_count - 1);
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i].event_count; j++)

@@ -28,6 +28,8 @@ typedef enum EsRelation
 	ES_POSITIONS,                /* the sequence */
 	ES_HEAD,
 	ES_HEAD_PKEY, /* (only_row) */
+	ES_MARKS,
+	ES_MARKS_POSITION, /* (position) */
 	ES_SUBSCRIPTIONS,
 	ES_SUBSCRIPTIONS_PKEY, /* (name) */
 	ES_TOKENS,             /* the sequence */
@@ -73,6 +75,11 @@ typedef enum EsRelation
 /* Columns of eventstore.head. */
 #define Anum_head_only_row 1
 #define Anum_head_position 2
+
+/* Columns of eventstore.marks. */
+#define Anum_marks_position    1
+#define Anum_marks_recorded_by 2
+#define Natts_marks            2
 
 /* Columns of eventstore.subscriptions. */
 #define Anum_subscriptions_name            1

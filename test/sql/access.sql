@@ -21,7 +21,7 @@ INSERT INTO calls (call) VALUES
 	('SELECT es_stream_as_of(''access-1'', now())'), ('SELECT count(*) FROM eventstore.events'), ('SELECT es_any(), es_exists(), es_no_stream()'),
 	('SELECT es_append(''access-1'', -1, ''T'', ''{}'')'), ('SELECT es_append(''access-1'', -1, ''T'', ''{}''::jsonb)'), ('SELECT es_append(''access-1'', -1, ''{"type": "T"}'')'),
 	('SELECT es_append(''access-1'', -1, ARRAY[''T''], ARRAY[''{}'']::jsonb[])'), ('SELECT es_append_streams(''[{"stream": "access-2", "expected_version": 0, "events": {"type": "T"}}]'')'),
-	('SELECT es_assert_version(''access-1'', 1)'), ('SELECT es_last_position()'),
+	('SELECT es_assert_version(''access-1'', 1)'), ('SELECT es_last_position()'), ('SELECT es_position_at(now())'), ('SELECT count(*) FROM eventstore.marks'), ('DELETE FROM eventstore.marks'),
 	('SELECT count(*) FROM eventstore.streams'), ('SELECT count(*) FROM eventstore.grants'), ('SELECT es_grant(''regress_es_none'', ''read'')'), ('SELECT es_revoke(''regress_es_read'', ''read'')'),
 	('INSERT INTO eventstore.events SELECT * FROM eventstore.events WHERE false'), ('UPDATE eventstore.events SET type = type WHERE false'), ('DELETE FROM eventstore.events WHERE false'), ('TRUNCATE eventstore.events'),
 	('INSERT INTO eventstore.streams VALUES (''access-9'', 9, now())'), ('UPDATE eventstore.streams SET version = 0 WHERE false'), ('DELETE FROM eventstore.streams WHERE false'), ('TRUNCATE eventstore.streams'),

@@ -177,6 +177,7 @@ is(sqlstate($standby, $_), '25006', "$_ on a standby")
   for "SELECT es_fetch('s', 'c')", "SELECT es_ack('s', 1, 1)", "SELECT es_nack('s', 1, 1, 'no')", "SELECT es_release('s')", "SELECT es_create_subscription('t')", "SELECT es_reset_subscription('s', 0)",
   "SELECT es_replay_parked('s')", "SELECT es_alter_subscription('s', 2)", "SELECT es_pause_subscription('s')", "SELECT es_resume_subscription('s')", "SELECT es_drop_parked('s', gen_random_uuid())", "SELECT es_drop_subscription('s')";
 cmp_ok(sql($standby, 'SELECT count(*) FROM eventstore.subscription_status'), '>', 0, 'the status can be seen there');
+is(sql($standby, "SELECT es_position_at('-infinity')"), sql($node, "SELECT es_position_at('-infinity')"), 'a position is found by time there');
 
 # DROP and CREATE EXTENSION in one session: nothing is kept of the old one's plans and relations.
 my $session = session($node);

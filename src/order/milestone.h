@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * milestone.h
+ *		Marks: by when positions had been given out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_MILESTONE_H
+#define ES_MILESTONE_H
+
+#include "datatype/timestamp.h"
+#include "utils/snapshot.h"
+
+/* One append in so many positions makes a mark: a power of two. */
+#define ES_MILESTONE_EVERY 4096
+
+/* Whether an append that takes positions from first to last makes one. */
+#define es_milestone_is_due(first, last) (((first) -1) / ES_MILESTONE_EVERY != (last) / ES_MILESTONE_EVERY)
+
+extern void es_milestone_set(int64 position, TimestampTz recorded_at);
+extern int64 es_milestone_find(TimestampTz at, Snapshot snapshot);
+
+#endif /* ES_MILESTONE_H */
