@@ -56,7 +56,6 @@ es_create_subscription(PG_FUNCTION_ARGS)
 	text *name = es_arguments_get_subscription(fcinfo, 0, "name");
 	Datum category = es_definition_get_category(fcinfo, 1);
 	Datum types = es_definition_get_types(fcinfo, 2);
-	int64 after = es_definition_get_after_position(fcinfo, 3);
 	int partitions = es_definition_get_partitions(fcinfo, 4);
 	EsSubscription subscription;
 	Datum values[] = {PointerGetDatum(name),
@@ -67,8 +66,10 @@ es_create_subscription(PG_FUNCTION_ARGS)
 					  es_definition_get_lease(fcinfo, 6),
 					  es_definition_get_park_policy(fcinfo, 7)};
 	char nulls[] = "       ";
+	int64 after;
 
 	subscribe_prevent("es_create_subscription()");
+	after = es_definition_get_after_position(fcinfo, 3);
 	if (category == (Datum) 0)
 		nulls[1] = 'n';
 	if (types == (Datum) 0)
@@ -115,11 +116,13 @@ es_reset_subscription(PG_FUNCTION_ARGS)
 			   "AND (parked_at IS NULL OR position > $2)",
 			   TEXTOID, INT8OID);
 	text *name = es_arguments_get_subscription(fcinfo, 0, "name");
-	int64 after = es_definition_get_after_position(fcinfo, 1);
-	Datum values[] = {PointerGetDatum(name), Int64GetDatum(after)};
+	Datum values[] = {PointerGetDatum(name), (Datum) 0};
 	EsSubscription subscription;
+	int64 after;
 
 	subscribe_prevent("es_reset_subscription()");
+	after = es_definition_get_after_position(fcinfo, 1);
+	values[1] = Int64GetDatum(after);
 	es_subscription_change(name, &subscription);
 	(void) es_sql_run(&statement, values, NULL);
 	es_division_begin(&subscription,

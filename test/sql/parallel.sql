@@ -42,6 +42,7 @@ SELECT call, attempt(call) FROM unnest(ARRAY[
 	'(SELECT count(*) FROM es_append_streams(''[{"stream": "parallel-1", "expected_version": -1, "events": {"type": "T"}}]''))', 'es_assert_version(''parallel-1'', 1)',
 	'es_save_snapshot(''parallel-1'', 1, ''{}'')',
 	'(SELECT count(*) FROM es_fetch(''parallel''))', 'es_ack(''parallel'', 1, 1)', 'es_nack(''parallel'', 1, 1, ''x'')', 'es_release(''parallel'')',
+	'es_position_at(now())', 'es_create_subscription(''parallel_new'')', 'es_reset_subscription(''parallel'', -1)', 'es_alter_subscription(''parallel'', 2)', 'es_pause_subscription(''parallel'')', 'es_drop_parked(''parallel'', gen_random_uuid())',
 	'es_wait_projection(''parallel_async'', 1, ''1 ms'')', 'es_run_projection(''parallel_async'')']) call;
 -- Those that read as the statement does run there.
 SELECT call, attempt(call) FROM unnest(ARRAY[

@@ -31,7 +31,7 @@ $$;
 \pset format unaligned
 SELECT * FROM no_plan();
 SELECT count(es_append('status-' || i, -1, array_fill('T'::text, ARRAY[1000]), array_fill('{}'::jsonb, ARRAY[1000]))) FROM generate_series(1, 30) i;
-ANALYZE eventstore.events;
+ANALYZE eventstore.events, eventstore.subscriptions, eventstore.subscription_retries, eventstore.projections;
 SELECT es_create_projection('status_' || i, 'SELECT stream, count(*) AS n FROM events GROUP BY stream', m) FROM unnest('{async,async,inline}'::text[]) WITH ORDINALITY u (m, i);
 SELECT es_create_subscription('status', 'status');
 
