@@ -153,6 +153,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_event(bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_positions(bigint)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_head()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_position_at(timestamptz)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, interval, text)'),

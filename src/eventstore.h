@@ -26,6 +26,7 @@
  *		append_if.c		es_append_if
  *		append.c		es_append, es_append_streams, es_assert_version ...
  *		immutability.c	the triggers that refuse changes
+ *		foreign.c		events that were not appended, es_repair_positions
  *		store.c			what every form of append comes down to
  *		json.c			events from JSON
  *		expected.c		the expected version
@@ -115,10 +116,12 @@
  *	 order/				one order over all streams
  *		transaction.c	what a transaction that appends owes to others
  *		order.c			the head
+ *		standby.c		the head on a hot standby
  *		inflight.c		appends in flight: publishing and finding them
  *		window.c		between positions taken and rows in the table
  *		milestone.c		by when positions had been given out
  *		past.c			the head as it was when a snapshot was taken
+ *		floor.c			what positions go on above
  *		position.c		positions
  *		last.c			the position that this session appended at last
  *
@@ -161,6 +164,7 @@
  *	 append				one call's events for one stream
  *	 in flight			an append whose transaction is still open
  *	 head				position up to which the store is settled
+ *	 floor				the highest position of an event, or that somebody has read up to
  *	 projection			SQL that is applied to every event
  *	 read table			what a projection writes, for others to read
  *	 replay				a projection's SQL over the history, on copies of its
@@ -195,7 +199,8 @@
  *								AccessShare			reads, es_load, es_fold, es_save_snapshot
  *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops
  *													an inline projection: so that no append
- *													is in flight; tried for moments
+ *													is in flight; tried for moments;
+ *													es_repair_positions
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot
  *								RowExclusive		es_save_snapshot
  *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot
@@ -260,8 +265,8 @@
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; last.c: the last position; inflight.c: what is published;
- * past.c: known heads; hint.c: places of rows, where they are not in shared
- * memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
+ * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
+ * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; runner.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the

@@ -3,10 +3,10 @@
  * direct.c
  *		Insertion of rows without an executor state.
  *
- * Where no trigger fires, no constraint is to be checked, and every index is
- * a plain B-tree (a unique one of columns that messages may show), or that of
- * tags, all that an INSERT does is to put rows into the table and
- * their keys into the indexes.  To set up an executor state for that costs a
+ * Where no trigger fires but those of foreign.c, no constraint is to be checked,
+ * and every index is a plain B-tree (a unique one of columns that messages may
+ * show), or that of tags, all that an INSERT does is to put rows into the table
+ * and their keys into the indexes.  To set up an executor state for that costs a
  * single event more than to insert it into the table.  es_direct_open tells
  * whether a table is like that at this moment; the caller's lock keeps it so,
  * except that an index may be added whose entries CREATE INDEX CONCURRENTLY
@@ -17,7 +17,7 @@
  * Memory: the current context; es_direct_insert leaves there what the table
  * makes of the rows.  Locks: RowExclusive on the indexes until the end of the
  * transaction; the caller holds RowExclusive on the table.  Calls: conceal,
- * tag_index.
+ * foreign, tag_index.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,25 +29,37 @@
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_trigger.h"
 #include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 #include "append/direct.h"
+#include "append/foreign.h"
 #include "base/catalog.h"
 #include "base/conceal.h"
 #include "condition/tag_index.h"
+
+/* Whether an INSERT fires a trigger that is not for others' only. */
+static bool
+direct_has_trigger(const TriggerDesc *triggers)
+{
+	int i;
+
+	if (triggers == NULL)
+		return false;
+	for (i = 0; i < triggers->numtriggers; i++)
+		if (TRIGGER_FOR_INSERT(triggers->triggers[i].tgtype) &&
+			!es_foreign_is_noted_by(&triggers->triggers[i]))
+			return true;
+	return false;
+}
 
 /* Whether an INSERT fires no trigger and checks no constraint. */
 static bool
 direct_is_plain_table(Relation table)
 {
-	const TriggerDesc *triggers = table->trigdesc;
-
-	if (triggers != NULL &&
-		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-		 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement))
-		return false;
-	return table->rd_rel->relchecks == 0 && !table->rd_rel->relispartition;
+	return !direct_has_trigger(table->trigdesc) && table->rd_rel->relchecks == 0 &&
+		!table->rd_rel->relispartition;
 }
 
 /* Whether the error that a key is there already shows what messages may show. */

@@ -14,7 +14,7 @@
  * Memory: the executor state's own contexts, gone at the end; without one,
  * the current context.  Locks: the caller holds RowExclusive on the table;
  * RowExclusive on the indexes until the end of the statement or transaction.
- * Calls: before, catalog, conceal, direct, uuid.  User code runs in triggers, under row
+ * Calls: before, catalog, conceal, direct, foreign, uuid.  User code runs in triggers, under row
  * locks only.
  *
  *-------------------------------------------------------------------------
@@ -35,6 +35,7 @@
 
 #include "append/before.h"
 #include "append/direct.h"
+#include "append/foreign.h"
 #include "append/recorder.h"
 #include "base/catalog.h"
 #include "base/compat.h"
@@ -235,6 +236,8 @@ recorder_begin(Recorder *recorder, Relation events, int event_count)
 
 	/* The copy: locking the indexes may have rebuilt the relcache entry. */
 	triggers = recorder->info->ri_TrigDesc;
+	if (triggers != NULL)
+		es_foreign_allow(triggers);
 	constraints = events->rd_att->constr;
 
 	recorder->has_before_row = triggers != NULL && triggers->trig_insert_before_row;

@@ -15,6 +15,10 @@
 #define ES_SCHEMA        "eventstore"
 #define ES_EVENTS_ID_KEY "events_id_key"
 
+/* The triggers on eventstore.events that appends do not fire. */
+#define ES_EVENTS_FOREIGN_TRIGGER    "foreign_events_are_noted"
+#define ES_EVENTS_REPLICATED_TRIGGER "replicated_events_are_noted"
+
 typedef enum EsRelation
 {
 	ES_STREAMS,

@@ -19,7 +19,7 @@
  *
  * Memory: static variables of the backend.  Locks: the published lock, to the
  * end of the transaction; partitions of the lock table, shared, for moments.
- * Calls: catalog, position.
+ * Calls: catalog, floor, position.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/userlock.h"
+#include "order/floor.h"
 #include "order/inflight.h"
 #include "order/position.h"
 
@@ -88,7 +89,42 @@ inflight_check(int64 last)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sequence \"%s.%s\" was set back", ES_SCHEMA, "positions"),
-				 errhint("Set it to the last position given out, by setval().")));
+				 errhint("Roll back, and call es_repair_positions().")));
+}
+
+/*
+ * Hold the sequence's page, having made sure that the sequence is above all
+ * events.  It is where we wrote it last; this session has looked at the events
+ * once, since what the backend knows of the store's tables has changed, in case
+ * somebody has got round what disowns the sequence.
+ *
+ * Returns the last position given out.  Raises 55000 where it is too low.
+ */
+static int64
+inflight_hold(EsPositionHold *hold)
+{
+	static uint64 generation = PG_UINT64_MAX; /* when it looked; at first: never */
+	int64 last = es_position_hold(hold);
+	int64 floor;
+
+	if (likely(hold->is_ours && generation == es_catalog_generation()))
+		return last;
+	if (!hold->is_ours)
+	{
+		es_position_release(hold);
+		es_floor_check_fed();
+		floor = es_floor_find();
+	}
+	else
+	{
+		es_position_release(hold);
+		floor = es_floor_events();
+	}
+	/* The other way round, what others take meanwhile would be in the way. */
+	last = es_position_hold(hold);
+	es_floor_check(floor, last);
+	generation = es_catalog_generation();
+	return last;
 }
 
 /*
@@ -108,7 +144,7 @@ es_inflight_take(int64 count)
 	 * Held, so that what is published is still the last one: else the head
 	 * would go back, though nothing would be lost.
 	 */
-	last = es_position_hold(&hold);
+	last = inflight_hold(&hold);
 	store = RelationGetRelid(hold.sequence);
 
 	/*

@@ -26,7 +26,7 @@
  * On a standby there are no locks of appends; see standby.c.
  *
  * Memory: the current context.  Locks: AccessShare on the relations.  Calls:
- * inflight, past, position, standby.
+ * floor, inflight, past, position, standby.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,11 +36,34 @@
 #include "access/xlog.h"
 #include "utils/snapmgr.h"
 
+#include "order/floor.h"
 #include "order/inflight.h"
 #include "order/order.h"
 #include "order/past.h"
 #include "order/position.h"
 #include "order/standby.h"
+
+/*
+ * The last position given out, or, where the sequence may be behind the events,
+ * that of the last event that others see, too.  Where more events are to come
+ * by logical replication, in the order of commits, that would be too high.
+ */
+static int64
+order_with_events(int64 last)
+{
+	Snapshot snapshot;
+	SnapshotData of_others;
+	int64 visible;
+
+	if (es_floor_is_fed())
+		return last;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	of_others = *snapshot;
+	of_others.curcid = FirstCommandId; /* nothing of what this transaction did */
+	visible = es_floor_visible(&of_others);
+	UnregisterSnapshot(snapshot);
+	return Max(last, visible);
+}
 
 /*
  * The head of this moment.  Events up to it are seen by a snapshot that is
@@ -54,6 +77,7 @@ int64
 es_order_head(bool *is_told)
 {
 	EsInflight in_flight;
+	bool is_ours;
 	int64 head;
 
 	if (RecoveryInProgress())
@@ -68,7 +92,9 @@ es_order_head(bool *is_told)
 	}
 
 	/* First what was given out, then who is in flight: see the proof. */
-	head = es_position_given_out(true);
+	head = es_position_given_out(true, &is_ours);
+	if (!is_ours)
+		head = order_with_events(head);
 	in_flight = es_inflight_find();
 	head = Min(head, in_flight.lowest);
 	if (is_told != NULL)
@@ -83,10 +109,25 @@ es_order_head(bool *is_told)
 int64
 es_order_head_after_commit(void)
 {
-	int64 head = es_position_given_out(false);
+	bool is_ours;
+	int64 head = es_position_given_out(false, &is_ours);
 	EsInflight in_flight = es_inflight_find();
 
 	return Min(head, in_flight.lowest_of_others);
+}
+
+/*
+ * The last position that there is, given out or in use: no event, committed or
+ * not, is above it.
+ */
+int64
+es_order_last(void)
+{
+	bool is_ours;
+	int64 last = es_position_given_out(false, &is_ours);
+	int64 events = is_ours ? 0 : es_floor_events();
+
+	return Max(last, events);
 }
 
 /* ----------------------------------------------------------------------

@@ -12,6 +12,14 @@
  * which the append says that it is in flight.  Cache, increment, limits and
  * cycle of the sequence do not matter: positions always go up by one.
  *
+ * Others can write the sequence: setval(), nextval(), ALTER SEQUENCE, the
+ * restore of a dump.  Whether it was us who did so last shows in log_cnt, how
+ * many values are logged ahead: ours is below zero, -1 - ahead, all others'
+ * are not.  So who takes positions sees for nothing that the sequence may not
+ * be where it was left, and can look at the events; see floor.c.  Who stores
+ * events without taking positions disowns the sequence, to the same effect.
+ * nextval() takes a number below zero for none.
+ *
  * Memory: none.  Locks: on the sequence RowExclusive to take
  * positions, AccessShare to look; its page for moments.  Calls: catalog.
  *
@@ -39,16 +47,16 @@
 #define POSITION_LOG_AHEAD 32
 
 /*
- * Read the sequence's only row as nextval() does, as the caller needs no right
+ * Read a sequence's only row as nextval() does, as the caller needs no right
  * on the sequence.
  */
 static int64
-position_open(EsPositionHold *hold, LOCKMODE lockmode, int page_lock)
+position_open(EsPositionHold *hold, EsRelation sequence, LOCKMODE lockmode, int page_lock)
 {
 	HeapTupleHeader row;
 	Page page;
 
-	hold->sequence = es_catalog_open(ES_POSITIONS, lockmode);
+	hold->sequence = es_catalog_open(sequence, lockmode);
 	hold->buffer = ReadBuffer(hold->sequence, 0);
 	LockBuffer(hold->buffer, page_lock);
 
@@ -56,6 +64,7 @@ position_open(EsPositionHold *hold, LOCKMODE lockmode, int page_lock)
 	hold->item = PageGetItemId(page, FirstOffsetNumber);
 	row = (HeapTupleHeader) PageGetItem(page, hold->item);
 	hold->data = (Form_pg_sequence_data) ((char *) row + row->t_hoff);
+	hold->is_ours = hold->data->log_cnt < 0;
 	return hold->data->is_called ? hold->data->last_value : hold->data->last_value - 1;
 }
 
@@ -68,7 +77,7 @@ position_open(EsPositionHold *hold, LOCKMODE lockmode, int page_lock)
 int64
 es_position_hold(EsPositionHold *hold)
 {
-	return position_open(hold, RowExclusiveLock, BUFFER_LOCK_EXCLUSIVE);
+	return position_open(hold, ES_POSITIONS, RowExclusiveLock, BUFFER_LOCK_EXCLUSIVE);
 }
 
 void
@@ -78,9 +87,20 @@ es_position_release(EsPositionHold *hold)
 	relation_close(hold->sequence, NoLock);
 }
 
-/* Log the sequence as it will be when it was last given out. */
+/* What stands in log_cnt where so many positions are logged ahead; and back. */
+static int64
+position_mark(int64 ahead)
+{
+	return -1 - ahead;
+}
+
+/*
+ * Log the sequence as it will be when it was last given out.
+ *
+ * mark: for log_cnt.
+ */
 static void
-position_log(EsPositionHold *hold, int64 last)
+position_log(EsPositionHold *hold, int64 last, int64 mark)
 {
 	Page page = BufferGetPage(hold->buffer);
 	xl_seq_rec record;
@@ -88,7 +108,7 @@ position_log(EsPositionHold *hold, int64 last)
 
 	hold->data->last_value = last;
 	hold->data->is_called = true;
-	hold->data->log_cnt = 0;
+	hold->data->log_cnt = mark;
 	es_compat_set_locator(&record, hold->sequence);
 
 	XLogBeginInsert();
@@ -109,7 +129,7 @@ void
 es_position_take(EsPositionHold *hold, int64 last, int64 count)
 {
 	Form_pg_sequence_data data = hold->data;
-	int64 ahead = data->log_cnt - count;
+	int64 ahead = position_mark(data->log_cnt) - count;
 	bool is_logged = data->is_called && ahead >= 0;
 
 	if (pg_add_s64_overflow(last, count, &last))
@@ -129,10 +149,10 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count)
 	START_CRIT_SECTION();
 	MarkBufferDirty(hold->buffer);
 	if (!is_logged && RelationNeedsWAL(hold->sequence))
-		position_log(hold, last + ahead);
+		position_log(hold, last + ahead, position_mark(0));
 	data->last_value = last;
 	data->is_called = true;
-	data->log_cnt = ahead;
+	data->log_cnt = position_mark(ahead);
 	END_CRIT_SECTION();
 }
 
@@ -141,16 +161,77 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count)
  *
  * is_lasting: make sure that a crash does not make the sequence give it out
  * again: after one it goes on above what its last flushed WAL record says.
+ * is_ours: receives whether it is known to be at or above all events.
  */
 int64
-es_position_given_out(bool is_lasting)
+es_position_given_out(bool is_lasting, bool *is_ours)
 {
 	EsPositionHold hold;
-	int64 position = position_open(&hold, AccessShareLock, BUFFER_LOCK_SHARE);
+	int64 position = position_open(&hold, ES_POSITIONS, AccessShareLock, BUFFER_LOCK_SHARE);
 	XLogRecPtr logged = PageGetLSN(BufferGetPage(hold.buffer));
 
+	*is_ours = hold.is_ours;
 	es_position_release(&hold);
 	if (is_lasting)
 		XLogFlush(logged);
 	return position;
+}
+
+/* Write the sequence, of a page that is held; it is logged at once. */
+static void
+position_write(EsPositionHold *hold, int64 last, int64 mark)
+{
+	START_CRIT_SECTION();
+	MarkBufferDirty(hold->buffer);
+	if (RelationNeedsWAL(hold->sequence))
+		position_log(hold, last, mark);
+	hold->data->last_value = last;
+	hold->data->is_called = true;
+	hold->data->log_cnt = mark;
+	END_CRIT_SECTION();
+}
+
+/*
+ * Events were stored that positions were not taken for: have the next who takes
+ * some look where the events are.
+ */
+void
+es_position_disown(void)
+{
+	EsPositionHold hold;
+	int64 last;
+	bool is_ours;
+
+	(void) es_position_given_out(false, &is_ours);
+	if (!is_ours)
+		return;
+	last = es_position_hold(&hold);
+	position_write(&hold, last, 0);
+	es_position_release(&hold);
+}
+
+/*
+ * Have a sequence go on above a value.  As with setval(), a rollback does not
+ * undo it.
+ *
+ * sequence: ES_POSITIONS, where value is as high as any event's position and the
+ * caller keeps everybody from storing events; or ES_TOKENS.
+ *
+ * Returns the last value that is given out now.
+ */
+int64
+es_position_raise(EsRelation sequence, int64 value)
+{
+	EsPositionHold hold;
+	int64 last;
+
+	/* So that the commit flushes the record. */
+	(void) GetTopTransactionId();
+	last = position_open(&hold, sequence, RowExclusiveLock, BUFFER_LOCK_EXCLUSIVE);
+	last = Max(last, value);
+	/* Its lowest value is 1: a sequence that has given out nothing stays so. */
+	if (last > 0)
+		position_write(&hold, last, sequence == ES_POSITIONS ? position_mark(0) : 0);
+	es_position_release(&hold);
+	return last;
 }

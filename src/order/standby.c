@@ -27,7 +27,7 @@
  * transactions at most.
  *
  * Memory: static variables of the backend.  Locks: AccessShare on the
- * relations.  Calls: catalog, scan.
+ * relations.  Calls: catalog, floor, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +39,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/scan.h"
+#include "order/floor.h"
 #include "order/standby.h"
 
 /* Of which store the rest is, by its sequence's OID. */
@@ -75,24 +76,6 @@ es_standby_announced(Snapshot snapshot)
 	return head;
 }
 
-/* The last position that a snapshot sees; 0 if there is none. */
-static int64
-standby_last_visible(Snapshot snapshot)
-{
-	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	EsScan scan;
-	int64 position = 0;
-	bool is_null;
-
-	es_scan_open(&scan, events, ES_EVENTS_PKEY);
-	es_scan_begin(&scan, snapshot);
-	if (es_scan_next(&scan, BackwardScanDirection))
-		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
-	es_scan_close(&scan);
-	relation_close(events, NoLock);
-	return position;
-}
-
 /* An xid that is at or before the next one, so that a session may keep it. */
 static uint64
 standby_widen(TransactionId xid, FullTransactionId next)
@@ -114,7 +97,7 @@ standby_settled(Snapshot snapshot)
 	if (standby_candidate != 0 && over < standby_next_xid)
 		return 0;
 	settled = standby_candidate;
-	standby_candidate = standby_last_visible(snapshot);
+	standby_candidate = es_floor_visible(snapshot);
 	standby_next_xid = U64FromFullTransactionId(next);
 	if (over < standby_next_xid)
 		return settled;

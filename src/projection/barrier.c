@@ -14,7 +14,7 @@
  * statement_timeout say for how long in all.
  *
  * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events.
- * Calls: attempt, catalog, position.
+ * Calls: attempt, catalog, order.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@
 #include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "order/position.h"
+#include "order/order.h"
 #include "projection/barrier.h"
 
 #define BARRIER_SHORT_TRIES   3
@@ -138,5 +138,5 @@ es_barrier_raise(void)
 		barrier_pause(pause_ms);
 		pause_ms = Min(pause_ms * 2, BARRIER_LONG_PAUSE_MS);
 	}
-	return es_position_given_out(false);
+	return es_order_last();
 }

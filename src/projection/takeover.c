@@ -9,7 +9,7 @@
  *
  * Memory: the current context.  Locks: the caller holds the projection's; at
  * last barrier.c's, to the end of the transaction.  Calls: advance, apply,
- * barrier, order, position, stale.  User code runs here.
+ * barrier, order, stale.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,6 @@
 
 #include "base/errors.h"
 #include "order/order.h"
-#include "order/position.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
 #include "projection/stale.h"
@@ -57,7 +56,7 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 					 errdetail("Projections answer each other's events, %d times.", rounds - 1),
 					 errhint("Two projections that answer each other's events never end; give them filters.")));
 		takeover_advance(projection, applier, last);
-		last = es_position_given_out(false);
+		last = es_order_last();
 	}
 	projection->state = ES_PROJECTION_RUNNING;
 }

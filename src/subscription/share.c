@@ -358,6 +358,78 @@ share_make_row(Relation rel, const EsSubscription *subscription, const EsShare *
 	return heap_form_tuple(RelationGetDescr(rel), values + 1, nulls);
 }
 
+/*
+ * Raise 55000 unless a number is above those of all shares of a subscription.
+ * A sequence that was left behind when the shares came from elsewhere would
+ * have others' shares count before the new one, for ever and in silence.
+ */
+static void
+share_check_number(const EsSubscription *subscription, int64 number)
+{
+	Relation rel = es_catalog_open(ES_SHARES, AccessShareLock);
+	int64 last = 0;
+	SnapshotData dirty;
+	EsScan scan;
+	bool is_null;
+
+	InitDirtySnapshot(dirty);
+	es_scan_open(&scan, rel, ES_SHARES_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
+	es_scan_begin(&scan, &dirty);
+	if (es_scan_next(&scan, BackwardScanDirection))
+		last = DatumGetInt64(slot_getattr(scan.slot, Anum_shares_share, &is_null));
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	if (number <= last)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tokens are behind those of subscription \"%s\"", text_to_cstring(subscription->name)),
+				 errhint("Sequence \"%s.%s\" was set back, or subscriptions came without it. Call es_repair_positions().",
+						 ES_SCHEMA, "subscription_tokens")));
+}
+
+/* The highest value of a column. */
+static int64
+share_highest(EsRelation table, EsRelation index, AttrNumber column)
+{
+	Relation rel = es_catalog_open(table, AccessShareLock);
+	SnapshotData dirty;
+	int64 highest = 0;
+	EsScan scan;
+
+	InitDirtySnapshot(dirty);
+	es_scan_open(&scan, rel, index);
+	es_scan_begin(&scan, &dirty);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		bool is_null;
+		int64 value = DatumGetInt64(slot_getattr(scan.slot, column, &is_null));
+
+		highest = Max(highest, value);
+	}
+	es_scan_close(&scan);
+	relation_close(rel, NoLock);
+	return highest;
+}
+
+/* The highest number that is in use, of shares, tokens, retries and divisions. */
+int64
+es_share_highest_number(void)
+{
+	int64 numbers[] = {share_highest(ES_SHARES, ES_SHARES_PKEY, Anum_shares_share),
+					   share_highest(ES_SHARES, ES_SHARES_PKEY, Anum_shares_token) >>
+						   SHARE_RANDOM_BITS,
+					   share_highest(ES_RETRIES, ES_RETRIES_PKEY, Anum_retries_retry),
+					   share_highest(ES_SUBSCRIPTIONS, ES_SUBSCRIPTIONS_PKEY,
+									 Anum_subscriptions_division)};
+	int64 highest = 0;
+	int i;
+
+	for (i = 0; i < lengthof(numbers); i++)
+		highest = Max(highest, numbers[i]);
+	return highest;
+}
+
 /* Insert a share; it receives its number, above all others. */
 void
 es_share_insert(const EsSubscription *subscription, EsShare *share)
@@ -365,6 +437,7 @@ es_share_insert(const EsSubscription *subscription, EsShare *share)
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
 
 	share->number = es_share_next_number();
+	share_check_number(subscription, share->number);
 	CatalogTupleInsert(rel, share_make_row(rel, subscription, share));
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();

@@ -65,6 +65,7 @@ extern void es_share_insert(const EsSubscription *subscription, EsShare *share);
 extern void es_share_update(const EsSubscription *subscription, EsShare *share);
 extern void es_share_delete(const EsShare *share);
 extern int64 es_share_next_number(void);
+extern int64 es_share_highest_number(void);
 extern int64 es_share_make_token(void);
 
 extern const EsShare *es_share_of_partition(const EsShares *shares, int partition);

@@ -160,7 +160,7 @@ is(sqlstate($standby, $_), '25006', "$_ is refused") for q{SELECT es_append('a-1
   q{SELECT es_append('a-1', -1, '[{"type": "A"}]')}, q{SELECT es_append('a-1', -1, ARRAY['A'], ARRAY['1']::jsonb[])},
   q{SELECT * FROM es_append_streams('[{"stream": "a-1", "expected_version": -1, "events": {"type": "A"}}]')},
   q{SELECT es_assert_version('a-1', -1)}, q{SELECT es_assert_version('new-1', 0)},
-  q{SELECT es_save_snapshot('a-1', 1, '1')}, q{SELECT es_grant('pg_monitor', 'read')};
+  q{SELECT es_save_snapshot('a-1', 1, '1')}, q{SELECT es_grant('pg_monitor', 'read')}, q{SELECT es_repair_positions()};
 sql($primary, q{SELECT es_save_snapshot('a-1', 2, '{"count": 2}')});
 $replayed->();
 is(sql($standby, q{SELECT l.version, l.state, cardinality(l.events) + 2 = es_stream_version('a-1'), s.version FROM es_load('a-1') l, es_snapshot('a-1') s}), '2|{"count": 2}|t|2', 'a snapshot there');
