@@ -85,6 +85,7 @@
  *		roster.c		which ones these are, as a backend knows them
  *		takeover.c		from when on appends apply an inline projection
  *		run.c			a step of an async projection
+ *		whole.c			whether a restore has brought what it needs
  *		advance.c		applying stored events, from the checkpoint on
  *		barrier.c		a moment without appends in flight
  *		apply.c			running a projection's SQL over events
@@ -227,6 +228,9 @@
  *	   stale_projections,							es_rebuild_projection, ALTER TABLE of
  *	   intact_projections							a read table
  *								AccessShare			whoever reads a definition
+ *	 eventstore.				RowExclusive		who makes, drops or resumes a projection,
+ *	   projection_needs,							runners; the worker, after a restore
+ *	   local_projections		AccessShare			the worker, es_run_projection
  *	 userlock "rebuild"			Exclusive			es_rebuild_projection, es_drop_projection;
  *													before all others of the projection
  *	 read tables				AccessShare			replays, from their begin

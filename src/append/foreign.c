@@ -15,7 +15,7 @@
  *
  * Memory: none.  Locks: es_repair_positions ShareRowExclusive on
  * eventstore.events, to the end of the transaction.  Calls: arguments, catalog,
- * floor, position, share.
+ * floor, position, share, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +33,7 @@
 #include "base/catalog.h"
 #include "order/floor.h"
 #include "order/position.h"
+#include "order/transaction.h"
 #include "subscription/share.h"
 
 PG_FUNCTION_INFO_V1(es_note_foreign_events);
@@ -123,6 +124,8 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	PreventCommandIfParallelMode("es_repair_positions()");
 
 	es_floor_check_fed();
+	/* Async projections may go on then. */
+	es_transaction_change_projection();
 	/* Tokens have gaps as they like. */
 	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
 	if (foreign_is_right(above, &last))

@@ -130,6 +130,16 @@ es_order_last(void)
 	return Max(last, events);
 }
 
+/* Whether there are events above the last position given out. */
+bool
+es_order_is_behind(void)
+{
+	bool is_ours;
+	int64 last = es_position_given_out(false, &is_ours);
+
+	return !is_ours && es_floor_events() > last;
+}
+
 /* ----------------------------------------------------------------------
  * Views
  * ----------------------------------------------------------------------

@@ -20,6 +20,7 @@ typedef struct EsView
 extern int64 es_order_head(bool *is_told);
 extern int64 es_order_head_after_commit(void);
 extern int64 es_order_last(void);
+extern bool es_order_is_behind(void);
 extern void es_order_begin_view(EsView *view);
 extern void es_order_end_view(EsView *view);
 

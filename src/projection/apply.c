@@ -27,9 +27,12 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parsetree.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/queryenvironment.h"
 #include "utils/rel.h"
 
@@ -270,6 +273,57 @@ apply_get_plan(EsApplier *applier, EsSource source)
 	SPI_keepplan(plan);
 	applier->plans[source] = plan;
 	return plan;
+}
+
+/* Add the qualified names of the tables that a query writes. */
+static void
+apply_add_targets(List **names, const Query *query)
+{
+	ListCell *cell;
+
+	if (query->resultRelation > 0)
+	{
+		Oid table = rt_fetch(query->resultRelation, query->rtable)->relid;
+
+		*names = lappend(*names,
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+													get_rel_name(table)));
+	}
+	foreach (cell, query->cteList)
+	{
+		const CommonTableExpr *expression = lfirst(cell);
+
+		if (IsA(expression->ctequery, Query))
+			apply_add_targets(names, (const Query *) expression->ctequery);
+	}
+}
+
+/*
+ * The tables that a projection's own text writes, not the functions that it
+ * calls, as far as it has been run: a list of qualified names.
+ */
+List *
+es_apply_targets(const EsApplier *applier)
+{
+	List *names = NIL;
+	EsSource source;
+
+	for (source = 0; source < ES_SOURCE_COUNT; source++)
+	{
+		ListCell *cell;
+
+		if (applier->plans[source] == NULL)
+			continue;
+		foreach (cell, SPI_plan_get_plan_sources(applier->plans[source]))
+		{
+			const CachedPlanSource *plan = lfirst(cell);
+			ListCell *query;
+
+			foreach (query, plan->query_list)
+				apply_add_targets(&names, lfirst(query));
+		}
+	}
+	return names;
 }
 
 static void

@@ -56,6 +56,7 @@ extern EsApplier *es_apply_make_for(const EsProjection *projection, const EsDecl
 extern char *es_apply_range_condition(const EsProjection *projection);
 extern bool es_apply_is_passing(int code);
 extern void es_apply_see(const EsProjection *projection, EsScan *scan);
+extern List *es_apply_targets(const EsApplier *applier);
 
 extern const EsApplyScope *es_apply_current(void);
 extern void es_apply_enter(EsApplyScope *scope, const EsApplier *applier);

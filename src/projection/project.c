@@ -6,7 +6,7 @@
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
  * arguments, barrier, environment, intact, order, projection, readtable, run, stale,
- * takeover, transaction, trouble.
+ * takeover, transaction, trouble, whole.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +38,7 @@
 #include "projection/stale.h"
 #include "projection/takeover.h"
 #include "projection/trouble.h"
+#include "projection/whole.h"
 
 PG_FUNCTION_INFO_V1(es_create_projection);
 PG_FUNCTION_INFO_V1(es_drop_projection);
@@ -300,6 +301,7 @@ es_create_projection(PG_FUNCTION_ARGS)
 	projection->saved_state = projection->state;
 	es_projection_insert(projection);
 	es_intact_begin(projection);
+	es_whole_begin(projection);
 	if (projection->is_inline)
 	{
 		es_takeover_start(projection, es_apply_make(projection));
@@ -366,6 +368,7 @@ es_resume_projection(PG_FUNCTION_ARGS)
 	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
 
 	es_projection_check_owner(projection);
+	es_whole_accept(projection->name);
 	if (projection->state == ES_PROJECTION_RUNNING && !projection->is_stale)
 		PG_RETURN_VOID();
 	project_check_not_stale(projection);
@@ -376,12 +379,29 @@ es_resume_projection(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns whether a restore has brought what a projection needs; tells if not. */
+static bool
+project_is_whole(const EsProjection *projection)
+{
+	if (es_whole_is(projection->name, 0))
+		return true;
+	if (es_order_is_behind())
+		ereport(WARNING,
+				(errmsg("projection \"%s\" waits: positions are behind the events that are stored", projection->name),
+				 errhint("A restore is not done yet, or es_repair_positions() has to be called.")));
+	else
+		ereport(WARNING,
+				(errmsg("projection \"%s\" waits for the rest of a restore", projection->name),
+				 errhint("eventstore.projection_waits shows what is missing; es_resume_projection goes on without it.")));
+	return false;
+}
+
 /* Returns whether an async projection is running; tells why not. */
 static bool
 project_may_run(const EsProjection *projection)
 {
 	if (projection->state == ES_PROJECTION_RUNNING)
-		return !projection->is_inline;
+		return !projection->is_inline && project_is_whole(projection);
 	if (projection->state == ES_PROJECTION_FAILED)
 		ereport(WARNING,
 				(errmsg("projection \"%s\" has failed", projection->name),
@@ -409,7 +429,7 @@ es_run_projection(PG_FUNCTION_ARGS)
 	projection = project_get(fcinfo, "es_run_projection()");
 	if (!project_may_run(projection))
 		PG_RETURN_INT64(0);
-	PG_RETURN_INT64(es_run_async(projection, max_count));
+	PG_RETURN_INT64(es_run_async(projection, max_count, true));
 }
 
 /* ----------------------------------------------------------------------

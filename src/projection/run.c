@@ -8,7 +8,7 @@
  * one transaction.
  *
  * Memory: the current context.  Locks: the caller holds the projection's; what
- * its SQL takes.  Calls: advance, apply, intact, order, projection, stale.  User
+ * its SQL takes.  Calls: advance, apply, intact, order, projection, stale, whole.  User
  * code runs here.
  *
  *-------------------------------------------------------------------------
@@ -21,6 +21,7 @@
 #include "projection/intact.h"
 #include "projection/run.h"
 #include "projection/stale.h"
+#include "projection/whole.h"
 
 /*
  * Whether a projection can not go on where it stands.  error: receives why.
@@ -44,9 +45,11 @@ run_is_stale(const EsProjection *projection, EsProjectionError *error)
 /*
  * Apply an async projection, whose lock is held, to at most max_count events,
  * and save how far it is.  Returns to how many it was applied.
+ *
+ * notes: write down what its tables have.
  */
 int64
-es_run_async(EsProjection *projection, int64 max_count)
+es_run_async(EsProjection *projection, int64 max_count, bool notes)
 {
 	EsApplier *applier = es_apply_make(projection);
 	EsProjectionError error;
@@ -65,6 +68,8 @@ es_run_async(EsProjection *projection, int64 max_count)
 	count = es_advance(projection, applier, view.head, max_count, &error);
 	if (projection->position != before || error.code != 0)
 		es_projection_save(projection, error.code == 0 ? NULL : &error);
+	if (notes && count > 0)
+		es_whole_note(projection, es_apply_targets(applier));
 	if (error.code != 0)
 		ereport(WARNING,
 				(errmsg("projection \"%s\" failed at position %lld: %s", projection->name,

@@ -10,6 +10,6 @@
 
 #include "projection/projection.h"
 
-extern int64 es_run_async(EsProjection *projection, int64 max_count);
+extern int64 es_run_async(EsProjection *projection, int64 max_count, bool notes);
 
 #endif /* ES_RUN_H */

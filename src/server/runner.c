@@ -24,7 +24,7 @@
  * Memory: TopMemoryContext for what it knows of projections; a context for each
  * pass; each batch's transaction.  Locks: the projection's, to the end of a
  * batch; what its SQL takes.  Calls: catalog, order, progress, projection, run,
- * settings, shared.  User code runs here, as the projections' owners.
+ * settings, shared, whole.  User code runs here, as the projections' owners.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,6 +51,7 @@
 #include "projection/progress.h"
 #include "projection/projection.h"
 #include "projection/run.h"
+#include "projection/whole.h"
 #include "server/runner.h"
 #include "signal/shared.h"
 
@@ -65,6 +66,12 @@
 #define RUNNER_PAUSE_MIN_MS 1000
 #define RUNNER_PAUSE_MAX_MS 60000
 
+/* How often to write down what a projection's tables have. */
+#define RUNNER_NOTE_MS 10000
+
+/* How often to look whether a restore has brought all that is needed. */
+#define RUNNER_WHOLE_MS 500
+
 /* Events in a batch. */
 #define RUNNER_BATCH_MIN 100
 #define RUNNER_BATCH_MAX 1000000
@@ -73,9 +80,10 @@
 typedef struct RunnerNote
 {
 	char name[ES_MAX_PROJECTION_BYTES + 1];
-	int64 batch;     /* events */
-	int pause_ms;    /* of the last error; 0: there was none */
-	TimestampTz due; /* not before */
+	int64 batch;          /* events */
+	int pause_ms;         /* of the last error; 0: there was none */
+	TimestampTz due;      /* not before */
+	TimestampTz noted_at; /* when what its tables have was written down */
 } RunnerNote;
 
 static List *runner_notes = NIL;
@@ -86,17 +94,36 @@ static List *runner_notes = NIL;
  */
 
 /*
- * Names of the async projections that are behind the head.
+ * Whether a projection may be applied, for all that a restore has to bring.
+ */
+static bool
+runner_is_whole(const char *name)
+{
+	static bool is_told = false;
+
+	if (es_whole_is(name, RUNNER_WHOLE_MS))
+		return true;
+	if (!is_told)
+		ereport(LOG,
+				(errmsg("projections wait for the rest of a restore"),
+				 errhint("eventstore.projection_waits shows what is missing, es_resume_projection goes on without it. Where positions are behind the events, es_repair_positions() has to be called.")));
+	is_told = true;
+	return false;
+}
+
+/*
+ * Names of the async projections that are behind the head, and may be applied.
  *
  * has_any: receives whether there are any that could be.
+ * waits: receives whether there are some that a restore is not done with.
  */
 static List *
-runner_find_behind(int64 head, bool *has_any)
+runner_find_behind(int64 head, bool *has_any, bool *waits)
 {
 	List *result = NIL;
 	ListCell *cell;
 
-	*has_any = false;
+	*has_any = *waits = false;
 	foreach (cell, es_projection_list())
 	{
 		const EsProjection *projection = lfirst(cell);
@@ -105,8 +132,12 @@ runner_find_behind(int64 head, bool *has_any)
 			!OidIsValid(projection->role))
 			continue;
 		*has_any = true;
-		if (projection->position < head)
+		if (projection->position >= head)
+			continue;
+		if (runner_is_whole(projection->name))
 			result = lappend(result, projection->name);
+		else
+			*waits = true;
 	}
 	return result;
 }
@@ -168,14 +199,17 @@ es_runner_call(int64 head)
 	static uint64 generation = 0;
 	static bool has_any = true;
 	List *behind;
+	bool waits;
 
 	/* Whether there are any async projections at all changes seldom. */
 	if (!has_any && generation == es_catalog_generation())
 		return true;
 	generation = es_catalog_generation();
-	behind = runner_find_behind(head, &has_any);
-	if (behind == NIL || es_guc_projection_workers == 0)
+	behind = runner_find_behind(head, &has_any, &waits);
+	if (es_guc_projection_workers == 0)
 		return true;
+	if (behind == NIL)
+		return !waits;
 	runner_call(list_length(behind));
 	return es_shared_count_runners(MyDatabaseId) > 0;
 }
@@ -220,6 +254,18 @@ runner_end_transaction(void)
 	pgstat_report_stat(false);
 }
 
+/* Whether to write down, this time, what a projection's tables have. */
+static bool
+runner_notes_needs(RunnerNote *note)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(note->noted_at, now, RUNNER_NOTE_MS))
+		return false;
+	note->noted_at = now;
+	return true;
+}
+
 /*
  * Apply a batch to a projection, if nobody else does.  Returns whether it has
  * moved.
@@ -240,7 +286,7 @@ runner_batch(RunnerNote *note)
 			int64 before = projection->position;
 
 			es_progress_show(note->name, ES_ACTIVITY_RUN, 0, 0);
-			(void) es_run_async(projection, note->batch);
+			(void) es_run_async(projection, note->batch, runner_notes_needs(note));
 			es_progress_hide();
 			has_moved = projection->position != before;
 		}
@@ -350,6 +396,7 @@ runner_pass(int number, MemoryContext context)
 {
 	bool has_moved = false;
 	bool has_any;
+	bool waits;
 	List *behind = NIL;
 	int count;
 	int i;
@@ -357,7 +404,7 @@ runner_pass(int number, MemoryContext context)
 	runner_begin_transaction();
 	MemoryContextSwitchTo(context);
 	if (es_catalog_is_installed())
-		behind = runner_find_behind(es_order_head(NULL), &has_any);
+		behind = runner_find_behind(es_order_head(NULL), &has_any, &waits);
 	runner_end_transaction();
 	MemoryContextSwitchTo(context);
 

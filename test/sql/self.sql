@@ -55,7 +55,7 @@ SELECT oid::regprocedure, grantee::regrole FROM functions, aclexplode(proacl) WH
 
 -- Tables and sequences that pg_dump would leave empty
 SELECT relname FROM relations, pg_extension e WHERE extname = 'eventstore' AND relkind IN ('r', 'p', 'S') AND NOT relations.oid = ANY (coalesce(e.extconfig, '{}'));
-SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'eventstore' AND c <> '';
+SELECT regexp_replace(c, '\s+', ' ', 'g') AS c FROM pg_extension, unnest(extcondition) c WHERE extname = 'eventstore' AND c <> '';
 
 -- Columns of tables whose values mean nothing in another cluster
 SELECT r.relname, attname, atttypid::regtype FROM relations r JOIN pg_attribute ON attrelid = r.oid
