@@ -178,7 +178,8 @@ SELECT query, r.* FROM (VALUES (1, 'WITH RECURSIVE x AS (SELECT type FROM events
 	(22, 'SELECT type, es_last(stream, version ORDER BY position DESC) AS n FROM events GROUP BY type'), (23, 'SELECT type, es_last(stream, data::json) AS n FROM events GROUP BY type'), (24, 'SELECT stream, type FROM events'),
 	(25, 'SELECT j.type, es_last(j.stream, j.version) AS n FROM (events e CROSS JOIN (SELECT 1) o) AS j GROUP BY j.type'), (26, 'SELECT type, count(*) AS n FROM events GROUP BY type UNION SELECT type, 0 FROM events GROUP BY type'), (27, 'SELECT type, stream, count(*) AS n FROM events GROUP BY CUBE (type, stream)'),
 	(28, 'SELECT type, count(*) AS n FROM events GROUP BY type HAVING count(*) > 1'), (29, 'SELECT type, count(*) AS n FROM (SELECT type, count(*) FROM events GROUP BY type) e GROUP BY type'), (30, 'SELECT type, array_agg(DISTINCT stream ORDER BY stream) AS n FROM events GROUP BY type'),
-	(31, 'SELECT type, unnest(tags) AS tag, count(*) AS n FROM events GROUP BY 1, 2'), (32, 'SELECT type, count(*) AS n FROM events WHERE data->>''customer'' IN (SELECT id FROM customer) GROUP BY type')) q (nr, query), refusal(query) r ORDER BY nr;
+	(31, 'SELECT type, unnest(tags) AS tag, count(*) AS n FROM events GROUP BY 1, 2'), (33, 'SELECT stream, es_last(type, x || y) AS n FROM (SELECT stream, type, (data->>''x'') COLLATE "POSIX" AS x, (data->>''y'') COLLATE "C" AS y FROM events) e GROUP BY stream'),
+	(32, 'SELECT type, count(*) AS n FROM events WHERE data->>''customer'' IN (SELECT id FROM customer) GROUP BY type')) q (nr, query), refusal(query) r ORDER BY nr;
 CREATE VIEW customers AS TABLE customer;
 CREATE TABLE price (item text, price numeric);
 CREATE UNIQUE INDEX ON price (item) WHERE price > 0;

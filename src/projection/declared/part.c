@@ -116,6 +116,9 @@ es_part_set_by(EsPart *part, Node *value, Oid collation)
 	if (!OidIsValid(entry->eq_opr) || !OidIsValid(before))
 		es_refuse(errdetail("Values of type %s have no order.", format_type_be(type)),
 				  errhint("Cast them to a type that has one."));
+	if (OidIsValid(get_typcollation(type)) && !OidIsValid(collation))
+		es_refuse(errdetail("It compares values whose collation is left open."),
+				  errhint("Say which by COLLATE."));
 	part->by_type = type;
 	part->by_typmod = exprTypmod(value);
 	part->by_collation = OidIsValid(get_typcollation(type)) ? collation : InvalidOid;
