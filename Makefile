@@ -20,7 +20,7 @@ HEADERS := $(sort $(shell find src -name '*.h'))
 OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) .built-for log test/stress test/consume test/decide bench/client.bin bench/follow.bin bench/subscribe.bin
+EXTRA_CLEAN = $(wildcard eventstore--*.sql) .built-for log test/stress test/consume test/decide test/late.so bench/client.bin bench/follow.bin bench/subscribe.bin
 
 # Our includes name the folder: "order/inflight.h".
 PG_CPPFLAGS = -Isrc
@@ -141,6 +141,9 @@ test/stress: test/stress.c test/crew.h
 test/consume: test/consume.c test/crew.h
 # Decisions of every kind: does what conditions protect ever break?
 test/decide: test/decide.c test/crew.h
+# Holds a commit in the middle, for a test of what may happen then.
+test/late.so: test/late.c
+	$(CC) $(CFLAGS) $(CFLAGS_SL) -shared -I$(shell $(PG_CONFIG) --includedir-server) -o $@ $<
 bench/client.bin: bench/client.c
 bench/follow.bin: bench/follow.c bench/latency.h
 bench/subscribe.bin: bench/subscribe.c bench/latency.h

@@ -278,10 +278,10 @@
  * whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
- * catalogue of procedures (roster.c),
- * transaction and subtransaction (transaction.c), ExecutorStart and
- * ProcessUtility (cordon.c), the latter for DISCARD, too (last.c); if preloaded,
- * shared memory (shared.c) and ProcessUtility once more (launcher.c).
+ * catalogue of procedures (roster.c), transaction, subtransaction and release of
+ * a resource owner (transaction.c), ExecutorStart and ProcessUtility (cordon.c),
+ * the latter for DISCARD, too (last.c); if preloaded, shared memory (shared.c)
+ * and ProcessUtility once more (launcher.c).
  *
  *-------------------------------------------------------------------------
  */

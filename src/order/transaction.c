@@ -3,8 +3,8 @@
  * transaction.c
  *		What a transaction that appends owes to others.
  *
- * The one transaction callback and the one subtransaction callback of the
- * library, registered once:
+ * The one transaction callback, the one subtransaction callback and the one
+ * callback of resource owners of the library, registered once:
  *
  *	 append				inflight.c publishes that positions are about to be taken
  *	 before commit		NOTIFY, where no worker does it
@@ -17,6 +17,12 @@
  * Consumers of a subscription are woken when a transaction ends that did
  * something about it.
  *
+ * Who applies async projections is told later than that, of a transaction that
+ * has changed one or had its lock: when the locks are gone, which is after
+ * everybody has been sent word that what they keep of the definitions is out of
+ * date.  At the callback of the commit neither is so yet; who is woken then looks
+ * at what it keeps, or tries the lock, finds nothing to do, and sleeps on.
+ *
  * Memory: the list of subscriptions, in the transaction's context.  Locks:
  * inflight.c's, and NOTIFY's own.  Calls: announce, catalog, guard, inflight, last,
  * order, pending, settings, shared, wake.
@@ -27,6 +33,7 @@
 
 #include "access/xact.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
@@ -142,11 +149,21 @@ transaction_on_end(XactEvent event, void *arg)
 		default:
 			return;
 	}
-	if (transaction_has_projection)
-		(void) es_shared_wake_worker();
-	transaction_has_projection = false;
 	es_pending_forget();
 	transaction_subscriptions = NIL;
+}
+
+/*
+ * Called for every resource owner and phase of its release; at the end of a
+ * transaction the last phase is behind the locks and the invalidations.
+ */
+static void
+transaction_on_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (!transaction_has_projection || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+		return;
+	transaction_has_projection = false;
+	(void) es_shared_wake_worker();
 }
 
 static void
@@ -177,4 +194,5 @@ es_transaction_init(void)
 {
 	RegisterXactCallback(transaction_on_end, NULL);
 	RegisterSubXactCallback(transaction_on_end_sub, NULL);
+	RegisterResourceReleaseCallback(transaction_on_release, NULL);
 }

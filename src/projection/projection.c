@@ -14,7 +14,7 @@
  *
  * Memory: results in the current context.  Locks: AccessShare or RowExclusive
  * on the relations; the projection's own, a userlock.  Calls: catalog, mark, names,
- * scan, stale.
+ * scan, shared, stale, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,9 +45,11 @@
 #include "base/names.h"
 #include "base/scan.h"
 #include "base/userlock.h"
+#include "order/transaction.h"
 #include "projection/mark.h"
 #include "projection/projection.h"
 #include "projection/stale.h"
+#include "signal/shared.h"
 
 PG_FUNCTION_INFO_V1(es_forget_projections);
 
@@ -240,13 +242,17 @@ es_projection_lock(const char *name)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
-/* The opposite, where nothing was changed meanwhile. */
+/*
+ * The opposite, where nothing was changed meanwhile.  Who would have applied it,
+ * had it not been locked, is told to look again.
+ */
 void
 es_projection_unlock(const char *name)
 {
 	LOCKTAG tag = projection_tag(name, ES_USERLOCK_PROJECTION);
 
 	(void) LockRelease(&tag, ExclusiveLock, false);
+	(void) es_shared_wake_worker();
 }
 
 /* Have it if nobody else has; returns whether it is so. */
@@ -545,6 +551,7 @@ es_forget_projections(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by trigger manager", "forget_projections")));
 	CacheInvalidateRelcache(trigger->tg_relation);
+	es_transaction_change_projection();
 	return PointerGetDatum(NULL);
 }
 

@@ -8,6 +8,8 @@
  * LAUNCHER_PAUSE_MS, lest an error that stays fills the log.  That there is no
  * slot for one, or no such database, the log is told once.
  *
+ * When a prepared transaction has been ended, its database's worker is woken.
+ *
  * DROP DATABASE and its like need the database empty.  A utility hook ends
  * the worker for as long as such a command runs; the launcher then starts it
  * again, if there is still something to start it in.
@@ -134,6 +136,15 @@ launcher_next_utility(PlannedStmt *statement, const char *source, bool read_only
 								receiver, completion);
 }
 
+/* Whether a command ends a prepared transaction, of which no callback tells. */
+static bool
+launcher_ends_prepared(Node *command)
+{
+	return IsA(command, TransactionStmt) &&
+		(castNode(TransactionStmt, command)->kind == TRANS_STMT_COMMIT_PREPARED ||
+		 castNode(TransactionStmt, command)->kind == TRANS_STMT_ROLLBACK_PREPARED);
+}
+
 static void
 launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree,
 				 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
@@ -146,6 +157,8 @@ launcher_utility(PlannedStmt *statement, const char *source, bool read_only_tree
 	{
 		launcher_next_utility(statement, source, read_only_tree, context, params, environment,
 							  receiver, completion);
+		if (launcher_ends_prepared(statement->utilityStmt))
+			(void) es_shared_wake_worker();
 		return;
 	}
 
