@@ -13,6 +13,7 @@
  *		launcher.c		keeps a worker in each of eventstore.databases
  *		worker.c		announces the head
  *		runner.c		applies async projections
+ *		turn.c			its turn at one of them, and what its end means
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
@@ -88,6 +89,7 @@
  *		whole.c			whether a restore has brought what it needs
  *		advance.c		applying stored events, from the checkpoint on
  *		barrier.c		a moment without appends in flight
+ *		witness.c		what a process is doing with one, for when it dies of it
  *		apply.c			running a projection's SQL over events
  *		projection.c	definitions, checkpoints, locks
  *		readtable.c		the tables of declarations
@@ -272,7 +274,7 @@
  * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
- * CacheMemoryContext; runner.c: what it knows of projections, in
+ * CacheMemoryContext; turn.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the
  * transaction, the categories to notify about (pending.c) and the subscriptions
  * whose consumers to wake (transaction.c).

@@ -28,6 +28,7 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/attempt.h"
 #include "base/catalog.h"
@@ -219,6 +220,18 @@ es_advance_count(const EsProjection *projection, int64 after, int64 upto)
 	return window.count;
 }
 
+/* The position of the next event that it applies, up to a position; 0: none. */
+int64
+es_advance_next(const EsProjection *projection, int64 upto)
+{
+	AdvanceWindow window = {.after = projection->position};
+
+	advance_look(&window, projection, upto, 1, false);
+	if (window.events != NULL)
+		tuplestore_end(window.events);
+	return window.count == 0 ? 0 : window.first;
+}
+
 /* ----------------------------------------------------------------------
  * Applying
  * ----------------------------------------------------------------------
@@ -272,62 +285,112 @@ advance_move(EsProjection *projection, const AdvanceWindow *window, int64 applie
 }
 
 /*
- * Apply events after the checkpoint, up to a position and at most max_count of
- * them, and move the checkpoint, in memory only.  Returns how many were applied.
+ * Look at a window and apply it.  Returns the error, or NULL if there is none.
+ *
+ * limit: events in it.
+ */
+static ErrorData *
+advance_window(const EsProjection *projection, EsApplier *applier, const EsAdvanceBounds *bounds,
+			   int64 limit, AdvanceWindow *window)
+{
+	ErrorData *raised = NULL;
+
+	advance_look(window, projection, bounds->upto, limit, applier->sql[ES_SOURCE_RANGE] == NULL);
+	if (window->count > 0)
+		raised = advance_try(applier, window);
+	if (window->events != NULL)
+		tuplestore_end(window->events);
+	return raised;
+}
+
+/*
+ * An event can not be applied: stop before it, or skip it.  Returns whether to
+ * go on.
+ */
+static bool
+advance_fail(EsProjection *projection, const EsProjectionError *error)
+{
+	AdvanceWindow window = {.end = error->position};
+
+	if (!advance_may_skip(projection, error->code))
+	{
+		projection->state = ES_PROJECTION_FAILED;
+		return false;
+	}
+	advance_move(projection, &window, 0);
+	return true;
+}
+
+/* The next event is not to be tried.  Returns whether to go on behind it. */
+static bool
+advance_pass_deadly(EsProjection *projection, const EsAdvanceBounds *bounds,
+					EsProjectionError *error)
+{
+	int64 position = es_advance_next(projection, bounds->upto);
+
+	if (position == 0)
+		return true;
+	*error = *bounds->deadly;
+	error->position = position;
+	return advance_fail(projection, error);
+}
+
+static bool
+advance_has_time(const EsAdvanceBounds *bounds)
+{
+	return bounds->until == 0 || GetCurrentTimestamp() < bounds->until;
+}
+
+/*
+ * Apply events after the checkpoint, within bounds, and move the checkpoint, in
+ * memory only.  Returns how many were applied.
  *
  * error: receives the last error, its message in the current context; code 0:
  * there was none.  If the projection has to stop there, its state becomes
  * failed.
  */
 int64
-es_advance(EsProjection *projection, EsApplier *applier, int64 upto, int64 max_count,
+es_advance(EsProjection *projection, EsApplier *applier, const EsAdvanceBounds *bounds,
 		   EsProjectionError *error)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "es_advance", ALLOCSET_DEFAULT_SIZES);
-	bool needs_events = applier->sql[ES_SOURCE_RANGE] == NULL;
-	const int64 full = needs_events ? ADVANCE_HANDLER_WINDOW : ADVANCE_DECLARED_WINDOW;
+	const int64 full = applier->sql[ES_SOURCE_RANGE] == NULL ? ADVANCE_HANDLER_WINDOW
+															 : ADVANCE_DECLARED_WINDOW;
 	int64 limit = full;
 	int64 total = 0;
+	bool goes_on;
 
 	error->code = 0;
-	while (projection->position < upto && total < max_count)
+	goes_on = bounds->deadly == NULL || advance_pass_deadly(projection, bounds, error);
+	while (goes_on && projection->position < bounds->upto && total < bounds->max_count)
 	{
 		AdvanceWindow window = {.after = projection->position};
-		ErrorData *raised = NULL;
+		ErrorData *raised;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
-		advance_look(&window, projection, upto, Min(limit, max_count - total), needs_events);
-		if (window.count > 0)
-			raised = advance_try(applier, &window);
-		if (window.events != NULL)
-			tuplestore_end(window.events);
+		raised = advance_window(projection, applier, bounds, Min(limit, bounds->max_count - total),
+								&window);
 		MemoryContextSwitchTo(caller);
 
 		if (raised == NULL)
 		{
 			advance_move(projection, &window, window.count);
 			total += window.count;
-			continue;
+			goes_on = advance_has_time(bounds);
 		}
-		if (window.count > 1)
-		{
+		else if (window.count > 1)
 			limit = window.count / 2;
-			continue;
-		}
-		error->code = raised->sqlerrcode;
-		error->message = pstrdup(raised->message);
-		error->position = window.first;
-		if (!advance_may_skip(projection, error->code))
+		else
 		{
-			projection->state = ES_PROJECTION_FAILED;
-			break;
+			error->code = raised->sqlerrcode;
+			error->message = pstrdup(raised->message);
+			error->position = window.first;
+			goes_on = advance_fail(projection, error);
+			limit = full;
 		}
-		window.end = window.first;
-		advance_move(projection, &window, 0);
-		limit = full;
 	}
 	MemoryContextDelete(context);
 	return total;

@@ -6,7 +6,7 @@
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
  * arguments, barrier, environment, intact, order, projection, readtable, run, stale,
- * takeover, transaction, trouble, whole.
+ * takeover, transaction, trouble, whole, witness.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +39,7 @@
 #include "projection/takeover.h"
 #include "projection/trouble.h"
 #include "projection/whole.h"
+#include "projection/witness.h"
 
 PG_FUNCTION_INFO_V1(es_create_projection);
 PG_FUNCTION_INFO_V1(es_drop_projection);
@@ -332,6 +333,7 @@ es_drop_projection(PG_FUNCTION_ARGS)
 	if (project_is_applied_by_appends(projection))
 		(void) es_barrier_raise();
 	es_projection_delete(projection->name);
+	es_witness_forget(projection->name);
 	es_readtable_drop(projection, PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
@@ -419,17 +421,18 @@ project_may_run(const EsProjection *projection)
 Datum
 es_run_projection(PG_FUNCTION_ARGS)
 {
-	int64 max_count = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	EsAdvanceBounds bounds = {.upto = PG_INT64_MAX,
+							  .max_count = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1)};
 	EsProjection *projection;
 
-	if (max_count < 0)
+	if (bounds.max_count < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_count must not be negative")));
 	projection = project_get(fcinfo, "es_run_projection()");
 	if (!project_may_run(projection))
 		PG_RETURN_INT64(0);
-	PG_RETURN_INT64(es_run_async(projection, max_count, true));
+	PG_RETURN_INT64(es_run_async(projection, &bounds, true));
 }
 
 /* ----------------------------------------------------------------------

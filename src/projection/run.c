@@ -43,14 +43,15 @@ run_is_stale(const EsProjection *projection, EsProjectionError *error)
 }
 
 /*
- * Apply an async projection, whose lock is held, to at most max_count events,
- * and save how far it is.  Returns to how many it was applied.
+ * Apply an async projection, whose lock is held, within bounds and up to the
+ * head, and save how far it is.  Returns to how many events it was applied.
  *
  * notes: write down what its tables have.
  */
 int64
-es_run_async(EsProjection *projection, int64 max_count, bool notes)
+es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes)
 {
+	EsAdvanceBounds settled = *bounds;
 	EsApplier *applier = es_apply_make(projection);
 	EsProjectionError error;
 	EsView view;
@@ -65,7 +66,8 @@ es_run_async(EsProjection *projection, int64 max_count, bool notes)
 	}
 	es_order_begin_view(&view);
 	es_order_end_view(&view);
-	count = es_advance(projection, applier, view.head, max_count, &error);
+	settled.upto = Min(bounds->upto, view.head);
+	count = es_advance(projection, applier, &settled, &error);
 	if (projection->position != before || error.code != 0)
 		es_projection_save(projection, error.code == 0 ? NULL : &error);
 	if (notes && count > 0)

@@ -8,8 +8,8 @@
 #ifndef ES_RUN_H
 #define ES_RUN_H
 
-#include "projection/projection.h"
+#include "projection/advance.h"
 
-extern int64 es_run_async(EsProjection *projection, int64 max_count, bool notes);
+extern int64 es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes);
 
 #endif /* ES_RUN_H */

@@ -26,9 +26,10 @@
 static void
 takeover_advance(EsProjection *projection, EsApplier *applier, int64 upto)
 {
+	EsAdvanceBounds bounds = {.upto = upto, .max_count = PG_INT64_MAX};
 	EsProjectionError error;
 
-	(void) es_advance(projection, applier, upto, PG_INT64_MAX, &error);
+	(void) es_advance(projection, applier, &bounds, &error);
 	if (error.code != 0)
 		es_projection_raise(projection, &error);
 }

@@ -14,23 +14,14 @@
  * Before it sleeps it looks once more, when it is known to be idle: so what
  * comes up at this moment is seen either by itself or by who wakes it.
  *
- * How many events make a batch follows from how long the last one took: long
- * enough to be worth a transaction, short enough for who waits for the lock.
- *
- * What the projection's SQL raises is es_run_async's to note.  Another error (a
- * deadlock, a full disk) makes this runner leave the projection alone for a
- * while, each time for longer, and go on with others.
- *
- * Memory: TopMemoryContext for what it knows of projections; a context for each
- * pass; each batch's transaction.  Locks: the projection's, to the end of a
- * batch; what its SQL takes.  Calls: catalog, order, progress, projection, run,
- * settings, shared, whole.  User code runs here, as the projections' owners.
+ * Memory: a context for each pass; each batch's transaction.  Locks: turn.c's.
+ * Calls: catalog, order, projection, settings, shared, turn, whole, witness.  User code
+ * runs here, as the projections' owners.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -41,52 +32,24 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/settings.h"
 #include "order/order.h"
-#include "projection/progress.h"
 #include "projection/projection.h"
-#include "projection/run.h"
 #include "projection/whole.h"
+#include "projection/witness.h"
 #include "server/runner.h"
+#include "server/turn.h"
 #include "signal/shared.h"
 
-/* In milliseconds: how long a runner sleeps before it ends, ... */
+/* How long a runner sleeps before it ends, in milliseconds. */
 #define RUNNER_IDLE_MS 10000
 
-/* ... how long a batch should take, and ... */
-#define RUNNER_BATCH_MIN_MS 100
-#define RUNNER_BATCH_MAX_MS 400
-
-/* ... how long a projection is left alone after an error. */
-#define RUNNER_PAUSE_MIN_MS 1000
-#define RUNNER_PAUSE_MAX_MS 60000
-
-/* How often to write down what a projection's tables have. */
-#define RUNNER_NOTE_MS 10000
-
-/* How often to look whether a restore has brought all that is needed. */
+/* How often to look whether a restore has brought all that is needed, in milliseconds. */
 #define RUNNER_WHOLE_MS 500
-
-/* Events in a batch. */
-#define RUNNER_BATCH_MIN 100
-#define RUNNER_BATCH_MAX 1000000
-
-/* What a runner remembers of a projection. */
-typedef struct RunnerNote
-{
-	char name[ES_MAX_PROJECTION_BYTES + 1];
-	int64 batch;          /* events */
-	int pause_ms;         /* of the last error; 0: there was none */
-	TimestampTz due;      /* not before */
-	TimestampTz noted_at; /* when what its tables have was written down */
-} RunnerNote;
-
-static List *runner_notes = NIL;
 
 /* ----------------------------------------------------------------------
  * Finding work
@@ -214,177 +177,6 @@ es_runner_call(int64 head)
 	return es_shared_count_runners(MyDatabaseId) > 0;
 }
 
-/* ----------------------------------------------------------------------
- * Batches
- * ----------------------------------------------------------------------
- */
-
-static RunnerNote *
-runner_note(const char *name)
-{
-	MemoryContext caller;
-	RunnerNote *note;
-	ListCell *cell;
-
-	foreach (cell, runner_notes)
-		if (strcmp(((RunnerNote *) lfirst(cell))->name, name) == 0)
-			return lfirst(cell);
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	note = palloc0(sizeof(RunnerNote));
-	strlcpy(note->name, name, sizeof(note->name));
-	note->batch = RUNNER_BATCH_MIN;
-	runner_notes = lappend(runner_notes, note);
-	MemoryContextSwitchTo(caller);
-	return note;
-}
-
-static void
-runner_begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-runner_end_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-}
-
-/* Whether to write down, this time, what a projection's tables have. */
-static bool
-runner_notes_needs(RunnerNote *note)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(note->noted_at, now, RUNNER_NOTE_MS))
-		return false;
-	note->noted_at = now;
-	return true;
-}
-
-/*
- * Apply a batch to a projection, if nobody else does.  Returns whether it has
- * moved.
- */
-static bool
-runner_batch(RunnerNote *note)
-{
-	EsProjection *projection;
-	bool has_moved = false;
-
-	runner_begin_transaction();
-	if (es_projection_try_lock(note->name))
-	{
-		projection = es_projection_find(note->name);
-		if (projection != NULL && !projection->is_inline &&
-			projection->state == ES_PROJECTION_RUNNING)
-		{
-			int64 before = projection->position;
-
-			es_progress_show(note->name, ES_ACTIVITY_RUN, 0, 0);
-			(void) es_run_async(projection, note->batch, runner_notes_needs(note));
-			es_progress_hide();
-			has_moved = projection->position != before;
-		}
-	}
-	runner_end_transaction();
-	return has_moved;
-}
-
-/* How many events next time. */
-static void
-runner_measure(RunnerNote *note, TimestampTz begun)
-{
-	long ms = TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp());
-
-	if (ms < RUNNER_BATCH_MIN_MS)
-		note->batch = Min(note->batch * 2, RUNNER_BATCH_MAX);
-	else if (ms > RUNNER_BATCH_MAX_MS)
-		note->batch = Max(note->batch / 2, RUNNER_BATCH_MIN);
-	note->pause_ms = 0;
-}
-
-/*
- * Note an error with the projection, whose state stays; which event it came up
- * with is not known, so it is noted where the projection stands.
- */
-static void
-runner_save_error(const char *name, const ErrorData *raised)
-{
-	EsProjection *projection;
-
-	runner_begin_transaction();
-	if (es_catalog_is_installed() && es_projection_try_lock(name) &&
-		(projection = es_projection_find(name)) != NULL)
-	{
-		EsProjectionError error = {.position = projection->position,
-								   .code = raised->sqlerrcode,
-								   .message = raised->message};
-
-		es_projection_save(projection, &error);
-	}
-	runner_end_transaction();
-}
-
-/* In PG_CATCH: the error goes to the log, the projection has to wait. */
-static void
-runner_give_up(RunnerNote *note, MemoryContext context)
-{
-	ErrorData *error;
-
-	HOLD_INTERRUPTS();
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	EmitErrorReport();
-	AbortOutOfAnyTransaction();
-	FlushErrorState();
-	RESUME_INTERRUPTS();
-	note->pause_ms = note->pause_ms == 0 ? RUNNER_PAUSE_MIN_MS
-										 : Min(note->pause_ms * 2, RUNNER_PAUSE_MAX_MS);
-	note->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), note->pause_ms);
-	runner_save_error(note->name, error);
-}
-
-/* Forget everything when definitions have changed: a name may mean another one. */
-static void
-runner_forget(void)
-{
-	static uint64 generation = 0;
-
-	if (generation == es_catalog_generation())
-		return;
-	generation = es_catalog_generation();
-	list_free_deep(runner_notes);
-	runner_notes = NIL;
-}
-
-/* A batch, or nothing; returns as runner_batch does. */
-static bool
-runner_try(RunnerNote *note, MemoryContext context)
-{
-	TimestampTz begun = GetCurrentTimestamp();
-	volatile bool has_moved = false;
-
-	if (note->due > begun)
-		return false;
-	PG_TRY();
-	{
-		has_moved = runner_batch(note);
-		runner_measure(note, begun);
-	}
-	PG_CATCH();
-	{
-		runner_give_up(note, context);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return has_moved;
-}
-
 /*
  * Go through the projections that are behind, a batch each.  Returns whether
  * any has moved.
@@ -401,21 +193,21 @@ runner_pass(int number, MemoryContext context)
 	int count;
 	int i;
 
-	runner_begin_transaction();
+	es_turn_begin_transaction();
 	MemoryContextSwitchTo(context);
 	if (es_catalog_is_installed())
 		behind = runner_find_behind(es_order_head(NULL), &has_any, &waits);
-	runner_end_transaction();
+	es_turn_end_transaction();
 	MemoryContextSwitchTo(context);
 
-	runner_forget();
+	es_turn_forget();
 	count = list_length(behind);
 	if (count > 1)
 		runner_call(count);
 	for (i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		has_moved |= runner_try(runner_note(list_nth(behind, (i + number) % count)), context);
+		has_moved |= es_turn_try(list_nth(behind, (i + number) % count), context);
 	}
 	return has_moved;
 }
@@ -443,11 +235,15 @@ runner_connect(int number)
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	if (!es_shared_runner_begin(number))
 		proc_exit(0);
+	es_witness_watch();
 
 	runner_set("application_name", "eventstore");
 	runner_set("search_path", "pg_catalog, pg_temp");
 	runner_set("lock_timeout", "0");
 	runner_set("statement_timeout", "0");
+	/* There from 17 on. */
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		runner_set("transaction_timeout", "0");
 	runner_set("row_security", "on");
 	runner_set("default_transaction_read_only", "off");
 	runner_set("default_transaction_isolation", "read committed");
@@ -455,23 +251,6 @@ runner_connect(int number)
 	runner_set("deadlock_timeout", "10ms");
 	/* What a crash takes back of a batch, it takes back of the checkpoint, too. */
 	runner_set("synchronous_commit", "off");
-}
-
-/* How long to sleep for a projection that has to wait, at most some time. */
-static long
-runner_sleep_ms(long ms)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	ListCell *cell;
-
-	foreach (cell, runner_notes)
-	{
-		const RunnerNote *note = lfirst(cell);
-
-		if (note->due > now)
-			ms = Min(ms, TimestampDifferenceMilliseconds(now, note->due) + 1);
-	}
-	return ms;
 }
 
 /*
@@ -540,7 +319,7 @@ es_runner_main(Datum number)
 		ms = RUNNER_IDLE_MS - TimestampDifferenceMilliseconds(idle_since, GetCurrentTimestamp());
 		if (ms <= 0)
 			proc_exit(0);
-		if (runner_sleep(runner_sleep_ms(ms)))
+		if (runner_sleep(es_turn_sleep_ms(ms)))
 			idle_since = 0;
 	}
 }

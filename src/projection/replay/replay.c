@@ -270,10 +270,11 @@ es_replay_advance(EsReplay *replay, int64 upto)
 
 	while (projection->position < upto)
 	{
+		EsAdvanceBounds bounds = {.upto = upto, .max_count = step};
 		EsProjectionError error;
 
 		replay_show(replay);
-		(void) es_advance(projection, replay->applier, upto, step, &error);
+		(void) es_advance(projection, replay->applier, &bounds, &error);
 		if (projection->state == ES_PROJECTION_FAILED)
 			es_projection_raise(projection, &error);
 		foreach (cell, replay->shadows)
