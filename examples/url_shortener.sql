@@ -8,7 +8,7 @@
 
 CREATE EXTENSION eventstore;
 
--- 1. Where does a link lead? A handler: any SQL, run for each batch of new events.
+-- 1. Where does a link lead? A handler: any SQL, run for each new event.
 CREATE TABLE links (link text PRIMARY KEY, url text NOT NULL);
 SELECT es_create_projection('links', $$
 	INSERT INTO links (link, url)

@@ -21,7 +21,8 @@ CREATE TABLE eventstore.projections
 	last_error_code     text   COLLATE "C",
 	last_error_position bigint,
 	last_error_at       timestamptz,
-	lookups             text[] COLLATE "C" NOT NULL DEFAULT '{}'
+	lookups             text[] COLLATE "C" NOT NULL DEFAULT '{}',
+	granularity         text   COLLATE "C" NOT NULL CONSTRAINT projections_granularity_check CHECK (granularity IN ('event', 'batch'))
 )
 WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.projections IS 'One row a projection; written by es_create_projection and its kin only.';
@@ -33,7 +34,7 @@ COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query decla
 COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of those with its state, if there are any; of a handler''s tables.';
 COMMENT ON COLUMN eventstore.projections.categories IS 'Only events of these categories; null = of all.';
 COMMENT ON COLUMN eventstore.projections.types IS 'Only events of these types; null = of all.';
-COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection; skip: go on behind the event.';
+COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection or es_skip_event; skip: go on behind the event.';
 COMMENT ON COLUMN eventstore.projections.settings IS 'Settings that its SQL runs with, name=value: those of its creation.';
 COMMENT ON COLUMN eventstore.projections.state IS 'running, paused or failed.';
 COMMENT ON COLUMN eventstore.projections.position IS 'The checkpoint: every event up to here is applied, or skipped.';
@@ -43,6 +44,7 @@ COMMENT ON COLUMN eventstore.projections.last_error_code IS 'SQLSTATE of the las
 COMMENT ON COLUMN eventstore.projections.last_error_position IS 'Position of the event that the last error came up with.';
 COMMENT ON COLUMN eventstore.projections.last_error_at IS 'When the last error came up.';
 COMMENT ON COLUMN eventstore.projections.lookups IS 'Qualified names of the tables that a declaration looks rows up in.';
+COMMENT ON COLUMN eventstore.projections.granularity IS 'event: a handler runs for one event after the other; batch: for as many as there are at a time.';
 REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
 
@@ -95,7 +97,7 @@ REVOKE ALL ON FUNCTION eventstore.forget_projections() FROM PUBLIC;
 
 -- Not for what changes with every batch.
 CREATE TRIGGER projections_are_cached
-	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state, lookups
+	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state, lookups, granularity
 	ON eventstore.projections FOR EACH STATEMENT EXECUTE FUNCTION eventstore.forget_projections();
 -- ALWAYS: a change that comes by logical replication has to be noticed, too.
 ALTER TABLE eventstore.projections ENABLE ALWAYS TRIGGER projections_are_cached;
@@ -113,6 +115,45 @@ COMMENT ON COLUMN eventstore.projection_appends.projection IS 'Name of the proje
 COMMENT ON COLUMN eventstore.projection_appends.position IS 'Position of the event.';
 REVOKE ALL ON TABLE eventstore.projection_appends FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_appends', '');
+
+CREATE TABLE eventstore.skipped_events
+(
+	projection text   COLLATE "C" NOT NULL,
+	position   bigint             NOT NULL,
+	code       text   COLLATE "C",
+	error      text   COLLATE "C",
+	reason     text   COLLATE "C",
+	at         timestamptz        NOT NULL,
+	CONSTRAINT skipped_events_pkey PRIMARY KEY (projection, position)
+);
+COMMENT ON TABLE eventstore.skipped_events IS 'Events that a projection has been let go on without; rebuild, verify and as_of leave them out, too.';
+COMMENT ON COLUMN eventstore.skipped_events.projection IS 'Name of the projection.';
+COMMENT ON COLUMN eventstore.skipped_events.position IS 'Position of the event.';
+COMMENT ON COLUMN eventstore.skipped_events.code IS 'SQLSTATE of the error that it has caused; null = it was not tried.';
+COMMENT ON COLUMN eventstore.skipped_events.error IS 'Message of that error.';
+COMMENT ON COLUMN eventstore.skipped_events.reason IS 'What was given to es_skip_event; null = nothing, or it was skipped by on_error.';
+COMMENT ON COLUMN eventstore.skipped_events.at IS 'When it was skipped.';
+REVOKE ALL ON TABLE eventstore.skipped_events FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.skipped_events', '');
+
+-- Appends write here where an inline projection has stopped; there is no other record of which events it was not applied to.
+CREATE TABLE eventstore.projection_missed
+(
+	projection text   COLLATE "C" NOT NULL,
+	position   bigint             NOT NULL,
+	code       text   COLLATE "C",
+	error      text   COLLATE "C",
+	at         timestamptz        NOT NULL,
+	CONSTRAINT projection_missed_pkey PRIMARY KEY (projection, position)
+);
+COMMENT ON TABLE eventstore.projection_missed IS 'Events that an inline projection was not applied to since it has stopped at an error.';
+COMMENT ON COLUMN eventstore.projection_missed.projection IS 'Name of the projection.';
+COMMENT ON COLUMN eventstore.projection_missed.position IS 'Position of the event.';
+COMMENT ON COLUMN eventstore.projection_missed.code IS 'SQLSTATE of the error that it has caused; null = it was not tried.';
+COMMENT ON COLUMN eventstore.projection_missed.error IS 'Message of that error.';
+COMMENT ON COLUMN eventstore.projection_missed.at IS 'When it was appended.';
+REVOKE ALL ON TABLE eventstore.projection_missed FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_missed', '');
 
 CREATE FUNCTION @extschema@.es_create_projection(name text, query text, mode text DEFAULT 'inline', categories text[] DEFAULT NULL, types text[] DEFAULT NULL,
 												 tables regclass[] DEFAULT NULL, on_error text DEFAULT 'fail', granularity text DEFAULT 'event',
@@ -145,6 +186,12 @@ CREATE FUNCTION @extschema@.es_resume_projection(name text) RETURNS void
 COMMENT ON FUNCTION @extschema@.es_resume_projection(text) IS
 	'Goes on with a projection that is paused or has failed; an inline one is applied to what it has missed first.';
 REVOKE ALL ON FUNCTION @extschema@.es_resume_projection(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_skip_event(name text, "position" bigint, reason text DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_skip_event';
+COMMENT ON FUNCTION @extschema@.es_skip_event(text, bigint, text) IS
+	'Leaves an event out of a projection that it can not be applied to; one that has stopped there goes on.';
+REVOKE ALL ON FUNCTION @extschema@.es_skip_event(text, bigint, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_run_projection(name text, max_count bigint DEFAULT NULL) RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_run_projection';
@@ -230,23 +277,26 @@ $$
 	  AND (count_behind.types IS NULL OR e.type = ANY (count_behind.types))
 	  AND NOT EXISTS (SELECT FROM eventstore.projection_appends a
 					  WHERE a.projection = count_behind.projection AND a.position = e.position)
+	  AND NOT EXISTS (SELECT FROM eventstore.skipped_events s
+					  WHERE s.projection = count_behind.projection AND s.position = e.position)
 $$;
 COMMENT ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) IS
-	'How many events there are after a position for a projection, but for those that it appended itself.';
+	'How many events there are after a position for a projection, but for those that it appended itself, or skips.';
 REVOKE ALL ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) FROM PUBLIC;
 
 -- Events are counted only where a column is asked for that needs it, and not for running inline projections' lag.
 CREATE VIEW eventstore.projection_status AS
-	SELECT p.name, p.mode, CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' WHEN t.reason IS NOT NULL THEN 'failed' ELSE p.state END AS state,
-		   CASE WHEN i.is_applied_by_appends THEN @extschema@.es_head() ELSE p.position END AS position,
-		   CASE WHEN i.is_applied_by_appends THEN 0 ELSE i.behind END AS lag,
-		   CASE WHEN i.is_applied_by_appends OR i.oldest IS NULL THEN 0
-				ELSE greatest(extract(epoch FROM pg_catalog.clock_timestamp() - i.oldest), 0) END AS lag_seconds,
-		   coalesce(t.reason, p.last_error) AS last_error,
-		   CASE WHEN t.reason IS NULL THEN p.last_error_code ELSE t.code END AS last_error_code,
-		   CASE WHEN t.reason IS NULL THEN p.last_error_position END AS last_error_position,
-		   CASE WHEN t.reason IS NULL THEN p.last_error_at ELSE t.noticed_at END AS last_error_at,
-		   p.events_applied + CASE WHEN i.is_applied_by_appends THEN i.behind ELSE 0 END AS events_applied,
+	SELECT p.name, p.mode,
+		   CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' WHEN t.reason IS NOT NULL OR i.is_applied_by_appends AND i.missed_from IS NOT NULL THEN 'failed' ELSE p.state END AS state,
+		   CASE WHEN i.missed_from IS NOT NULL THEN i.missed_from - 1 WHEN i.is_applied_by_appends THEN @extschema@.es_head() ELSE p.position END AS position,
+		   i.missed + CASE WHEN i.is_applied_by_appends THEN 0 ELSE i.behind END AS lag,
+		   coalesce(greatest(extract(epoch FROM pg_catalog.clock_timestamp() - CASE WHEN i.missed_from IS NOT NULL THEN i.missed_since
+																					  WHEN NOT i.is_applied_by_appends THEN i.oldest END), 0), 0) AS lag_seconds,
+		   coalesce(t.reason, f.error, p.last_error) AS last_error,
+		   CASE WHEN t.reason IS NULL THEN coalesce(f.code, p.last_error_code) ELSE t.code END AS last_error_code,
+		   CASE WHEN t.reason IS NULL THEN coalesce(f.position, p.last_error_position) END AS last_error_position,
+		   CASE WHEN t.reason IS NULL THEN coalesce(f.at, p.last_error_at) ELSE t.noticed_at END AS last_error_at,
+		   p.events_applied + CASE WHEN i.is_applied_by_appends THEN i.behind - i.missed ELSE 0 END AS events_applied,
 		   t.owner,
 		   r.pid AS rebuild_pid, r.events_done AS rebuild_events_done, r.events_total AS rebuild_events_total,
 		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid,
@@ -254,13 +304,19 @@ CREATE VIEW eventstore.projection_status AS
 	FROM eventstore.projections p
 	CROSS JOIN LATERAL eventstore.find_projection_trouble(p.name) t
 	LEFT JOIN (SELECT DISTINCT ON (a.projection) a.* FROM eventstore.find_projection_activity() a WHERE a.activity = 'rebuild') r ON r.projection = p.name
+	LEFT JOIN LATERAL (SELECT m.* FROM eventstore.projection_missed m WHERE m.projection = p.name AND m.code IS NOT NULL ORDER BY m.position LIMIT 1) f ON true
 	CROSS JOIN
 		 LATERAL (SELECT p.mode = 'inline' AND p.state = 'running' AND t.reason IS NULL AS is_applied_by_appends,
+						 (SELECT m.position FROM eventstore.projection_missed m WHERE m.projection = p.name ORDER BY m.position LIMIT 1) AS missed_from,
+						 (SELECT m.at FROM eventstore.projection_missed m WHERE m.projection = p.name ORDER BY m.position LIMIT 1) AS missed_since,
+						 (SELECT count(*) FROM eventstore.projection_missed m WHERE m.projection = p.name) AS missed,
 						 eventstore.count_behind(p.name, p.position, p.categories, p.types) AS behind,
 						 (SELECT e.recorded_at FROM eventstore.events e
 						  WHERE e.position > p.position
 							AND (p.categories IS NULL OR e.category = ANY (p.categories))
 							AND (p.types IS NULL OR e.type = ANY (p.types))
+							AND NOT EXISTS (SELECT FROM eventstore.skipped_events s
+											WHERE s.projection = p.name AND s.position = e.position)
 						  ORDER BY e.position LIMIT 1) AS oldest) i;
 COMMENT ON VIEW eventstore.projection_status IS 'How far each projection is. One row each.';
 COMMENT ON COLUMN eventstore.projection_status.name IS 'Name of the projection.';

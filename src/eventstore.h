@@ -77,6 +77,7 @@
  *
  *	 projection/		read tables
  *		project.c		es_create_projection, es_run_projection ...
+ *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
  *		reassign.c		es_reassign_projection
  *		trouble.c		what keeps projections from going on
@@ -91,7 +92,9 @@
  *		barrier.c		a moment without appends in flight
  *		witness.c		what a process is doing with one, for when it dies of it
  *		apply.c			running a projection's SQL over events
+ *		separable.c		handlers for which batches make no difference
  *		projection.c	definitions, checkpoints, locks
+ *		omission.c		events that a projection is not applied to
  *		readtable.c		the tables of declarations
  *		target.c		what would stop a handler later
  *		beside.c		whether it can be replayed beside its tables
@@ -233,6 +236,9 @@
  *	 eventstore.				RowExclusive		who makes, drops or resumes a projection,
  *	   projection_needs,							runners; the worker, after a restore
  *	   local_projections		AccessShare			the worker, es_run_projection
+ *	 eventstore.				RowExclusive		append, where an inline projection has stopped;
+ *	   projection_missed							es_skip_event and its kin
+ *								AccessShare			append, where one may stop
  *	 userlock "rebuild"			Exclusive			es_rebuild_projection, es_drop_projection;
  *													before all others of the projection
  *	 read tables				AccessShare			replays, from their begin

@@ -58,7 +58,11 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_STALE] = "stale_projections",
 	 [ES_STALE_PROJECTION] = "stale_projections_projection_idx",
 	 [ES_INTACT] = "intact_projections",
-	 [ES_INTACT_PROJECTION] = "intact_projections_projection_idx"};
+	 [ES_INTACT_PROJECTION] = "intact_projections_projection_idx",
+	 [ES_SKIPPED_EVENTS] = "skipped_events",
+	 [ES_SKIPPED_EVENTS_PKEY] = "skipped_events_pkey",
+	 [ES_PROJECTION_MISSED] = "projection_missed",
+	 [ES_PROJECTION_MISSED_PKEY] = "projection_missed_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -54,6 +54,10 @@ typedef enum EsRelation
 	ES_STALE_PROJECTION, /* (projection) */
 	ES_INTACT,
 	ES_INTACT_PROJECTION, /* (projection) */
+	ES_SKIPPED_EVENTS,
+	ES_SKIPPED_EVENTS_PKEY, /* (projection, position) */
+	ES_PROJECTION_MISSED,
+	ES_PROJECTION_MISSED_PKEY, /* (projection, position) */
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -156,7 +160,8 @@ typedef enum EsRelation
 #define Anum_projections_position       12
 #define Anum_projections_events_applied 13
 #define Anum_projections_lookups        18
-#define Natts_projections               18
+#define Anum_projections_granularity    19
+#define Natts_projections               19
 
 /* Columns of eventstore.projection_appends. */
 #define Anum_projection_appends_projection 1
@@ -173,6 +178,9 @@ typedef enum EsRelation
 /* Columns of eventstore.intact_projections. */
 #define Anum_intact_projection 1
 #define Natts_intact           1
+
+/* Columns of eventstore.skipped_events, and the first of eventstore.projection_missed. */
+#define Natts_skipped_events 6
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

@@ -5,17 +5,18 @@
  *
  * Events are applied in windows: so many that pass the filters.  A declared
  * table's SQL then reads the window from eventstore.events by itself; a handler
- * gets its events as a tuplestore, and so does who has appended some of them
- * itself, as those are left out.
+ * gets its events as a tuplestore, and so does a declared table where some of
+ * them are left out (omission.c).
  *
  * A window is applied in a subtransaction.  If that fails, the window is halved
- * until the event is found that can not be applied.  There the projection
- * stops, or goes on behind it, if it is one to skip errors.
+ * until the event is found that can not be applied; of a handler that runs for
+ * one event after the other it is known.  There the projection stops, or goes on
+ * behind it, if it is one to skip errors.
  *
  * Memory: a context that is reset for each window.  Locks: AccessShare on
  * eventstore.events; what the SQL takes.  The caller holds the projection's
- * lock.  Calls: analyze, apply, attempt, catalog, projection, scan.  User code
- * runs here.
+ * lock.  Calls: analyze, apply, attempt, catalog, omission, projection,
+ * readtable, scan.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +37,8 @@
 #include "base/scan.h"
 #include "projection/advance.h"
 #include "projection/declared/analyze.h"
+#include "projection/omission.h"
+#include "projection/readtable.h"
 
 /* Events in a window. */
 #define ADVANCE_HANDLER_WINDOW  5000
@@ -55,17 +58,45 @@ typedef struct AdvanceWindow
  * ----------------------------------------------------------------------
  */
 
-/*
- * Whether a position is among some, sorted; asked for rising positions.
- *
- * next: index of the first one that has not been passed; 0 at first.
- */
-static bool
-advance_is_among(List *positions, int *next, int64 position)
+/* What is not to be applied, whatever the filters say; lists of positions. */
+typedef struct AdvanceOmissions
 {
-	while (*next < list_length(positions) && *(int64 *) list_nth(positions, *next) < position)
-		(*next)++;
-	return *next < list_length(positions) && *(int64 *) list_nth(positions, *next) == position;
+	const EsProjection *projection;
+	List *appended;
+	List *skipped;
+	List *missed;
+	int next[3]; /* in each of them */
+} AdvanceOmissions;
+
+/* Of the events after a position and up to another.  Returns whether there are any. */
+static bool
+advance_find_omissions(AdvanceOmissions *omissions, const EsProjection *projection, int64 after,
+					   int64 upto)
+{
+	const char *name = projection->name;
+
+	memset(omissions, 0, sizeof(AdvanceOmissions));
+	omissions->projection = projection;
+	omissions->appended = es_omission_list(ES_OMISSION_APPENDED, name, after, upto, NULL);
+	omissions->skipped = es_omission_list(ES_OMISSION_SKIPPED, name, after, upto, NULL);
+	if (projection->leaves_missed || projection->missed_upto > after)
+		omissions->missed = es_omission_list(ES_OMISSION_MISSED, name, after, upto,
+											 projection->seen_by);
+	return omissions->appended != NIL || omissions->skipped != NIL || omissions->missed != NIL ||
+		projection->missed_upto > after;
+}
+
+/* Whether an event is left out; asked for rising positions. */
+static bool
+advance_is_omitted(AdvanceOmissions *omissions, int64 position)
+{
+	const EsProjection *projection = omissions->projection;
+	bool was_missed = es_omission_has(omissions->missed, &omissions->next[2], position);
+
+	if (projection->leaves_missed ? was_missed : position <= projection->missed_upto && !was_missed)
+		return true;
+	return es_omission_has(omissions->appended, &omissions->next[0], position) ||
+		es_omission_has(omissions->skipped, &omissions->next[1], position);
 }
 
 static bool
@@ -168,18 +199,18 @@ static void
 advance_look(AdvanceWindow *window, const EsProjection *projection, int64 upto, int64 limit,
 			 bool needs_events)
 {
-	List *own = es_projection_appends(projection->name, window->after, upto);
+	AdvanceOmissions omissions;
+	bool has_omissions = advance_find_omissions(&omissions, projection, window->after, upto);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(advance_snapshot(projection));
 	AdvanceScan scan = {.projection = projection};
 	TupleDesc desc = NULL;
-	int next = 0;
 	int64 position;
 
 	window->count = 0;
 	window->end = upto;
 	window->events = NULL;
-	if (needs_events || own != NIL)
+	if (needs_events || has_omissions)
 	{
 		desc = es_analyze_event_desc();
 		window->events = tuplestore_begin_heap(false, false, work_mem);
@@ -188,7 +219,7 @@ advance_look(AdvanceWindow *window, const EsProjection *projection, int64 upto, 
 	es_scan_begin(&scan.scan, snapshot);
 	while (window->count < limit && advance_scan_next(&scan, &position))
 	{
-		if (advance_is_among(own, &next, position))
+		if (has_omissions && advance_is_omitted(&omissions, position))
 			continue;
 		if (desc != NULL)
 		{
@@ -272,7 +303,7 @@ advance_try(EsApplier *applier, const AdvanceWindow *window)
 static bool
 advance_may_skip(const EsProjection *projection, int code)
 {
-	return projection->skips_errors && !projection->is_inline &&
+	return projection->on_error == ES_ON_ERROR_SKIP &&
 		ERRCODE_TO_CATEGORY(code) != ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR);
 }
 
@@ -285,7 +316,8 @@ advance_move(EsProjection *projection, const AdvanceWindow *window, int64 applie
 }
 
 /*
- * Look at a window and apply it.  Returns the error, or NULL if there is none.
+ * Look at a window and apply it, or as much of it as there is time for.  Returns
+ * the error, or NULL if there is none.
  *
  * limit: events in it.
  */
@@ -298,9 +330,24 @@ advance_window(const EsProjection *projection, EsApplier *applier, const EsAdvan
 	advance_look(window, projection, bounds->upto, limit, applier->sql[ES_SOURCE_RANGE] == NULL);
 	if (window->count > 0)
 		raised = advance_try(applier, window);
+	if (raised == NULL && window->events != NULL && applier->applied < window->count)
+	{
+		window->count = applier->applied;
+		window->end = applier->last;
+	}
 	if (window->events != NULL)
 		tuplestore_end(window->events);
 	return raised;
+}
+
+/*
+ * How many events of a window that has failed to try next, up to the one that can
+ * not be applied; 0: it is the first.
+ */
+static int64
+advance_shrink(const EsApplier *applier, const AdvanceWindow *window)
+{
+	return applier->is_each ? applier->applied : window->count / 2;
 }
 
 /*
@@ -311,6 +358,7 @@ static bool
 advance_fail(EsProjection *projection, const EsProjectionError *error)
 {
 	AdvanceWindow window = {.end = error->position};
+	EsProjectionError *skipped;
 
 	if (!advance_may_skip(projection, error->code))
 	{
@@ -318,6 +366,9 @@ advance_fail(EsProjection *projection, const EsProjectionError *error)
 		return false;
 	}
 	advance_move(projection, &window, 0);
+	skipped = palloc(sizeof(EsProjectionError));
+	*skipped = *error;
+	projection->skipped = lappend(projection->skipped, skipped);
 	return true;
 }
 
@@ -362,6 +413,7 @@ es_advance(EsProjection *projection, EsApplier *applier, const EsAdvanceBounds *
 	bool goes_on;
 
 	error->code = 0;
+	applier->until = bounds->until;
 	goes_on = bounds->deadly == NULL || advance_pass_deadly(projection, bounds, error);
 	while (goes_on && projection->position < bounds->upto && total < bounds->max_count)
 	{
@@ -381,12 +433,10 @@ es_advance(EsProjection *projection, EsApplier *applier, const EsAdvanceBounds *
 			total += window.count;
 			goes_on = advance_has_time(bounds);
 		}
-		else if (window.count > 1)
-			limit = window.count / 2;
-		else
+		else if ((limit = advance_shrink(applier, &window)) == 0)
 		{
 			error->code = raised->sqlerrcode;
-			error->message = pstrdup(raised->message);
+			error->message = pstrdup(es_readtable_explain(applier, raised));
 			error->position = window.first;
 			goes_on = advance_fail(projection, error);
 			limit = full;

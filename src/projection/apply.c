@@ -5,7 +5,8 @@
  *
  * The events come as a tuplestore, which is the relation "events" of the
  * query; for declared tables also as parameters (one event) or as a range of
- * eventstore.events, where the planner reads the table itself.
+ * eventstore.events, where the planner reads the table itself.  A handler runs
+ * for one of them after the other, unless it is made for batches.
  *
  * The SQL runs as the projection's owner, in a security-restricted operation:
  * what the owner wrote must not get hold of the session of who appends, and
@@ -16,8 +17,8 @@
  * however that ends.
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
- * takes.  Calls: analyze, catalog, declare, environment, projection, scan.  User
- * code runs here.
+ * takes.  Calls: analyze, catalog, declare, environment, projection, scan,
+ * separable.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,13 +33,16 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/queryenvironment.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "base/catalog.h"
 #include "projection/apply.h"
 #include "projection/declared/analyze.h"
+#include "projection/separable.h"
 
 static EsApplyScope *apply_scope = NULL;
 
@@ -233,18 +237,23 @@ es_apply_see(const EsProjection *projection, EsScan *scan)
  * ----------------------------------------------------------------------
  */
 
-static void
-apply_register(Tuplestorestate *events)
+/*
+ * Make a batch known to SPI as relation "events".  Another one can take its place
+ * in what is returned.
+ */
+static EphemeralNamedRelation
+apply_register(EsApplier *applier, Tuplestorestate *events)
 {
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 
 	relation->md.name = "events";
-	relation->md.tupdesc = es_analyze_event_desc();
+	relation->md.tupdesc = applier->event_desc;
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
 	relation->md.enrtuples = (double) tuplestore_tuple_count(events);
 	relation->reldata = events;
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register relation \"events\"");
+	return relation;
 }
 
 static SPIPlanPtr
@@ -345,19 +354,89 @@ apply_execute(EsApplier *applier, EsSource source, Datum *values, const char *nu
 		elog(ERROR, "could not execute a projection: %s", SPI_result_code_string(result));
 }
 
+/*
+ * Whether all events can be applied at once.  A handler runs for one after the
+ * other, but where that is the same.
+ */
+static bool
+apply_is_at_once(EsApplier *applier, Tuplestorestate *events)
+{
+	if (!applier->projection->is_by_event || tuplestore_tuple_count(events) == 1)
+		return true;
+	if (!applier->is_looked_at)
+		applier->separable = es_separable_find(applier->sql[ES_SOURCE_BATCH]);
+	applier->is_looked_at = true;
+	return OidIsValid(applier->separable) && es_separable_is_plain(applier->separable);
+}
+
+/*
+ * Apply one event after the other, as long as there is time.
+ *
+ * Each has a tuplestore to itself: every scan of one leaves something in it.
+ */
+static void
+apply_each(EsApplier *applier, Tuplestorestate *events)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(applier->event_desc, &TTSOpsMinimalTuple);
+	EphemeralNamedRelation relation = NULL;
+	bool is_null;
+
+	while (tuplestore_gettupleslot(events, true, false, slot))
+	{
+		Tuplestorestate *one = tuplestore_begin_heap(false, false, work_mem);
+
+		tuplestore_puttupleslot(one, slot);
+		if (relation == NULL)
+			relation = apply_register(applier, one);
+		relation->reldata = one;
+		apply_execute(applier, ES_SOURCE_BATCH, NULL, NULL);
+		tuplestore_end(one);
+		applier->applied++;
+		if (applier->until != 0 && GetCurrentTimestamp() >= applier->until)
+			break;
+	}
+	if (!TTS_EMPTY(slot))
+		applier->last = DatumGetInt64(slot_getattr(slot, Anum_events_position, &is_null));
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static void
+apply_events(EsApplier *applier, Tuplestorestate *events)
+{
+	if (applier->event_desc == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(applier));
+
+		applier->event_desc = es_analyze_event_desc();
+		MemoryContextSwitchTo(caller);
+	}
+	applier->is_each = !apply_is_at_once(applier, events);
+	if (applier->is_each)
+	{
+		apply_each(applier, events);
+		return;
+	}
+	(void) apply_register(applier, events);
+	apply_execute(applier, ES_SOURCE_BATCH, NULL, NULL);
+	applier->applied = tuplestore_tuple_count(events);
+}
+
 static void
 apply_run(EsApplier *applier, EsSource source, Datum *values, const char *nulls,
 		  Tuplestorestate *events)
 {
 	EsApplyScope scope;
 
+	applier->applied = 0;
+	applier->is_each = false;
 	es_apply_enter(&scope, applier);
 	PG_TRY();
 	{
 		SPI_connect();
 		if (events != NULL)
-			apply_register(events);
-		apply_execute(applier, source, values, nulls);
+			apply_events(applier, events);
+		else
+			apply_execute(applier, source, values, nulls);
 		SPI_finish();
 	}
 	PG_FINALLY();
@@ -374,7 +453,10 @@ es_apply_one(EsApplier *applier, Datum *values, const char *nulls)
 	apply_run(applier, ES_SOURCE_ONE, values, nulls, NULL);
 }
 
-/* Apply the events of a tuplestore, in the order of their positions. */
+/*
+ * Apply the events of a tuplestore, in the order of their positions; some of
+ * them only, where applier->until says so: see applier->applied.
+ */
 void
 es_apply_batch(EsApplier *applier, Tuplestorestate *events)
 {

@@ -33,6 +33,18 @@ typedef struct EsApplier
 	char *sql[ES_SOURCE_COUNT]; /* by EsSource; NULL: not to be had */
 	SPIPlanPtr plans[ES_SOURCE_COUNT];
 	EsEnvironment *environment; /* its settings, as they are in this session */
+	TupleDesc event_desc;       /* of the relation "events"; NULL: not looked up yet */
+
+	/* Of a handler that runs for one event after the other. */
+	TimestampTz until; /* apply no other after; 0: all */
+	bool is_looked_at; /* whether it matters */
+	Oid separable;     /* the table into which it inserts rows of which each is an event's own;
+						* InvalidOid: it does something else */
+
+	/* Of the batch that was applied last, wholly or in part. */
+	bool is_each;  /* event by event: so it is known which has failed */
+	int64 applied; /* events, before the one that failed */
+	int64 last;    /* position of the last of them, where there are more */
 	MemoryContextCallback on_reset;
 } EsApplier;
 

@@ -10,8 +10,13 @@
  * here nor in a later replay: they are noted.  Others see them when all are
  * through with what came before, and may append in turn, up to a depth.
  *
+ * Where a projection's SQL fails, so does the append; or, as the projection says,
+ * the append goes on and the projection stops at that event: its SQL is then
+ * taken back by a subtransaction.
+ *
  * Memory: the current context.  Locks: what the projections' SQL takes.  Calls:
- * analyze, apply, catalog, projection, roster, scan.  User code runs here.
+ * analyze, apply, attempt, catalog, omission, projection, readtable, roster,
+ * scan.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,17 +25,21 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/scan.h"
 #include "projection/declared/analyze.h"
 #include "projection/inline.h"
+#include "projection/omission.h"
+#include "projection/readtable.h"
 #include "projection/roster.h"
 
 /* Events that a projection's SQL has appended, to be applied by the others. */
@@ -219,20 +228,31 @@ inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineE
  * ----------------------------------------------------------------------
  */
 
+/* What can be done about the cause of an error; NULL: nobody knows. */
 static const char *
-inline_hint(const EsProjection *projection, const ErrorData *error)
+inline_hint_at_cause(const EsProjection *projection, const ErrorData *error)
 {
 	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && error->hint == NULL)
-		return psprintf("It runs as role \"%s\": grant that what it needs, or give the projection to another one with es_reassign_projection. "
-						"es_pause_projection lets appends go on.",
-						GetUserNameFromId(projection->role, false));
-	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
-		return "If the projection is not needed any more, drop it with es_drop_projection.";
+		return psprintf(
+			"It runs as role \"%s\": grant that what it needs, or give the projection to another one with es_reassign_projection.",
+			GetUserNameFromId(projection->role, false));
 	if (error->message_id != NULL &&
 		strcmp(error->message_id,
 			   "cannot fire deferred trigger within security-restricted operation") == 0)
 		return "A table that the projection writes has a constraint that is deferred: make it NOT DEFERRABLE, or drop it.";
 	return error->hint;
+}
+
+/* The way out, and what can be done about the cause. */
+static char *
+inline_hint(const EsProjection *projection, const ErrorData *error)
+{
+	const char *at_cause = inline_hint_at_cause(projection, error);
+	char *name = quote_literal_cstr(projection->name);
+
+	return psprintf("%s%sTo let appends go on meanwhile, es_pause_projection(%s); es_resume_projection then applies what it has missed. "
+					"If it is not needed any more, es_drop_projection(%s).",
+					at_cause == NULL ? "" : at_cause, at_cause == NULL ? "" : " ", name, name);
 }
 
 /*
@@ -241,10 +261,10 @@ inline_hint(const EsProjection *projection, const ErrorData *error)
  * first, last: positions of the events that were applied.
  */
 static void
-inline_rethrow(const EsProjection *projection, int64 first, int64 last, MemoryContext context)
+inline_rethrow(const EsRosterEntry *entry, int64 first, int64 last, MemoryContext context)
 {
+	const EsProjection *projection = entry->projection;
 	ErrorData *error;
-	const char *hint;
 	char *range;
 
 	MemoryContextSwitchTo(context);
@@ -252,15 +272,14 @@ inline_rethrow(const EsProjection *projection, int64 first, int64 last, MemoryCo
 	if (es_apply_is_passing(error->sqlerrcode) || error->sqlerrcode == ES_ERRCODE_PROJECTION_FAILED)
 		PG_RE_THROW();
 	FlushErrorState();
-	hint = inline_hint(projection, error);
 	range = first == last ? psprintf("%lld", (long long) first)
 						  : psprintf("%lld to %lld", (long long) first, (long long) last);
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_PROJECTION_FAILED),
 			 errmsg("projection \"%s\" failed", projection->name),
 			 errdetail("Projection \"%s\", position %s: %s: %s", projection->name, range,
-					   unpack_sql_state(error->sqlerrcode), error->message),
-			 hint != NULL ? errhint("%s", hint) : 0,
+					   unpack_sql_state(error->sqlerrcode), es_readtable_explain(entry->applier, error)),
+			 errhint("%s", inline_hint(projection, error)),
 			 /* Of a declared table it is a statement that its user did not write. */
 			 error->context != NULL && !projection->is_declared ? errcontext("%s", error->context) : 0));
 }
@@ -294,35 +313,151 @@ inline_run(EsApplier *applier, InlineEvent **passing, int count)
 	tuplestore_end(store);
 }
 
+static int64
+inline_position(const InlineEvent *event)
+{
+	return DatumGetInt64(event->values[Anum_events_position - 1]);
+}
+
+/* An entry, and events to apply it to. */
+typedef struct InlineTry
+{
+	EsRoster *roster;
+	EsRosterEntry *entry;
+	InlineEvent **events;
+	int count;
+} InlineTry;
+
+static void
+inline_try(void *argument)
+{
+	const InlineTry *try = argument;
+
+	inline_run(es_roster_get_applier(try->roster, try->entry), try->events, try->count);
+}
+
+/* A projection that is to stop at errors misses events; error: of the first of them. */
+static void
+inline_miss(const InlineTry *try, const EsProjectionError *error)
+{
+	int i;
+
+	for (i = 0; i < try->count; i++)
+		es_omission_add(ES_OMISSION_MISSED, try->entry->projection->name,
+						inline_position(try->events[i]), i == 0 ? error : NULL);
+}
+
+/* It stops at the first of some events. */
+static void
+inline_stop(const InlineTry *try, const ErrorData *raised)
+{
+	EsProjection stopped = *try->entry->projection;
+	EsProjectionError error = {.position = inline_position(try->events[0]),
+							   .code = raised->sqlerrcode,
+							   .message = es_readtable_explain(try->entry->applier, raised)};
+
+	inline_miss(try, &error);
+	try->entry->is_stopped = true;
+	es_roster_tell();
+	stopped.state = ES_PROJECTION_FAILED;
+	es_projection_warn(&stopped, &error);
+}
+
+/* How many events of those that have failed to try next; 0: it is the first. */
+static int
+inline_shrink(const InlineTry *try)
+{
+	const EsApplier *applier = try->entry->applier;
+
+	if (applier != NULL && applier->is_each)
+		return (int) applier->applied;
+	return try->count / 2;
+}
+
+/* Apply one that is to stop at the first event that its SQL fails at. */
+static void
+inline_apply_or_stop(InlineTry *all)
+{
+	InlineTry try = *all;
+
+	while (try.count > 0 && !try.entry->is_stopped)
+	{
+		ErrorData *raised = es_attempt(inline_try, &try);
+
+		if (raised == NULL)
+		{
+			all->events += try.count;
+			all->count -= try.count;
+			try.events = all->events;
+			try.count = Min(try.count, all->count);
+			continue;
+		}
+		if (es_apply_is_passing(raised->sqlerrcode) ||
+			raised->sqlerrcode == ES_ERRCODE_PROJECTION_FAILED)
+			ReThrowError(raised);
+		try.count = inline_shrink(&try);
+		if (try.count == 0)
+			inline_stop(all, raised);
+	}
+}
+
+static void
+inline_apply_or_fail(InlineTry *try)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		inline_try(try);
+	}
+	PG_CATCH();
+	{
+		inline_rethrow(try->entry, inline_position(try->events[0]),
+					   inline_position(try->events[try->count - 1]), caller);
+	}
+	PG_END_TRY();
+}
+
+/* Leave out what row security hides from the projection's owner. */
+static void
+inline_see(InlineTry *try, Relation rel)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int64 first = inline_position(try->events[0]);
+	int64 last = inline_position(try->events[try->count - 1]);
+
+	PG_TRY();
+	{
+		try->count = inline_leave_out_hidden(try->entry->projection, rel, try->events, try->count);
+	}
+	PG_CATCH();
+	{
+		inline_rethrow(try->entry, first, last, caller);
+	}
+	PG_END_TRY();
+}
+
 static void
 inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, Relation rel, InlineEvent *events,
 				   int event_count)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
-	int count = 0;
+	InlineTry try = {roster, entry, passing, 0};
 	int i;
 
 	for (i = 0; i < event_count; i++)
 		if (inline_cares(entry->projection, &events[i]))
-			passing[count++] = &events[i];
-	if (count > 0)
+			passing[try.count++] = &events[i];
+	if (try.count > 0 && rel->rd_rel->relrowsecurity)
+		inline_see(&try, rel);
+	if (try.count > 0)
 	{
-		int64 first = DatumGetInt64(passing[0]->values[Anum_events_position - 1]);
-		int64 last = DatumGetInt64(passing[count - 1]->values[Anum_events_position - 1]);
-
-		PG_TRY();
-		{
-			if (rel->rd_rel->relrowsecurity)
-				count = inline_leave_out_hidden(entry->projection, rel, passing, count);
-			if (count > 0)
-				inline_run(es_roster_get_applier(roster, entry), passing, count);
-		}
-		PG_CATCH();
-		{
-			inline_rethrow(entry->projection, first, last, caller);
-		}
-		PG_END_TRY();
+		if (entry->is_stopped)
+			inline_miss(&try, NULL);
+		else if (entry->projection->on_error == ES_ON_ERROR_STOP)
+			inline_apply_or_stop(&try);
+		else
+			inline_apply_or_fail(&try);
 	}
 	pfree(passing);
 }
@@ -352,7 +487,8 @@ inline_note(const EsApplyScope *scope, EsAppend *const *appends, int append_coun
 				 errhint("Two projections that answer each other's events never end; give them filters.")));
 	for (i = 0; i < append_count; i++)
 		for (j = 0; j < appends[i]->event_count; j++)
-			es_projection_add_append(projection->name, appends[i]->events[j].position);
+			es_omission_add(ES_OMISSION_APPENDED, projection->name, appends[i]->events[j].position,
+							NULL);
 }
 
 /*

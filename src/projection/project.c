@@ -32,6 +32,7 @@
 #include "projection/barrier.h"
 #include "projection/environment.h"
 #include "projection/intact.h"
+#include "projection/project.h"
 #include "projection/projection.h"
 #include "projection/readtable.h"
 #include "projection/run.h"
@@ -72,19 +73,24 @@ project_get_text(FunctionCallInfo fcinfo, int argument, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-/* An argument that has to be one of two words; returns whether it is the first. */
+/* Whether a word is the first of two that it has to be one of. */
 static bool
-project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *first,
-				   const char *second)
+project_choose(const char *value, const char *name, const char *first, const char *second)
 {
-	char *value = project_get_text(fcinfo, argument, name);
-
 	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown %s \"%s\"", name, value),
 				 errhint("It is \"%s\" or \"%s\".", first, second)));
 	return strcmp(value, first) == 0;
+}
+
+/* An argument that has to be one of two words; returns whether it is the first. */
+static bool
+project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *first,
+				   const char *second)
+{
+	return project_choose(project_get_text(fcinfo, argument, name), name, first, second);
 }
 
 static char *
@@ -160,9 +166,14 @@ project_check_call(const char *verb)
 				 errmsg("%s can not be called by the SQL of a projection", verb)));
 }
 
-/* What an existing projection's verbs begin with. */
-static EsProjection *
-project_get(FunctionCallInfo fcinfo, const char *verb)
+/*
+ * What an existing projection's verbs begin with: the projection that the first
+ * argument names, with its lock.
+ *
+ * verb: for messages.
+ */
+EsProjection *
+es_project_get(FunctionCallInfo fcinfo, const char *verb)
 {
 	char *name = project_get_name(fcinfo);
 
@@ -172,11 +183,12 @@ project_get(FunctionCallInfo fcinfo, const char *verb)
 	return es_projection_get(name);
 }
 
-static bool
-project_is_applied_by_appends(const EsProjection *projection)
+/* Whether appends apply it, or note what it misses. */
+bool
+es_project_minds_appends(const EsProjection *projection)
 {
-	return projection->is_inline && projection->state == ES_PROJECTION_RUNNING &&
-		!projection->is_stale;
+	return projection->is_inline && !projection->is_stale &&
+		(projection->state == ES_PROJECTION_RUNNING || projection->notes_missed);
 }
 
 /* Raise 55000 if a projection can not go on where it stands. */
@@ -230,11 +242,21 @@ project_get_tables(FunctionCallInfo fcinfo, int argument, const char *name, cons
 	return result;
 }
 
-/* How many events a handler is given at once. */
-static void
-project_read_granularity(FunctionCallInfo fcinfo)
+/* An async projection has no append to fail: it stops. */
+static EsOnError
+project_get_on_error(FunctionCallInfo fcinfo, bool is_inline)
 {
-	(void) project_get_choice(fcinfo, 7, "granularity", "event", "batch");
+	const char *value = project_get_text(fcinfo, 6, "on_error");
+
+	if (is_inline)
+		return project_choose(value, "on_error of an inline projection", "fail", "stop")
+			? ES_ON_ERROR_FAIL
+			: ES_ON_ERROR_STOP;
+	if (strcmp(value, "fail") == 0)
+		return ES_ON_ERROR_STOP;
+	return project_choose(value, "on_error of an async projection", "skip", "stop")
+		? ES_ON_ERROR_SKIP
+		: ES_ON_ERROR_STOP;
 }
 
 static EsProjection *
@@ -248,16 +270,8 @@ project_read_arguments(FunctionCallInfo fcinfo)
 	project_get_filter(fcinfo, 3, "categories", &projection->categories);
 	project_get_filter(fcinfo, 4, "types", &projection->types);
 	projection->tables = project_get_tables(fcinfo, 5, "tables", "read table");
-	if (strcmp(project_get_text(fcinfo, 6, "on_error"), "fail") != 0)
-	{
-		projection->skips_errors = project_get_choice(fcinfo, 6, "on_error", "skip", "stop");
-		if (projection->is_inline)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("on_error of an inline projection must be \"fail\""),
-					 errdetail("Its error is the append's.")));
-	}
-	project_read_granularity(fcinfo);
+	projection->on_error = project_get_on_error(fcinfo, projection->is_inline);
+	projection->is_by_event = project_get_choice(fcinfo, 7, "granularity", "event", "batch");
 	projection->lookups = project_get_tables(fcinfo, 8, "lookups", "looked-up table");
 	projection->role = GetUserId();
 	projection->owner = GetUserNameFromId(projection->role, false);
@@ -298,16 +312,14 @@ es_create_projection(PG_FUNCTION_ARGS)
 				 errmsg("projection \"%s\" already exists", projection->name)));
 
 	es_readtable_make(projection);
+	projection->is_by_event &= !projection->is_declared;
 	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;
 	projection->saved_state = projection->state;
 	es_projection_insert(projection);
 	es_intact_begin(projection);
 	es_whole_begin(projection);
 	if (projection->is_inline)
-	{
 		es_takeover_start(projection, es_apply_make(projection));
-		es_projection_save(projection, NULL);
-	}
 	else
 		project_tell_obstacle(projection);
 	PG_RETURN_VOID();
@@ -323,14 +335,14 @@ es_drop_projection(PG_FUNCTION_ARGS)
 
 	/* A rebuild has locks on the tables, and would wait for the projection's. */
 	(void) es_projection_lock_rebuild(project_get_name(fcinfo), true);
-	projection = project_get(fcinfo, "es_drop_projection()");
+	projection = es_project_get(fcinfo, "es_drop_projection()");
 	project_check_not_null(fcinfo, 1, "drop_table");
 	es_projection_check_owner(projection);
 	if (PG_GETARG_BOOL(1) && !projection->is_declared)
 		ereport(NOTICE,
 				(errmsg("tables of projection \"%s\" are not dropped", projection->name),
 				 errdetail("It is a handler, whose tables are the user's own.")));
-	if (project_is_applied_by_appends(projection))
+	if (es_project_minds_appends(projection))
 		(void) es_barrier_raise();
 	es_projection_delete(projection->name);
 	es_witness_forget(projection->name);
@@ -349,16 +361,30 @@ es_drop_projection(PG_FUNCTION_ARGS)
 Datum
 es_pause_projection(PG_FUNCTION_ARGS)
 {
-	EsProjection *projection = project_get(fcinfo, "es_pause_projection()");
+	EsProjection *projection = es_project_get(fcinfo, "es_pause_projection()");
 
 	es_projection_check_owner(projection);
 	if (projection->state == ES_PROJECTION_PAUSED)
 		PG_RETURN_VOID();
-	if (project_is_applied_by_appends(projection))
+	if (es_project_minds_appends(projection))
 		es_takeover_stop(projection);
 	projection->state = ES_PROJECTION_PAUSED;
 	es_projection_save(projection, NULL);
 	PG_RETURN_VOID();
+}
+
+/* Let a projection that does not run go on. */
+void
+es_project_go_on(EsProjection *projection)
+{
+	project_check_not_stale(projection);
+	if (projection->is_inline)
+	{
+		es_takeover_start(projection, es_apply_make(projection));
+		return;
+	}
+	projection->state = ES_PROJECTION_RUNNING;
+	es_projection_save(projection, NULL);
 }
 
 /*
@@ -367,17 +393,13 @@ es_pause_projection(PG_FUNCTION_ARGS)
 Datum
 es_resume_projection(PG_FUNCTION_ARGS)
 {
-	EsProjection *projection = project_get(fcinfo, "es_resume_projection()");
+	EsProjection *projection = es_project_get(fcinfo, "es_resume_projection()");
 
 	es_projection_check_owner(projection);
 	es_whole_accept(projection->name);
 	if (projection->state == ES_PROJECTION_RUNNING && !projection->is_stale)
 		PG_RETURN_VOID();
-	project_check_not_stale(projection);
-	if (projection->is_inline)
-		es_takeover_start(projection, es_apply_make(projection));
-	projection->state = ES_PROJECTION_RUNNING;
-	es_projection_save(projection, NULL);
+	es_project_go_on(projection);
 	PG_RETURN_VOID();
 }
 
@@ -407,7 +429,7 @@ project_may_run(const EsProjection *projection)
 	if (projection->state == ES_PROJECTION_FAILED)
 		ereport(WARNING,
 				(errmsg("projection \"%s\" has failed", projection->name),
-				 errhint("See eventstore.projection_status; es_resume_projection tries again.")));
+				 errhint("See eventstore.projection_status; es_resume_projection tries again, es_skip_event leaves the event out.")));
 	else
 		ereport(NOTICE,
 				(errmsg("projection \"%s\" is paused", projection->name),
@@ -429,7 +451,7 @@ es_run_projection(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_count must not be negative")));
-	projection = project_get(fcinfo, "es_run_projection()");
+	projection = es_project_get(fcinfo, "es_run_projection()");
 	if (!project_may_run(projection))
 		PG_RETURN_INT64(0);
 	PG_RETURN_INT64(es_run_async(projection, &bounds, true));
@@ -450,7 +472,9 @@ project_has_reached(const char *name, int64 position)
 	EsProjection *projection = es_projection_get_visible(name);
 	EsView view;
 
-	if (!project_is_applied_by_appends(projection))
+	if (projection->first_missed != 0 && position >= projection->first_missed)
+		return false;
+	if (!es_project_minds_appends(projection))
 		return projection->position >= position;
 	/* What this session appends itself, it sees already. */
 	if (!IsolationUsesXactSnapshot())

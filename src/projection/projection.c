@@ -14,7 +14,7 @@
  *
  * Memory: results in the current context.  Locks: AccessShare or RowExclusive
  * on the relations; the projection's own, a userlock.  Calls: catalog, mark, names,
- * scan, shared, stale, transaction.
+ * omission, scan, shared, stale, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +23,6 @@
 #include "access/relation.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -47,14 +46,18 @@
 #include "base/userlock.h"
 #include "order/transaction.h"
 #include "projection/mark.h"
+#include "projection/omission.h"
 #include "projection/projection.h"
 #include "projection/stale.h"
 #include "signal/shared.h"
 
 PG_FUNCTION_INFO_V1(es_forget_projections);
 
-/* Values of the column state, in the order of EsProjectionState. */
+/* Values of the column state, in the order of EsProjectionState, ... */
 static const char *const projection_states[] = {"running", "paused", "failed"};
+
+/* ... and of on_error, in that of EsOnError. */
+static const char *const projection_on_error[] = {"fail", "stop", "skip"};
 
 /* ----------------------------------------------------------------------
  * Reading
@@ -118,6 +121,19 @@ projection_get_filter(TupleTableSlot *slot, AttrNumber column, EsFilter *filter)
 		filter->names[i] = DatumGetTextPP(elements[i]);
 }
 
+/* One that has missed something has failed, whatever else it says. */
+static void
+projection_read_missed(EsProjection *projection)
+{
+	if (!projection->is_inline || projection->on_error != ES_ON_ERROR_STOP)
+		return;
+	projection->first_missed = es_omission_first(ES_OMISSION_MISSED, projection->name);
+	if (projection->first_missed == 0 || projection->state != ES_PROJECTION_RUNNING)
+		return;
+	projection->notes_missed = true;
+	projection->state = projection->saved_state = ES_PROJECTION_FAILED;
+}
+
 static EsProjection *
 projection_read(TupleTableSlot *slot)
 {
@@ -130,7 +146,11 @@ projection_read(TupleTableSlot *slot)
 	projection->is_inline = projection_has_text(slot, Anum_projections_mode, "inline");
 	projection->is_declared = DatumGetBool(
 		slot_getattr(slot, Anum_projections_is_declared, &is_null));
-	projection->skips_errors = projection_has_text(slot, Anum_projections_on_error, "skip");
+	projection->is_by_event = !projection->is_declared &&
+		projection_has_text(slot, Anum_projections_granularity, "event");
+	while (!projection_has_text(slot, Anum_projections_on_error,
+								projection_on_error[projection->on_error]))
+		projection->on_error++;
 	projection->tables = projection_get_list(slot, Anum_projections_tables);
 	projection->settings = projection_get_list(slot, Anum_projections_settings);
 	projection->lookups = projection_get_list(slot, Anum_projections_lookups);
@@ -144,6 +164,7 @@ projection_read(TupleTableSlot *slot)
 	projection->position = DatumGetInt64(slot_getattr(slot, Anum_projections_position, &is_null));
 	projection->events_applied = DatumGetInt64(
 		slot_getattr(slot, Anum_projections_events_applied, &is_null));
+	projection_read_missed(projection);
 	return projection;
 }
 
@@ -315,7 +336,7 @@ es_projection_owner(const EsProjection *projection)
  */
 
 /* Values for a statement; all of them text, text[] or bigint. */
-#define PROJECTION_MAX_VALUES 14
+#define PROJECTION_MAX_VALUES 15
 
 typedef struct ProjectionValues
 {
@@ -422,7 +443,6 @@ void
 es_projection_insert(const EsProjection *projection)
 {
 	ProjectionValues values = {0};
-	const char *on_error = projection->skips_errors ? "skip" : "stop";
 
 	projection_add_text(&values, projection->name);
 	projection_add_text(&values, projection->owner);
@@ -432,17 +452,19 @@ es_projection_insert(const EsProjection *projection)
 	projection_add_list(&values, projection->tables);
 	projection_add_filter(&values, &projection->categories);
 	projection_add_filter(&values, &projection->types);
-	projection_add_text(&values, projection->is_inline ? "fail" : on_error);
+	projection_add_text(&values, projection_on_error[projection->on_error]);
 	projection_add_list(&values, projection->settings);
 	projection_add_text(&values, projection_states[projection->state]);
 	projection_add_int8(&values, projection->position);
 	projection_add_int8(&values, projection->events_applied);
 	projection_add_list(&values, projection->lookups);
-	projection_execute_one("INSERT INTO eventstore.projections "
-						   "(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
-						   "settings, state, position, events_applied, lookups) "
-						   "VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-						   &values);
+	projection_add_text(&values, projection->is_by_event ? "event" : "batch");
+	projection_execute_one(
+		"INSERT INTO eventstore.projections "
+		"(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
+		"settings, state, position, events_applied, lookups, granularity) "
+		"VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+		&values);
 	es_mark_make(projection->name, projection->role);
 }
 
@@ -510,6 +532,78 @@ es_projection_save(const EsProjection *projection, const EsProjectionError *erro
 	projection_execute_one("UPDATE eventstore.projections SET state = $2 WHERE name = $1", &values);
 }
 
+/*
+ * The error that has stopped an inline projection stays its last one, when the
+ * notes of what it has missed go.
+ */
+static void
+projection_keep_error(const char *name)
+{
+	ProjectionValues values = {0};
+
+	projection_add_text(&values, name);
+	(void)
+		projection_execute("UPDATE eventstore.projections AS p SET last_error = m.error, "
+						   "last_error_code = m.code, last_error_position = m.position, last_error_at = m.at "
+						   "FROM (SELECT * FROM eventstore.projection_missed WHERE projection = $1 "
+						   "AND code IS NOT NULL ORDER BY position LIMIT 1) AS m WHERE p.name = $1",
+						   &values);
+}
+
+/*
+ * Note that a projection, whose lock is held, is to go on without an event, with
+ * the error that it has caused, if it was that.
+ */
+void
+es_projection_skip(const EsProjection *projection, int64 position, const char *reason)
+{
+	ProjectionValues values = {0};
+
+	projection_keep_error(projection->name);
+	projection_add_text(&values, projection->name);
+	projection_add_int8(&values, position);
+	projection_add_text(&values, reason);
+	projection_execute_one(
+		"INSERT INTO eventstore.skipped_events (projection, position, code, error, reason, at) "
+		"SELECT p.name, $2, COALESCE(m.code, CASE WHEN p.last_error_position = $2 THEN p.last_error_code END), "
+		"COALESCE(m.error, CASE WHEN p.last_error_position = $2 THEN p.last_error END), $3, clock_timestamp() "
+		"FROM eventstore.projections AS p LEFT JOIN eventstore.projection_missed AS m "
+		"ON m.projection = p.name AND m.position = $2 WHERE p.name = $1",
+		&values);
+	values.count = 2;
+	(void) projection_execute(
+		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position = $2", &values);
+}
+
+/* A projection has been applied to what it had missed, up to a position. */
+void
+es_projection_forget_missed(const char *name, int64 upto)
+{
+	ProjectionValues values = {0};
+
+	projection_keep_error(name);
+	projection_add_text(&values, name);
+	projection_add_int8(&values, upto);
+	(void) projection_execute(
+		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position <= $2",
+		&values);
+}
+
+/* An event that a projection has missed can not be applied: it stays. */
+void
+es_projection_note_stop(const char *name, const EsProjectionError *error)
+{
+	ProjectionValues values = {0};
+
+	projection_add_text(&values, name);
+	projection_add_int8(&values, error->position);
+	projection_add_text(&values, unpack_sql_state(error->code));
+	projection_add_text(&values, error->message);
+	(void) projection_execute("UPDATE eventstore.projection_missed SET code = $3, error = $4 "
+							  "WHERE projection = $1 AND position = $2",
+							  &values);
+}
+
 /* Forget a projection, whose lock is held. */
 void
 es_projection_delete(const char *name)
@@ -523,11 +617,15 @@ es_projection_delete(const char *name)
 							  &values);
 	(void) projection_execute("DELETE FROM eventstore.stale_projections WHERE projection = $1",
 							  &values);
+	(void) projection_execute("DELETE FROM eventstore.skipped_events WHERE projection = $1",
+							  &values);
+	(void) projection_execute("DELETE FROM eventstore.projection_missed WHERE projection = $1",
+							  &values);
 	projection_execute_one("DELETE FROM eventstore.projections WHERE name = $1", &values);
 	es_mark_drop(name);
 }
 
-/* Raise SE006 with the error that a projection has met. */
+/* Raise SE006 with the error that a projection has met at a stored event. */
 void
 es_projection_raise(const EsProjection *projection, const EsProjectionError *error)
 {
@@ -535,7 +633,24 @@ es_projection_raise(const EsProjection *projection, const EsProjectionError *err
 			(errcode(ES_ERRCODE_PROJECTION_FAILED),
 			 errmsg("projection \"%s\" failed", projection->name),
 			 errdetail("Projection \"%s\", position %lld: %s: %s", projection->name,
-					   (long long) error->position, unpack_sql_state(error->code), error->message)));
+					   (long long) error->position, unpack_sql_state(error->code), error->message),
+			 errhint("Mend the projection's SQL or tables, or leave the event out: es_skip_event(%s, %lld).",
+					 quote_literal_cstr(projection->name), (long long) error->position)));
+}
+
+/* Tell that a projection has stopped at an event, or gone on without it. */
+void
+es_projection_warn(const EsProjection *projection, const EsProjectionError *error)
+{
+	const char *name = quote_literal_cstr(projection->name);
+
+	ereport(WARNING,
+			(errmsg("projection \"%s\" failed at position %lld: %s", projection->name,
+					(long long) error->position, error->message),
+			 projection->state == ES_PROJECTION_FAILED
+				 ? errhint("It has stopped. es_resume_projection(%s) tries again, es_skip_event(%s, %lld) leaves the event out.",
+						   name, name, (long long) error->position)
+				 : errhint("It goes on without this event; see eventstore.skipped_events.")));
 }
 
 /*
@@ -572,61 +687,4 @@ es_projection_has_name(const EsFilter *filter, const text *name)
 		if (es_names_equal(filter->names[i], name))
 			return true;
 	return false;
-}
-
-/* ----------------------------------------------------------------------
- * Events that projections append
- * ----------------------------------------------------------------------
- */
-
-/*
- * Note that an event was appended by a projection's own SQL.  Written directly,
- * as the projection's owner may have no right to.
- */
-void
-es_projection_add_append(const char *name, int64 position)
-{
-	Relation rel = es_catalog_open(ES_PROJECTION_APPENDS, RowExclusiveLock);
-	Datum values[Natts_projection_appends];
-	bool nulls[Natts_projection_appends] = {false, false};
-	HeapTuple row;
-
-	values[Anum_projection_appends_projection - 1] = CStringGetTextDatum(name);
-	values[Anum_projection_appends_position - 1] = Int64GetDatum(position);
-	row = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, row);
-	heap_freetuple(row);
-	relation_close(rel, NoLock);
-}
-
-/*
- * The positions after a position, and up to another, of events that a
- * projection's own SQL has appended: a list of int64 *.
- */
-List *
-es_projection_appends(const char *name, int64 after, int64 upto)
-{
-	Relation rel = es_catalog_open(ES_PROJECTION_APPENDS, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List *result = NIL;
-	EsScan scan;
-
-	es_scan_open(&scan, rel, ES_PROJECTION_APPENDS_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	es_scan_begin(&scan, snapshot);
-	while (es_scan_next(&scan, ForwardScanDirection))
-	{
-		int64 *position = palloc(sizeof(int64));
-		bool is_null;
-
-		*position = DatumGetInt64(
-			slot_getattr(scan.slot, Anum_projection_appends_position, &is_null));
-		result = lappend(result, position);
-	}
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	relation_close(rel, NoLock);
-	return result;
 }

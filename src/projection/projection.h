@@ -21,6 +21,14 @@ typedef enum EsProjectionState
 	ES_PROJECTION_FAILED
 } EsProjectionState;
 
+/* What to do about an event that the SQL fails at. */
+typedef enum EsOnError
+{
+	ES_ON_ERROR_FAIL, /* of inline ones: the append fails */
+	ES_ON_ERROR_STOP,
+	ES_ON_ERROR_SKIP /* of async ones */
+} EsOnError;
+
 /* Names that an event's must be among. */
 typedef struct EsFilter
 {
@@ -37,7 +45,8 @@ typedef struct EsProjection
 	char *query;
 	bool is_inline;
 	bool is_declared;
-	bool skips_errors;
+	bool is_by_event; /* a handler that runs for one event after the other */
+	EsOnError on_error;
 	EsFilter categories;
 	EsFilter types;
 	List *tables;   /* of char *: qualified names, quoted; of a declared
@@ -50,9 +59,16 @@ typedef struct EsProjection
 	bool is_stale;                 /* it has to be rebuilt, whatever the state is */
 	int64 position;                /* the checkpoint */
 	int64 events_applied;          /* up to it */
+	List *skipped;                 /* of EsProjectionError *: skipped since it was read */
+
+	/* Of an inline one that stops at errors; see omission.c. */
+	int64 first_missed; /* the first position that it has missed; 0: none */
+	bool notes_missed;  /* appends note what it misses: it has stopped as they applied it */
+	int64 missed_upto;  /* events up to here are applied only if they were missed: takeover.c */
 
 	/* Of a replay only: the events that there are for it. */
 	Snapshot seen_by;           /* as this sees them; NULL: as of the moment */
+	bool leaves_missed;         /* none that it has missed */
 	TimestampTz recorded_until; /* none that was recorded later; 0: all */
 } EsProjection;
 
@@ -79,10 +95,13 @@ extern void es_projection_reassign(const EsProjection *projection, Oid owner);
 extern void es_projection_insert(const EsProjection *projection);
 extern void es_projection_save(const EsProjection *projection, const EsProjectionError *error);
 extern void es_projection_raise(const EsProjection *projection, const EsProjectionError *error);
+extern void es_projection_warn(const EsProjection *projection, const EsProjectionError *error);
 extern void es_projection_delete(const char *name);
 
+extern void es_projection_skip(const EsProjection *projection, int64 position, const char *reason);
+extern void es_projection_forget_missed(const char *name, int64 upto);
+extern void es_projection_note_stop(const char *name, const EsProjectionError *error);
+
 extern bool es_projection_has_name(const EsFilter *filter, const text *name);
-extern void es_projection_add_append(const char *name, int64 position);
-extern List *es_projection_appends(const char *name, int64 after, int64 upto);
 
 #endif /* ES_PROJECTION_H */

@@ -243,6 +243,46 @@ es_readtable_make(EsProjection *projection)
 		readtable_check_handler(projection, applier->analysis->handler);
 }
 
+/*
+ * What somebody has taken away from a declared table, as the message of an
+ * error; NULL: nothing.
+ */
+char *
+es_readtable_missing(const EsApplier *applier)
+{
+	const EsAnalysis *analysis = applier->analysis;
+	Oid table;
+	ListCell *cell;
+	int i;
+
+	foreach (cell, applier->projection->tables)
+		if (!OidIsValid(es_readtable_find(lfirst(cell))))
+			return psprintf("table %s is gone", (char *) lfirst(cell));
+	table = es_readtable_find(linitial(applier->projection->tables));
+	for (i = 0; i < analysis->column_count; i++)
+		if (get_attnum(table, analysis->columns[i].name) == InvalidAttrNumber)
+			return psprintf("column \"%s\" of the read table is gone", analysis->columns[i].name);
+	return NULL;
+}
+
+/*
+ * The message of an error that a projection's SQL has raised.  Of a declared
+ * table the SQL is ours, and so is not to be spoken of.
+ *
+ * applier: NULL: it could not be made.
+ */
+char *
+es_readtable_explain(const EsApplier *applier, const ErrorData *error)
+{
+	char *missing = NULL;
+
+	if (applier != NULL && applier->projection->is_declared && !applier->is_replay &&
+		(error->sqlerrcode == ERRCODE_UNDEFINED_COLUMN ||
+		 error->sqlerrcode == ERRCODE_UNDEFINED_TABLE))
+		missing = es_readtable_missing(applier);
+	return missing != NULL ? missing : error->message;
+}
+
 /* Drop the tables of a declaration, which is dropped. */
 void
 es_readtable_drop(const EsProjection *projection, bool drops_read_table)

@@ -8,11 +8,14 @@
 #ifndef ES_READTABLE_H
 #define ES_READTABLE_H
 
+#include "projection/apply.h"
 #include "projection/projection.h"
 
 extern char *es_readtable_check(Oid table, const char *what);
 extern Oid es_readtable_find(const char *qualified);
 extern void es_readtable_make(EsProjection *projection);
+extern char *es_readtable_missing(const EsApplier *applier);
+extern char *es_readtable_explain(const EsApplier *applier, const ErrorData *error);
 extern void es_readtable_drop(const EsProjection *projection, bool drops_read_table);
 
 #endif /* ES_READTABLE_H */

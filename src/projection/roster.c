@@ -11,6 +11,9 @@
  * A projection without an owner, or whose rows a crash has taken, is passed
  * by: appends go on.  Who passes it by first notes that it is stale.
  *
+ * That one has stopped at an error is learned sooner or later, and every append
+ * that has learned it notes what the projection misses (omission.c).
+ *
  * Memory: a context of its own for each roster, below CacheMemoryContext.
  * Locks: projection.c's, stale.c's.  Calls: apply, catalog, intact, mark, projection,
  * stale.
@@ -19,6 +22,8 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
+#include "access/xact.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -91,12 +96,18 @@ roster_load(void)
 	foreach (cell, all)
 	{
 		EsProjection *projection = lfirst(cell);
+		EsRosterEntry *entry = &roster->entries[roster->count];
 
-		if (!projection->is_inline || projection->state != ES_PROJECTION_RUNNING)
+		if (!projection->is_inline ||
+			(projection->state != ES_PROJECTION_RUNNING && !projection->notes_missed))
 			continue;
 		roster->mark_hashes[roster->mark_count++] = es_mark_hash(projection->name);
-		if (roster_can_apply(projection))
-			roster->entries[roster->count++].projection = projection;
+		if (!roster_can_apply(projection))
+			continue;
+		entry->projection = projection;
+		entry->is_stopped = projection->notes_missed;
+		roster->has_stopping |= projection->on_error == ES_ON_ERROR_STOP;
+		roster->count++;
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextSetParent(context, CacheMemoryContext);
@@ -113,6 +124,9 @@ roster_is_outdated(const EsRoster *roster)
 EsRoster *
 es_roster_acquire(void)
 {
+	/* That one has stopped is told without a lock that appends would wait for. */
+	if (roster_current != NULL && roster_current->has_stopping)
+		AcceptInvalidationMessages();
 	if (roster_current == NULL || roster_is_outdated(roster_current))
 	{
 		EsRoster *fresh = roster_load();
@@ -123,6 +137,20 @@ es_roster_acquire(void)
 	}
 	roster_current->users++;
 	return roster_current;
+}
+
+/*
+ * Have this transaction, and when it commits all others, know that one has
+ * stopped.
+ */
+void
+es_roster_tell(void)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+
+	CacheInvalidateRelcache(rel);
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
 }
 
 /* Be done with it: it goes if it is not the current one any more. */

@@ -15,6 +15,7 @@ typedef struct EsRosterEntry
 {
 	EsProjection *projection;
 	EsApplier *applier; /* NULL until it is first applied */
+	bool is_stopped;    /* what it misses is noted instead */
 } EsRosterEntry;
 
 /* All of them, as of a generation of the catalogue. */
@@ -25,6 +26,7 @@ typedef struct EsRoster
 	uint64 marks; /* how many changes of marks it knows of */
 	int users;    /* calls that work with it */
 	int count;
+	bool has_stopping;      /* one that may stop, or has */
 	EsRosterEntry *entries; /* in the order of their names */
 	int mark_count;
 	uint32 *mark_hashes; /* of running inline projections, whether or not they are entries */
@@ -33,6 +35,7 @@ typedef struct EsRoster
 extern void es_roster_init(void);
 extern EsRoster *es_roster_acquire(void);
 extern void es_roster_release(EsRoster *roster);
+extern void es_roster_tell(void);
 extern EsApplier *es_roster_get_applier(EsRoster *roster, EsRosterEntry *entry);
 
 #endif /* ES_ROSTER_H */

@@ -8,8 +8,8 @@
  * one transaction.
  *
  * Memory: the current context.  Locks: the caller holds the projection's; what
- * its SQL takes.  Calls: advance, apply, intact, order, projection, stale, whole.  User
- * code runs here.
+ * its SQL takes.  Calls: advance, apply, intact, omission, order, projection,
+ * stale, whole.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +19,7 @@
 #include "projection/advance.h"
 #include "projection/apply.h"
 #include "projection/intact.h"
+#include "projection/omission.h"
 #include "projection/run.h"
 #include "projection/stale.h"
 #include "projection/whole.h"
@@ -57,6 +58,7 @@ es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes
 	EsView view;
 	int64 before = projection->position;
 	int64 count;
+	ListCell *cell;
 
 	if (run_is_stale(projection, &error))
 	{
@@ -68,13 +70,17 @@ es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes
 	es_order_end_view(&view);
 	settled.upto = Min(bounds->upto, view.head);
 	count = es_advance(projection, applier, &settled, &error);
+	foreach (cell, projection->skipped)
+	{
+		const EsProjectionError *skipped = lfirst(cell);
+
+		es_omission_add(ES_OMISSION_SKIPPED, projection->name, skipped->position, skipped);
+	}
 	if (projection->position != before || error.code != 0)
 		es_projection_save(projection, error.code == 0 ? NULL : &error);
 	if (notes && count > 0)
 		es_whole_note(projection, es_apply_targets(applier));
 	if (error.code != 0)
-		ereport(WARNING,
-				(errmsg("projection \"%s\" failed at position %lld: %s", projection->name,
-						(long long) error.position, error.message)));
+		es_projection_warn(projection, &error);
 	return count;
 }

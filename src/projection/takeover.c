@@ -5,11 +5,12 @@
  *
  * They take over in two steps: the projection is applied to what is stored,
  * while appends go on; then appends are kept waiting for the moment that the
- * rest takes.
+ * rest takes.  Where one that is to stop at errors meets one, it stays as far as it
+ * has come.
  *
  * Memory: the current context.  Locks: the caller holds the projection's; at
  * last barrier.c's, to the end of the transaction.  Calls: advance, apply,
- * barrier, order, stale.  User code runs here.
+ * barrier, omission, order, projection, stale.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,23 +20,81 @@
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
+#include "projection/omission.h"
 #include "projection/stale.h"
 #include "projection/takeover.h"
 
-/* Raise SE006 where an inline projection can't be applied to what is stored. */
-static void
-takeover_advance(EsProjection *projection, EsApplier *applier, int64 upto)
+/*
+ * What it begins with: an inline projection that has missed events goes back to
+ * the first of them, and those that it has not missed are passed over.
+ */
+typedef struct Takeover
 {
-	EsAdvanceBounds bounds = {.upto = upto, .max_count = PG_INT64_MAX};
-	EsProjectionError error;
+	EsProjection *projection;
+	EsApplier *applier;
+	int64 position; /* the projection's own */
+	int64 events_applied;
+} Takeover;
 
-	(void) es_advance(projection, applier, &bounds, &error);
-	if (error.code != 0)
-		es_projection_raise(projection, &error);
+static void
+takeover_begin(Takeover *takeover)
+{
+	EsProjection *projection = takeover->projection;
+
+	takeover->position = projection->position;
+	takeover->events_applied = projection->events_applied;
+	if (projection->first_missed == 0)
+		return;
+	projection->missed_upto = projection->notes_missed ? PG_INT64_MAX : projection->position;
+	projection->position = projection->first_missed - 1;
 }
 
 /*
- * Apply an inline projection to what is stored, and let appends take over.
+ * The projection is where it is.  Of one that appends have applied, and noted
+ * what it missed, only that changes: as if it had not stopped.
+ */
+static void
+takeover_end(Takeover *takeover)
+{
+	EsProjection *projection = takeover->projection;
+
+	if (projection->first_missed == 0)
+		return;
+	es_projection_forget_missed(projection->name, projection->position);
+	projection->position = Max(projection->position, takeover->position);
+	projection->missed_upto = 0;
+	if (!projection->notes_missed)
+		return;
+	projection->position = takeover->position;
+	projection->events_applied = takeover->events_applied;
+}
+
+/*
+ * Apply an inline projection to what is stored.  Returns false if it stops at an
+ * event; if it is not one to stop, SE006 is raised.
+ */
+static bool
+takeover_advance(Takeover *takeover, int64 upto)
+{
+	EsAdvanceBounds bounds = {.upto = upto, .max_count = PG_INT64_MAX};
+	EsProjection *projection = takeover->projection;
+	EsProjectionError error;
+
+	(void) es_advance(projection, takeover->applier, &bounds, &error);
+	if (error.code == 0)
+		return true;
+	if (projection->on_error != ES_ON_ERROR_STOP)
+		es_projection_raise(projection, &error);
+	takeover_end(takeover);
+	es_projection_note_stop(projection->name, &error);
+	es_projection_save(projection, &error);
+	es_projection_warn(projection, &error);
+	return false;
+}
+
+/*
+ * Apply an inline projection to what is stored, and let appends take over; save
+ * what comes of it.
  *
  * Its SQL may append, and others answer that; as long as it has not taken over,
  * such answers are more for it to be applied to.
@@ -43,10 +102,13 @@ takeover_advance(EsProjection *projection, EsApplier *applier, int64 upto)
 void
 es_takeover_start(EsProjection *projection, EsApplier *applier)
 {
+	Takeover takeover = {.projection = projection, .applier = applier};
 	int64 last;
 	int rounds = 0;
 
-	takeover_advance(projection, applier, es_order_head(NULL));
+	takeover_begin(&takeover);
+	if (!takeover_advance(&takeover, es_order_head(NULL)))
+		return;
 	last = es_barrier_raise();
 	while (projection->position < last)
 	{
@@ -56,15 +118,18 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 					 errmsg("projection \"%s\" failed", projection->name),
 					 errdetail("Projections answer each other's events, %d times.", rounds - 1),
 					 errhint("Two projections that answer each other's events never end; give them filters.")));
-		takeover_advance(projection, applier, last);
+		if (!takeover_advance(&takeover, last))
+			return;
 		last = es_order_last();
 	}
+	takeover_end(&takeover);
 	projection->state = ES_PROJECTION_RUNNING;
+	es_projection_save(projection, NULL);
 }
 
 /*
- * Appends do not apply an inline projection from now on.  One that is stale they
- * do not apply already; how far it was nobody knows.
+ * Appends do not apply an inline projection from now on, nor note what it misses.
+ * One that is stale they do not apply already; how far it was nobody knows.
  */
 void
 es_takeover_stop(EsProjection *projection)
@@ -74,6 +139,8 @@ es_takeover_stop(EsProjection *projection)
 	/* Asked for now, as the last append may have noticed it. */
 	if (es_stale_find(projection->name, NULL))
 		return;
-	projection->events_applied += es_advance_count(projection, projection->position, last);
+	projection->events_applied += es_advance_count(projection, projection->position, last) -
+		list_length(es_omission_list(ES_OMISSION_MISSED, projection->name, projection->position,
+									 last, NULL));
 	projection->position = last;
 }

@@ -97,7 +97,7 @@ witness_open(const char *path, int flags)
 static bool
 witness_write(int file, const EsWitness *witness)
 {
-	return pg_pwrite(file, witness, sizeof(EsWitness), 0) == sizeof(EsWitness);
+	return pwrite(file, witness, sizeof(EsWitness), 0) == sizeof(EsWitness);
 }
 
 /*
@@ -116,7 +116,7 @@ es_witness_read(const char *projection, EsWitness *witness)
 	file = witness_open(path, 0);
 	if (file >= 0)
 	{
-		is_read = pg_pread(file, witness, sizeof(EsWitness), 0) == sizeof(EsWitness);
+		is_read = pread(file, witness, sizeof(EsWitness), 0) == sizeof(EsWitness);
 		close(file);
 	}
 	if (is_read && witness->magic == WITNESS_MAGIC &&
@@ -201,7 +201,7 @@ witness_on_quit(SIGNAL_ARGS)
 	ssize_t written pg_attribute_unused() = 0;
 
 	if (witness_file >= 0)
-		written = pg_pwrite(witness_file, &state, sizeof(state), offsetof(EsWitness, state));
+		written = pwrite(witness_file, &state, sizeof(state), offsetof(EsWitness, state));
 	_exit(2);
 }
 
@@ -242,7 +242,7 @@ witness_on_exit(int code, Datum arg)
 
 	if (witness_file < 0)
 		return;
-	if (pg_pread(witness_file, &witness, sizeof(witness), 0) != sizeof(witness))
+	if (pread(witness_file, &witness, sizeof(witness), 0) != sizeof(witness))
 		return;
 	if (witness_terminated_by != 0 && witness_is_over())
 	{

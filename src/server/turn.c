@@ -189,6 +189,12 @@ turn_judge(EsProjection *projection, EsWitness *witness)
 		witness->suspects_after = witness->after;
 		witness->suspects_upto = witness->upto;
 		witness->suspects = witness->count;
+		ereport(LOG,
+				(errmsg("a process has died while it applied projection \"%s\"", witness->projection),
+				 witness->is_deadly
+					 ? errdetail("It was at a single event, which is not tried again.")
+					 : errdetail("It was at %lld events behind position %lld, which are applied one by one now.",
+								 (long long) witness->count, (long long) witness->after)));
 	}
 	turn_pause(witness);
 	es_witness_save(witness);

@@ -40,6 +40,17 @@ my $node = new_node('projections', 'wal_level = logical', 'max_wal_senders = 5')
 sql($node, "CREATE TABLE noted (position bigint PRIMARY KEY, stream text); $append $balances $append SELECT es_run_projection('async_counts', 7); $append");
 is(differing($node), '', 'all tables are right');
 
+# One that has been let go on without an event, and has stopped at another
+sql($node, q{
+	SET client_min_messages = error;
+	SELECT es_create_projection('stopped', 'SELECT stream, count(*) AS n, sum(12 / data::int) AS q FROM events GROUP BY stream', types => '{S}', on_error => 'stop');
+	SELECT es_append('a-1', es_any(), 'S', d::jsonb) FROM unnest('{1,0,2}'::text[]) d;
+	SELECT es_skip_event('stopped', last_error_position, 'no quotient') FROM eventstore.projection_status WHERE name = 'stopped';
+	SELECT es_append('a-1', es_any(), 'S', d::jsonb) FROM unnest('{3,0,4}'::text[]) d});
+my $stopped = q{SELECT state, lag, events_applied, last_error, n, q, (SELECT count(*) FROM es_verify_projection('stopped')), (SELECT array_agg(m.position - last_error_position ORDER BY m.position) FROM eventstore.projection_missed m),
+	(SELECT string_agg(concat_ws(' ', projection, s.position, code, error, reason, at), ', ') FROM eventstore.skipped_events s) FROM eventstore.projection_status, stopped WHERE name = 'stopped'};
+like(sql($node, $stopped), qr/^failed\|2\|3\|division by zero\|3\|22\|0\|\{0,1\}\|stopped \d+ 22012 division by zero no quotient /, 'stopped at an event, and skipped another');
+
 # A dump
 for my $format ('plain', 'custom')
 {
@@ -54,6 +65,9 @@ for my $format ('plain', 'custom')
 	sql($node, "$append SELECT es_run_projection('async_counts'), es_resume_projection('paused'); $append", $format);
 	is(differing($node, $format), '', "$format: they go on where they were");
 	is(sql($node, "SELECT sum(n) = (SELECT count(*) FROM eventstore.events) FROM paused", $format), 't', "$format: the paused one has caught up");
+	is(sql($node, $stopped, $format), sql($node, $stopped), "$format: what was skipped and missed is there");
+	sql($node, q{SELECT es_skip_event('stopped', min(position)) FROM eventstore.projection_missed}, $format);
+	is(sql($node, q{SELECT n, q, lag, (SELECT count(*) FROM es_verify_projection('stopped')) FROM stopped, eventstore.projection_status WHERE name = 'stopped'}, $format), '4|25|0|0', "$format: and it goes on without it");
 	sql($node, 'DROP EXTENSION eventstore', $format);
 	is(sql($node, "SELECT count(*) FROM balances", $format), '5', "$format: DROP EXTENSION leaves the read tables");
 }
@@ -74,7 +88,7 @@ sql($node, "SELECT es_pause_projection('counts'), es_resume_projection('counts')
 # Two sessions: one keeps definitions and plans while the other replaces all
 my $one = session($node);
 $one->query($append);
-sql($node, 'DROP EXTENSION eventstore; DROP TABLE balances, counts, async_counts, paused; TRUNCATE noted; CREATE EXTENSION eventstore');
+sql($node, 'DROP EXTENSION eventstore; DROP TABLE balances, counts, async_counts, paused, stopped; TRUNCATE noted; CREATE EXTENSION eventstore');
 $one->query($append);
 is(sql($node, 'SELECT count(*) FROM eventstore.events'), '20', 'the other session appends to the new store');
 sql($node, $balances);

@@ -1,12 +1,13 @@
 # Declared tables are what their queries give over all events: random events of several types, with nulls, missing keys and many keys,
 # under every aggregate that can be kept, inline and async, made before the events and after them and while others append, paused, and
-# with crashes in between.
+# with crashes in between. And handlers are what their statements make of one event after the other.
 use strict;
 use warnings;
 use FindBin;
 use IPC::Run;
 use lib $FindBin::RealBin;
 use Declared;
+use Handlers;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Store;
@@ -19,11 +20,21 @@ set_up($node);
 # -- One session after another -----------------------------------------------------------------------------------------------
 
 create($node, 'early');
+make_handlers(30);
+create_handlers($node, 'early');
 sql($node, 'SELECT setseed(' . $seed / 2_000_000 . '); CALL append_some(60)');
 is_equal($node, 'appended', q{mode = 'inline'});
 cmp_ok(sql($node, q{SELECT count(*) FROM declared, differences(name) WHERE mode = 'async'}), '>', 0, 'and the oracle tells those that lag');
 run_async($node);
 is_equal($node, 'appended and run');
+my $run_handlers = sub { my ($count) = @_; sql($node, "SELECT es_run_projection(name, $count) FROM handlers WHERE mode = 'async'") };
+handlers_are_right($node, 'appended', q{mode = 'inline'}, 1);
+$run_handlers->(1 + int(rand(50)));
+$run_handlers->('NULL');
+handlers_are_right($node, 'appended and run', q{mode = 'async'}, 1);
+create_handlers($node, 'late');
+$run_handlers->('NULL');
+handlers_are_right($node, 'made on a store with history', q{name LIKE '%late'});
 create($node, 'late');
 is_equal($node, 'made on a store with history', q{mode = 'inline'});
 run_async($node);
@@ -32,18 +43,26 @@ for my $round (1 .. $rounds)
 {
 	sql($node, 'SELECT setseed(' . ($seed + $round) / 2_000_000 . "); CALL append_some(40); SELECT run_all(" . (1 + $round * 7) . ')');
 	is_equal($node, "round $round", q{mode = 'inline'});
+	$run_handlers->(1 + int(rand(30)));
+	handlers_are_right($node, "round $round", q{mode = 'inline'});
 }
+$run_handlers->('NULL');
+handlers_are_right($node, 'after the rounds', 'true', 1);
 run_async($node);
 is_equal($node, 'after the rounds');
 cmp_ok(sql($node, 'SELECT count(*) FROM eventstore.events'), '>', 200, 'there were events');
 is(sql($node, q{SELECT count(*) FROM counts_inline_early}), 8, 'in every stream');
 
 # Paused, and resumed: nothing is lost, nothing applied twice.
-sql($node, q{SELECT es_pause_projection(name) FROM declared WHERE name LIKE '%_early'; CALL append_some(30)});
+sql($node, q{SELECT es_pause_projection(name) FROM declared WHERE name LIKE '%_early'; SELECT es_pause_projection(name) FROM handlers WHERE name LIKE '%_early'; CALL append_some(30)});
 is_equal($node, 'others are paused', q{name LIKE '%inline_late'});
-sql($node, q{SELECT es_resume_projection(name) FROM declared WHERE name LIKE '%_early'});
+sql($node, q{SELECT es_resume_projection(name) FROM declared WHERE name LIKE '%_early'; SELECT es_resume_projection(name) FROM handlers WHERE name LIKE '%_early'});
 run_async($node);
 is_equal($node, 'resumed');
+$run_handlers->('NULL');
+handlers_are_right($node, 'resumed');
+# What follows appends in several sessions at once: of those, only what happens within a stream has an order that is known.
+sql($node, q{SELECT es_drop_projection(name) FROM handlers});
 
 # A prepared transaction
 sql($node, q{BEGIN; SELECT es_append('x-1', -1, random_events()); PREPARE TRANSACTION 'p'});

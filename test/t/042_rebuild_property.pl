@@ -6,6 +6,7 @@ use FindBin;
 use IPC::Run;
 use lib $FindBin::RealBin;
 use Declared;
+use Handlers;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Store;
@@ -16,6 +17,8 @@ my $node = new_node('projections', 'autovacuum = off');
 set_up($node);
 
 create($node, 'early');
+make_handlers(30);
+create_handlers($node, 'early');
 sql($node, 'SELECT setseed(' . $seed / 2_000_000 . '); CALL append_some(150)');
 run_async($node);
 
@@ -30,10 +33,22 @@ sql($node, q{SELECT es_rebuild_projection(name) FROM declared WHERE name IN ('co
 is_equal($node, 'spoilt and rebuilt');
 is(sql($node, q{SELECT name, v FROM declared, es_verify_projection(name) v}), '', 'es_verify_projection finds nothing');
 
+# Handlers: rebuilt; spoilt, and rebuilt
+my $run_handlers = sub { sql($node, q{SELECT es_run_projection(name) FROM handlers WHERE mode = 'async'}) };
+$run_handlers->();
+sql($node, q{SELECT es_rebuild_projection(name) FROM handlers});
+handlers_are_right($node, 'rebuilt', 'true', 1);
+sql($node, "DELETE FROM $_ WHERE k < 'm'; INSERT INTO $_ VALUES ('spoilt', 0, ''); UPDATE $_ SET n = n + 7") for map { ("$_->[0]_inline_early", "$_->[0]_async_early") } @handlers;
+is(sql($node, q{SELECT count(*) FROM handlers h WHERE NOT EXISTS (SELECT FROM es_verify_projection(name))}), 0, 'es_verify_projection tells of each');
+sql($node, q{SELECT es_rebuild_projection(name) FROM handlers});
+handlers_are_right($node, 'spoilt and rebuilt', 'true', 1);
+
 # What was rebuilt goes on.
 sql($node, 'CALL append_some(20)');
 run_async($node);
 is_equal($node, 'rebuilt, and goes on');
+$run_handlers->();
+handlers_are_right($node, 'rebuilt, and goes on');
 
 # As of a position: what the query gave then
 my $middle = sql($node, 'SELECT position FROM eventstore.events ORDER BY position OFFSET 150 LIMIT 1');
@@ -49,6 +64,13 @@ for my $name (map { "$_->[0]_inline_early" } @declared)
 	$differences =~ s/\$2/$types\::text[]/g;
 	is(sql($node, $differences), 0, "as of a position: $name");
 }
+
+for my $handler (@handlers)
+{
+	sql($node, "SELECT es_projection_as_of('$handler->[0]_inline_early', '$handler->[0]_then', $middle)");
+	is(sql($node, "SELECT rows_of('$handler->[0]_then')"), sql($node, "SELECT oracle('$handler->[0]_inline_early', $middle)"), "as of a position: $handler->[0]");
+}
+sql($node, q{SELECT es_drop_projection(name) FROM handlers});
 
 # -- A reader that watches an invariant while tables are rebuilt under appends -----------------------------------------------
 #

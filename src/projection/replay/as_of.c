@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/sql.h"
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/replay/difference.h"
@@ -140,12 +141,8 @@ as_of_replay(EsReplay *replay, int64 position)
 	return count;
 }
 
-/*
- * es_projection_as_of(name text, into_table text, position bigint = NULL,
- *					   at timestamptz = NULL) -> bigint
- */
-Datum
-es_projection_as_of(PG_FUNCTION_ARGS)
+static Datum
+as_of_plainly(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_projection_as_of()");
 	EsReplay *replay;
@@ -169,4 +166,14 @@ es_projection_as_of(PG_FUNCTION_ARGS)
 	forboth(name, names, shadow, replay->shadows) as_of_store(lfirst(shadow), lfirst(name));
 	es_replay_end(replay);
 	PG_RETURN_INT64(count);
+}
+
+/*
+ * es_projection_as_of(name text, into_table text, position bigint = NULL,
+ *					   at timestamptz = NULL) -> bigint
+ */
+Datum
+es_projection_as_of(PG_FUNCTION_ARGS)
+{
+	return es_sql_call_plainly(as_of_plainly, fcinfo);
 }

@@ -18,8 +18,8 @@
  * Memory: the function call's context.  Locks: that against other rebuilds;
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
  * the changes, all to the end of the transaction.  Calls: advance, apply, attempt,
- * barrier, beside, difference, intact, mend, order, progress, projection, replay,
- * stale.
+ * barrier, beside, difference, intact, mend, omission, order, progress, projection,
+ * replay, stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,12 +35,14 @@
 
 #include "base/attempt.h"
 #include "base/compat.h"
+#include "base/sql.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
 #include "projection/beside.h"
 #include "projection/intact.h"
+#include "projection/omission.h"
 #include "projection/progress.h"
 #include "projection/replay/mend.h"
 #include "projection/replay/replay.h"
@@ -143,6 +145,8 @@ rebuild_apply(const EsReplay *replay, const EsProjection *projection, const List
 static void
 rebuild_save(const EsReplay *replay, EsProjection *projection)
 {
+	const ListCell *cell;
+
 	projection->position = replay->projection.position;
 	projection->events_applied = replay->projection.events_applied;
 	if (projection->state == ES_PROJECTION_FAILED)
@@ -150,6 +154,13 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	es_projection_save(projection, NULL);
 	if (projection->is_stale)
 		es_stale_forget(projection->name);
+	es_projection_forget_missed(projection->name, PG_INT64_MAX);
+	foreach (cell, replay->projection.skipped)
+	{
+		const EsProjectionError *skipped = lfirst(cell);
+
+		es_omission_add(ES_OMISSION_SKIPPED, projection->name, skipped->position, skipped);
+	}
 	es_intact_begin(projection);
 }
 
@@ -242,6 +253,7 @@ rebuild_try(void *argument)
 	RebuildTry *try = argument;
 
 	try->replay = es_replay_begin(try->projection);
+	es_replay_check_table(try->replay);
 	rebuild_replay(try->replay);
 }
 
@@ -265,11 +277,8 @@ rebuild_find_obstacle(const EsProjection *projection)
 	return es_beside_check_triggers(tables);
 }
 
-/*
- * es_rebuild_projection(name text) -> bigint
- */
-Datum
-es_rebuild_projection(PG_FUNCTION_ARGS)
+static Datum
+rebuild_plainly(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
 	RebuildTry try = {.projection = projection};
@@ -299,4 +308,13 @@ es_rebuild_projection(PG_FUNCTION_ARGS)
 							 : rebuild_in_place(projection, obstacle);
 	es_progress_hide();
 	PG_RETURN_INT64(count);
+}
+
+/*
+ * es_rebuild_projection(name text) -> bigint
+ */
+Datum
+es_rebuild_projection(PG_FUNCTION_ARGS)
+{
+	return es_sql_call_plainly(rebuild_plainly, fcinfo);
 }

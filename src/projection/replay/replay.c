@@ -15,8 +15,8 @@
  * projection says.
  *
  * Memory: the current context.  Locks: shadow.c's, advance.c's.  Calls:
- * advance, apply, declare, progress, projection, redirect, shadow.  User code
- * runs here.
+ * advance, apply, declare, omission, progress, projection, readtable, redirect,
+ * shadow.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,7 +36,9 @@
 
 #include "base/compat.h"
 #include "projection/advance.h"
+#include "projection/omission.h"
 #include "projection/progress.h"
+#include "projection/readtable.h"
 #include "projection/replay/redirect.h"
 #include "projection/replay/replay.h"
 
@@ -219,6 +221,21 @@ es_replay_begin_in_place(const EsProjection *projection)
 	return replay;
 }
 
+/* Raise 42703 where columns of a declared table are gone that its copy has. */
+void
+es_replay_check_table(const EsReplay *replay)
+{
+	const char *missing = replay->projection.is_declared ? es_readtable_missing(replay->applier)
+														 : NULL;
+
+	if (missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("%s", missing),
+				 errdetail("Projection \"%s\" keeps the columns of its query.",
+						   replay->projection.name)));
+}
+
 /* Drop the copies; after an error, they go with the transaction. */
 void
 es_replay_end(EsReplay *replay)
@@ -284,29 +301,42 @@ es_replay_advance(EsReplay *replay, int64 upto)
 }
 
 /*
- * What keeps events out that the projection itself has appended, by a trigger on
- * its table: it is not applied to them.  "": there are none.
+ * What keeps events out that the projection is not applied to, though they pass
+ * its filters.
+ *
+ * table: that has their positions.
  */
-static const char *
-replay_own_condition(const EsProjection *projection, int64 upto)
+static char *
+replay_without(const EsProjection *projection, const char *table)
 {
-	if (es_projection_appends(projection->name, 0, upto) == NIL)
-		return "";
-	return psprintf(" AND position OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT a.position FROM eventstore.projection_appends AS a "
-					"WHERE a.projection OPERATOR(pg_catalog.=) %s))",
-					quote_literal_cstr(projection->name));
+	return psprintf(" AND NOT EXISTS (SELECT FROM eventstore.%s AS a WHERE a.projection OPERATOR(pg_catalog.=) %s "
+					"AND a.position OPERATOR(pg_catalog.=) events.position)",
+					table, quote_literal_cstr(projection->name));
+}
+
+static char *
+replay_omissions(const EsProjection *projection)
+{
+	const char *name = projection->name;
+	bool has_appended = es_omission_first(ES_OMISSION_APPENDED, name) != 0;
+	bool has_skipped = es_omission_first(ES_OMISSION_SKIPPED, name) != 0;
+
+	return psprintf("%s%s%s", has_appended ? replay_without(projection, "projection_appends") : "",
+					has_skipped ? replay_without(projection, "skipped_events") : "",
+					projection->leaves_missed ? replay_without(projection, "projection_missed")
+											  : "");
 }
 
 /* INSERT of the declared query's result. */
 static char *
-replay_select_sql(const EsReplay *replay, int64 upto)
+replay_select_sql(const EsReplay *replay)
 {
 	const EsProjection *projection = &replay->projection;
 	const char *until = projection->recorded_until == 0
 		? ""
 		: " AND recorded_at OPERATOR(pg_catalog.<=) $3";
 	char *condition = psprintf("%s%s%s", es_apply_range_condition(projection),
-							   replay_own_condition(projection, upto), until);
+							   replay_omissions(projection), until);
 
 	return psprintf("INSERT INTO %s WITH events AS (%s) %s",
 					((EsShadow *) linitial(replay->shadows))->name,
@@ -342,7 +372,7 @@ es_replay_select(EsReplay *replay, Snapshot snapshot, int64 upto)
 	es_apply_enter(&scope, replay->applier);
 	PG_TRY();
 	{
-		replay_select(replay_select_sql(replay, upto), &replay->projection, snapshot, upto);
+		replay_select(replay_select_sql(replay), &replay->projection, snapshot, upto);
 	}
 	PG_FINALLY();
 	{

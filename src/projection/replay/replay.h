@@ -26,6 +26,7 @@ typedef struct EsReplay
 extern EsProjection *es_replay_get(FunctionCallInfo fcinfo, const char *verb);
 extern EsReplay *es_replay_begin(const EsProjection *projection);
 extern EsReplay *es_replay_begin_in_place(const EsProjection *projection);
+extern void es_replay_check_table(const EsReplay *replay);
 extern void es_replay_advance(EsReplay *replay, int64 upto);
 extern void es_replay_select(EsReplay *replay, Snapshot snapshot, int64 upto);
 extern void es_replay_end(EsReplay *replay);

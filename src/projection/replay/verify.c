@@ -29,6 +29,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/sql.h"
 #include "order/order.h"
 #include "projection/replay/difference.h"
 #include "projection/replay/replay.h"
@@ -86,11 +87,8 @@ verify_compare(EsReplay *replay, Snapshot snapshot, ReturnSetInfo *result)
 	PG_END_TRY();
 }
 
-/*
- * es_verify_projection(name text) -> SETOF (kind text, key jsonb, stored jsonb, expected jsonb)
- */
-Datum
-es_verify_projection(PG_FUNCTION_ARGS)
+static Datum
+verify_plainly(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsProjection *projection = es_replay_get(fcinfo, "es_verify_projection()");
@@ -109,20 +107,31 @@ es_verify_projection(PG_FUNCTION_ARGS)
 	projection = es_projection_get(projection->name);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	es_projection_unlock(projection->name);
-	upto = projection->is_inline && projection->state == ES_PROJECTION_RUNNING
+	upto = projection->is_inline &&
+			(projection->state == ES_PROJECTION_RUNNING || projection->notes_missed)
 		? PG_INT64_MAX
 		: projection->position;
 
 	replay = es_replay_begin(projection);
+	es_replay_check_table(replay);
+	replay->projection.seen_by = snapshot;
+	replay->projection.leaves_missed = projection->is_inline &&
+		projection->on_error == ES_ON_ERROR_STOP;
 	if (projection->is_declared)
 		es_replay_select(replay, snapshot, upto);
 	else
-	{
-		replay->projection.seen_by = snapshot;
 		es_replay_advance(replay, upto);
-	}
 	verify_compare(replay, snapshot, result);
 	es_replay_end(replay);
 	UnregisterSnapshot(snapshot);
 	return (Datum) 0;
+}
+
+/*
+ * es_verify_projection(name text) -> SETOF (kind text, key jsonb, stored jsonb, expected jsonb)
+ */
+Datum
+es_verify_projection(PG_FUNCTION_ARGS)
+{
+	return es_sql_call_plainly(verify_plainly, fcinfo);
 }
