@@ -36,10 +36,19 @@ COMMENT ON SEQUENCE eventstore.subscription_tokens IS 'Gives out the numbers of 
 REVOKE ALL ON SEQUENCE eventstore.subscription_tokens FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_tokens', '');
 
--- Written by every fetch and every ack: the updates have to be HOT, so nothing but the key is indexed.
+CREATE SEQUENCE eventstore.subscription_revisions AS bigint;
+COMMENT ON SEQUENCE eventstore.subscription_revisions IS 'Gives out the numbers of revisions of shares. It never goes back.';
+REVOKE ALL ON SEQUENCE eventstore.subscription_revisions FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_revisions', '');
+
+-- Written by every fetch and every ack: the updates have to be HOT, so nothing but the key is indexed, and the key stays as it is while the
+-- page has room.
 CREATE TABLE eventstore.subscription_shares
 (
 	subscription text COLLATE "C" NOT NULL,
+	place        int              NOT NULL,
+	revision     bigint           NOT NULL,
+	base         bigint           NOT NULL,
 	share        bigint           NOT NULL,
 	division     bigint           NOT NULL,
 	consumer     text COLLATE "C",
@@ -52,11 +61,15 @@ CREATE TABLE eventstore.subscription_shares
 	acked        bigint           NOT NULL,
 	scanned      bigint           NOT NULL,
 	lease_end    timestamptz      NOT NULL,
-	CONSTRAINT subscription_shares_pkey PRIMARY KEY (subscription, share)
+	CONSTRAINT subscription_shares_pkey PRIMARY KEY (subscription, place, revision)
 )
 WITH (fillfactor = 20);
+CREATE INDEX subscription_shares_revision_idx ON eventstore.subscription_shares (subscription, revision, place);
 COMMENT ON TABLE eventstore.subscription_shares IS 'Partitions of a subscription that stand at the same place, and who works on them. A partition belongs to the row of the highest number that has it.';
 COMMENT ON COLUMN eventstore.subscription_shares.subscription IS 'Name of the subscription.';
+COMMENT ON COLUMN eventstore.subscription_shares.place IS 'Where it is found; nothing else has the same place at the same time.';
+COMMENT ON COLUMN eventstore.subscription_shares.revision IS 'Of a place, only the highest one counts.';
+COMMENT ON COLUMN eventstore.subscription_shares.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
 COMMENT ON COLUMN eventstore.subscription_shares.share IS 'Number of the share; a higher one takes its partitions from all lower ones.';
 COMMENT ON COLUMN eventstore.subscription_shares.division IS 'Division into partitions that this is a part of.';
 COMMENT ON COLUMN eventstore.subscription_shares.consumer IS 'Who works on it; null = nobody.';

@@ -38,7 +38,9 @@ typedef enum EsRelation
 	ES_SUBSCRIPTIONS_PKEY, /* (name) */
 	ES_TOKENS,             /* the sequence */
 	ES_SHARES,
-	ES_SHARES_PKEY, /* (subscription, share) */
+	ES_SHARES_PKEY,     /* (subscription, place, revision) */
+	ES_SHARES_REVISION, /* (subscription, revision, place) */
+	ES_REVISIONS,       /* the sequence */
 	ES_RETRIES,
 	ES_RETRIES_PKEY,   /* (subscription, position) */
 	ES_RETRIES_ACTIVE, /* the same, those that are due or blocking */
@@ -105,19 +107,22 @@ typedef enum EsRelation
 
 /* Columns of eventstore.subscription_shares. */
 #define Anum_shares_subscription 1
-#define Anum_shares_share        2
-#define Anum_shares_division     3
-#define Anum_shares_consumer     4
-#define Anum_shares_partitions   5
-#define Anum_shares_checkpoint   6
-#define Anum_shares_attempts     7
-#define Anum_shares_retried      8
-#define Anum_shares_token        9
-#define Anum_shares_delivered    10
-#define Anum_shares_acked        11
-#define Anum_shares_scanned      12
-#define Anum_shares_lease_end    13
-#define Natts_shares             13
+#define Anum_shares_place        2
+#define Anum_shares_revision     3
+#define Anum_shares_base         4
+#define Anum_shares_share        5
+#define Anum_shares_division     6
+#define Anum_shares_consumer     7
+#define Anum_shares_partitions   8
+#define Anum_shares_checkpoint   9
+#define Anum_shares_attempts     10
+#define Anum_shares_retried      11
+#define Anum_shares_token        12
+#define Anum_shares_delivered    13
+#define Anum_shares_acked        14
+#define Anum_shares_scanned      15
+#define Anum_shares_lease_end    16
+#define Natts_shares             16
 
 /* Columns of eventstore.subscription_retries. */
 #define Anum_retries_subscription       1

@@ -197,7 +197,7 @@ assign_find_committed(const AssignState *state, const EsShare *from, int partiti
 	for (i = from - state->shares.items + 1; i-- > 0;)
 	{
 		const EsShare *share = &state->shares.items[i];
-		const EsShare *version = TransactionIdIsValid(share->writer) ? share->before : share;
+		const EsShare *version = TransactionIdIsValid(share->row.writer) ? share->before : share;
 
 		if (version != NULL && es_partition_set_has(version->partitions, partition))
 			return version;
@@ -280,7 +280,7 @@ assign_take(AssignState *state, int partition, const EsShare *source)
 	group->share.attempts = owner->attempts;
 	group->share.retried = owner->retried;
 	group->share.consumer = state->consumer;
-	group->share.writer = group->share.remover = InvalidTransactionId;
+	group->share.row.writer = group->share.row.remover = InvalidTransactionId;
 	es_partition_set_add(group->share.partitions, partition);
 	state->owners[partition] = &group->share;
 }

@@ -85,7 +85,7 @@ claim_find_shares(EsClaim *claim)
 			claim_refuse(claim,
 						 known != share ? share->consumer : claim_find_owner(claim, owners, share));
 		if (es_share_is_open(share))
-			return TransactionIdIsValid(share->writer) ? share->writer : share->remover;
+			return TransactionIdIsValid(share->row.writer) ? share->row.writer : share->row.remover;
 		if (es_owner_has_all(&claim->subscription, owners, share))
 			claim->mine.items[claim->mine.count++] = *share;
 	}

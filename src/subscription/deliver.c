@@ -69,16 +69,16 @@ deliver_owners(const EsDelivery *delivery)
 int
 es_deliver_attempts(const EsShare *share, const EsRetry *retry)
 {
-	int64 before = es_share_find_count(share->retried, -retry->number, retry->attempts);
+	int64 before = es_pairs_find(share->retried, -retry->number, retry->attempts);
 
-	return (int) es_share_find_count(share->retried, retry->number, before);
+	return (int) es_pairs_find(share->retried, retry->number, before);
 }
 
 /* Whether it was by the last delivery of its share. */
 bool
 es_deliver_has_retry(const EsShare *share, const EsRetry *retry)
 {
-	return es_share_find_count(share->retried, retry->number, -1) >= 0;
+	return es_pairs_find(share->retried, retry->number, -1) >= 0;
 }
 
 /* ----------------------------------------------------------------------

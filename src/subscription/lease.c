@@ -25,8 +25,8 @@
 bool
 es_lease_is_same(const EsShare *a, const EsShare *b)
 {
-	ItemPointerData tid = a->tid;
-	ItemPointerData other = b->tid;
+	ItemPointerData tid = a->row.tid;
+	ItemPointerData other = b->row.tid;
 
 	return a->number == b->number && ItemPointerEquals(&tid, &other) && a->token == b->token &&
 		a->checkpoint == b->checkpoint && a->acked == b->acked;

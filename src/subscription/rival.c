@@ -110,8 +110,7 @@ es_rival_warn(const text *subscription, const text *consumer)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (rival == NULL ||
-		(rival->warned_at != 0 &&
-		 !TimestampDifferenceExceeds(rival->warned_at, now, RIVAL_WARN_MS)))
+		(rival->warned_at != 0 && !TimestampDifferenceExceeds(rival->warned_at, now, RIVAL_WARN_MS)))
 		return;
 	rival->warned_at = now;
 	ereport(WARNING,

@@ -13,7 +13,8 @@
  *
  * All reading and writing of shares happens under the subscription's mutex
  * (guard.c), and reads what is there at the moment, open transactions
- * included, at every isolation level.  So no row moves while it is read.
+ * included, at every isolation level.  So no row moves while it is read.  They
+ * have places (place.c), as each delivery writes one.
  *
  * Three rules keep this right:
  *
@@ -27,7 +28,8 @@
  *	 those who roll back to.
  *
  * Memory: the current context.  Locks: RowExclusive on the table; the caller
- * holds the mutex.  Calls: catalog, scan, subscription.
+ * holds the mutex.  Calls: catalog, pairs, place,
+ * recall, subscription.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,15 +39,11 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -55,6 +53,11 @@
 
 /* Of a token, the bits behind the number. */
 #define SHARE_RANDOM_BITS 16
+
+static const EsPlaceTable share_table = {ES_SHARES,          ES_SHARES_PKEY,
+										 ES_SHARES_REVISION, Anum_shares_subscription,
+										 Anum_shares_place,  Anum_shares_revision,
+										 Anum_shares_base};
 
 /* The next number of a share, a retry or a division. */
 int64
@@ -80,49 +83,9 @@ es_share_make_token(void)
 }
 
 /* ----------------------------------------------------------------------
- * Pairs
+ * How far it is
  * ----------------------------------------------------------------------
  */
-
-static EsPairs
-share_read_pairs(Datum value)
-{
-	ArrayType *array = DatumGetArrayTypePCopy(value);
-	EsPairs pairs = {0, NULL};
-
-	if (ARR_NDIM(array) == 1)
-	{
-		pairs.count = ARR_DIMS(array)[0] / 2;
-		pairs.items = (EsPair *) ARR_DATA_PTR(array);
-	}
-	return pairs;
-}
-
-static Datum
-share_write_pairs(EsPairs pairs)
-{
-	Datum *values = palloc(sizeof(Datum) * 2 * (pairs.count + 1));
-	int i;
-
-	for (i = 0; i < pairs.count; i++)
-	{
-		values[2 * i] = Int64GetDatum(pairs.items[i].key);
-		values[2 * i + 1] = Int64GetDatum(pairs.items[i].count);
-	}
-	return PointerGetDatum(construct_array(values, 2 * pairs.count, INT8OID, sizeof(int64),
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-int64
-es_share_find_count(EsPairs pairs, int64 key, int64 otherwise)
-{
-	int i;
-
-	for (i = 0; i < pairs.count; i++)
-		if (pairs.items[i].key == key)
-			return pairs.items[i].count;
-	return otherwise;
-}
 
 /* How many times events at a position beyond the checkpoint were delivered. */
 int
@@ -203,43 +166,36 @@ es_share_advance(EsShare *share, int64 checkpoint)
  * ----------------------------------------------------------------------
  */
 
-static void
-share_read_row(EsShare *share, TupleTableSlot *slot, int set_bytes)
+/* Returns false if it is of another division. */
+static bool
+share_read_row(EsShare *share, const EsPlaced *placed, TupleDesc desc,
+			   const EsSubscription *subscription)
 {
-	Datum *values = slot->tts_values - 1;
+	int set_bytes = es_partition_set_bytes(subscription->partitions);
+	Datum values[Natts_shares + 1];
+	bool nulls[Natts_shares + 1];
 	bytea *set;
 
-	slot_getallattrs(slot);
+	heap_deform_tuple(placed->tuple, desc, values + 1, nulls + 1);
+	if (DatumGetInt64(values[Anum_shares_division]) != subscription->division)
+		return false;
 	share->number = DatumGetInt64(values[Anum_shares_share]);
-	share->consumer = slot->tts_isnull[Anum_shares_consumer - 1]
-		? NULL
-		: DatumGetTextPCopy(values[Anum_shares_consumer]);
+	share->consumer = nulls[Anum_shares_consumer] ? NULL
+												  : DatumGetTextPCopy(values[Anum_shares_consumer]);
 	set = DatumGetByteaPP(values[Anum_shares_partitions]);
 	share->partitions = palloc0(set_bytes);
 	memcpy(share->partitions, VARDATA_ANY(set), Min(set_bytes, VARSIZE_ANY_EXHDR(set)));
 	share->checkpoint = DatumGetInt64(values[Anum_shares_checkpoint]);
-	share->attempts = share_read_pairs(values[Anum_shares_attempts]);
-	share->retried = share_read_pairs(values[Anum_shares_retried]);
+	share->attempts = es_pairs_read(values[Anum_shares_attempts]);
+	share->retried = es_pairs_read(values[Anum_shares_retried]);
 	share->token = DatumGetInt64(values[Anum_shares_token]);
 	share->delivered = DatumGetInt64(values[Anum_shares_delivered]);
 	share->acked = DatumGetInt64(values[Anum_shares_acked]);
 	share->scanned = DatumGetInt64(values[Anum_shares_scanned]);
 	share->lease_end = DatumGetTimestampTz(values[Anum_shares_lease_end]);
-	share->tid = slot->tts_tid;
+	share->row = placed->row;
 	share->before = NULL;
-}
-
-/*
- * Whether an open transaction has written a row, and updated it again: of its
- * versions only the last one counts.
- */
-static bool
-share_is_superseded(TupleTableSlot *slot)
-{
-	HeapTupleHeader row = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
-
-	return !(row->t_infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask) &&
-		TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(row));
+	return true;
 }
 
 /*
@@ -249,25 +205,70 @@ share_is_superseded(TupleTableSlot *slot)
 bool
 es_share_is_stale(const EsShare *share)
 {
-	return (TransactionIdIsValid(share->writer) && !TransactionIdIsInProgress(share->writer)) ||
-		(TransactionIdIsValid(share->remover) && !TransactionIdIsInProgress(share->remover));
+	return (TransactionIdIsValid(share->row.writer) &&
+			!TransactionIdIsInProgress(share->row.writer)) ||
+		(TransactionIdIsValid(share->row.remover) && !TransactionIdIsInProgress(share->row.remover));
 }
 
-/* Two versions of one share: the newer one, with the older one behind it. */
-static void
-share_add_version(EsShare *share, const EsShare *version)
+/* By number; of two versions of one share, the one of an open transaction is the newer one. */
+static int
+share_compare(const void *a, const void *b)
 {
-	EsShare *before = palloc(sizeof(EsShare));
+	const EsShare *left = a;
+	const EsShare *right = b;
 
-	if (TransactionIdIsValid(version->writer) || !TransactionIdIsValid(share->writer))
+	if (left->number != right->number)
+		return left->number < right->number ? -1 : 1;
+	return (int) TransactionIdIsValid(left->row.writer) -
+		(int) TransactionIdIsValid(right->row.writer);
+}
+
+/* In ascending order of numbers, the older version of a share behind the newer one. */
+static void
+share_arrange(EsShares *shares)
+{
+	int count = 0;
+	int i;
+
+	qsort(shares->items, shares->count, sizeof(EsShare), share_compare);
+	for (i = 0; i < shares->count; i++)
 	{
-		/* The version read first is the one before, unless that has ended. */
-		*before = *share;
-		*share = *version;
+		EsShare share = shares->items[i];
+
+		if (count > 0 && shares->items[count - 1].number == share.number)
+		{
+			EsShare *before = palloc(sizeof(EsShare));
+
+			*before = shares->items[--count];
+			share.before = TransactionIdIsValid(share.row.writer) ? before : NULL;
+		}
+		shares->items[count++] = share;
 	}
-	else
-		*before = *version;
-	share->before = TransactionIdIsValid(share->writer) ? before : NULL;
+	shares->count = count;
+}
+
+static EsShares
+share_read(const EsSubscription *subscription, Relation rel)
+{
+	EsPlaces rows = es_recall_rows(&share_table, rel, subscription->name);
+	EsShares shares = {0, palloc(sizeof(EsShare) * (rows.count + 1))};
+	int i;
+
+	for (i = 0; i < rows.count; i++)
+		shares.count += share_read_row(&shares.items[shares.count], &rows.items[i],
+									   RelationGetDescr(rel), subscription);
+	return shares;
+}
+
+static bool
+share_is_any_stale(const EsShares *shares)
+{
+	int i;
+
+	for (i = 0; i < shares->count; i++)
+		if (es_share_is_stale(&shares->items[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -277,39 +278,14 @@ EsShares
 es_share_load(const EsSubscription *subscription)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
-	int set_bytes = es_partition_set_bytes(subscription->partitions);
-	EsShares shares = {0, palloc(sizeof(EsShare) * 8)};
-	int space = 8;
-	SnapshotData dirty;
-	EsScan scan;
+	EsShares shares;
 
-	InitDirtySnapshot(dirty);
-	es_scan_open(&scan, rel, ES_SHARES_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
-	es_scan_begin(&scan, &dirty);
-	while (es_scan_next(&scan, ForwardScanDirection))
+	do
 	{
-		EsShare share;
-		bool is_null;
-
 		CHECK_FOR_INTERRUPTS();
-		if (DatumGetInt64(slot_getattr(scan.slot, Anum_shares_division, &is_null)) !=
-				subscription->division ||
-			(TransactionIdIsValid(dirty.xmin) && share_is_superseded(scan.slot)))
-			continue;
-		share_read_row(&share, scan.slot, set_bytes);
-		share.writer = dirty.xmin;
-		share.remover = dirty.xmax;
-		if (shares.count > 0 && shares.items[shares.count - 1].number == share.number)
-		{
-			share_add_version(&shares.items[shares.count - 1], &share);
-			continue;
-		}
-		if (shares.count == space)
-			shares.items = repalloc(shares.items, sizeof(EsShare) * (space *= 2));
-		shares.items[shares.count++] = share;
-	}
-	es_scan_close(&scan);
+		shares = share_read(subscription, rel);
+	} while (share_is_any_stale(&shares));
+	share_arrange(&shares);
 	relation_close(rel, NoLock);
 	return shares;
 }
@@ -342,14 +318,17 @@ share_make_row(Relation rel, const EsSubscription *subscription, const EsShare *
 	SET_VARSIZE(set, VARHDRSZ + set_bytes);
 	memcpy(VARDATA(set), share->partitions, set_bytes);
 	values[Anum_shares_subscription] = PointerGetDatum(subscription->name);
+	values[Anum_shares_place] = Int32GetDatum(share->row.place);
+	values[Anum_shares_revision] = Int64GetDatum(share->row.revision);
+	values[Anum_shares_base] = Int64GetDatum(share->row.base);
 	values[Anum_shares_share] = Int64GetDatum(share->number);
 	values[Anum_shares_division] = Int64GetDatum(subscription->division);
 	values[Anum_shares_consumer] = PointerGetDatum(share->consumer);
 	nulls[Anum_shares_consumer - 1] = share->consumer == NULL;
 	values[Anum_shares_partitions] = PointerGetDatum(set);
 	values[Anum_shares_checkpoint] = Int64GetDatum(share->checkpoint);
-	values[Anum_shares_attempts] = share_write_pairs(share->attempts);
-	values[Anum_shares_retried] = share_write_pairs(share->retried);
+	values[Anum_shares_attempts] = es_pairs_write(share->attempts);
+	values[Anum_shares_retried] = es_pairs_write(share->retried);
 	values[Anum_shares_token] = Int64GetDatum(share->token);
 	values[Anum_shares_delivered] = Int64GetDatum(share->delivered);
 	values[Anum_shares_acked] = Int64GetDatum(share->acked);
@@ -438,20 +417,51 @@ es_share_insert(const EsSubscription *subscription, EsShare *share)
 
 	share->number = es_share_next_number();
 	share_check_number(subscription, share->number);
+	share->row.place = es_recall_free_place(&share_table, rel, subscription->name);
+	share->row.revision = es_recall_next_revision();
+	share->row.base = 0;
 	CatalogTupleInsert(rel, share_make_row(rel, subscription, share));
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
-/* Write a share in place; no other transaction has it open. */
+/* Its next version goes to another page. */
+static void
+share_move(Relation rel, const EsSubscription *subscription, EsShare *share)
+{
+	HeapTuple row;
+
+	CommandCounterIncrement();
+	share->row.revision = es_recall_next_revision();
+	row = share_make_row(rel, subscription, share);
+	CatalogTupleDelete(rel, &share->row.tid);
+	CatalogTupleInsert(rel, row);
+	share->row.tid = row->t_self;
+}
+
+/*
+ * Write a share in place; no other transaction has it open.
+ *
+ * Every version that is not HOT has a revision of its own: recall.c looks for
+ * entries of the index by that.
+ */
 void
 es_share_update(const EsSubscription *subscription, EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
 	HeapTuple row = share_make_row(rel, subscription, share);
 
-	CatalogTupleUpdate(rel, &share->tid, row);
-	share->tid = row->t_self;
+	if (!es_place_has_room(rel, &share->row, row->t_len) ||
+		es_place_find_lower(rel, &share->row, row->t_len))
+		share_move(rel, subscription, share);
+	else
+	{
+		CatalogTupleUpdate(rel, &share->row.tid, row);
+		share->row.tid = row->t_self;
+		/* Somebody may have taken the room meanwhile. */
+		if (!HeapTupleIsHeapOnly(row))
+			share_move(rel, subscription, share);
+	}
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();
 }
@@ -461,7 +471,7 @@ void
 es_share_delete(const EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
-	ItemPointerData tid = share->tid;
+	ItemPointerData tid = share->row.tid;
 
 	CatalogTupleDelete(rel, &tid);
 	relation_close(rel, NoLock);

@@ -9,22 +9,10 @@
 #define ES_SHARE_H
 
 #include "datatype/timestamp.h"
-#include "storage/itemptr.h"
 
+#include "subscription/pairs.h"
+#include "subscription/recall.h"
 #include "subscription/subscription.h"
-
-/* See the columns attempts and retried. */
-typedef struct EsPair
-{
-	int64 key;
-	int64 count;
-} EsPair;
-
-typedef struct EsPairs
-{
-	int count;
-	EsPair *items;
-} EsPairs;
 
 /* A row of eventstore.subscription_shares; its columns' comments tell more. */
 typedef struct EsShare
@@ -42,10 +30,8 @@ typedef struct EsShare
 	TimestampTz lease_end;
 
 	/* Not stored */
-	ItemPointerData tid;
-	TransactionId writer;   /* another's, open, that wrote it; or invalid */
-	TransactionId remover;  /* another's, open, that deletes it; or invalid */
-	struct EsShare *before; /* the version before that of writer; NULL: none */
+	EsPlaceRow row;
+	struct EsShare *before; /* the version before that of row.writer; NULL: none */
 } EsShare;
 
 /* In ascending order of their numbers. */
@@ -57,7 +43,7 @@ typedef struct EsShares
 
 #define es_share_is_outstanding(share) ((share)->token != 0 && (share)->acked < (share)->delivered)
 #define es_share_is_open(share) \
-	(TransactionIdIsValid((share)->writer) || TransactionIdIsValid((share)->remover))
+	(TransactionIdIsValid((share)->row.writer) || TransactionIdIsValid((share)->row.remover))
 
 extern bool es_share_is_stale(const EsShare *share);
 extern EsShares es_share_load(const EsSubscription *subscription);
@@ -69,7 +55,6 @@ extern int64 es_share_highest_number(void);
 extern int64 es_share_make_token(void);
 
 extern const EsShare *es_share_of_partition(const EsShares *shares, int partition);
-extern int64 es_share_find_count(EsPairs pairs, int64 key, int64 otherwise);
 extern int es_share_attempts_at(const EsShare *share, int64 position);
 extern void es_share_count_attempt(EsShare *share, int64 position);
 extern int64 es_share_passed(const EsShare *share);

@@ -118,7 +118,7 @@ es_takeback_share(const EsSubscription *subscription, const EsShare **owners, co
 	int p;
 
 	free = takeback_make_free(subscription,
-							  TransactionIdIsValid(share->writer) && share->before != NULL
+							  TransactionIdIsValid(share->row.writer) && share->before != NULL
 								  ? share->before
 								  : share);
 	es_takeback_delivery(&last);
@@ -139,7 +139,7 @@ es_takeback_share(const EsSubscription *subscription, const EsShare **owners, co
 static const EsShare *
 takeback_committed(const EsShare *share)
 {
-	return TransactionIdIsValid(share->writer) ? share->before : share;
+	return TransactionIdIsValid(share->row.writer) ? share->before : share;
 }
 
 /* The newest of the shares that has a partition for good; NULL: none has. */
