@@ -203,6 +203,7 @@ $$
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_assert_version(text, bigint)'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_last_position()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_partition(text, int)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_subscription_division(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_subscription_status(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, int, interval)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_ack(text, bigint, bigint)'),

@@ -11,6 +11,7 @@ CREATE TABLE eventstore.subscriptions
 	park_policy     text COLLATE "C" NOT NULL,
 	division        bigint           NOT NULL,
 	next_partitions int,
+	next_division   bigint,
 	drain_to        bigint,
 	is_paused       boolean          NOT NULL DEFAULT false,
 	revision        bigint           NOT NULL DEFAULT 0
@@ -25,6 +26,7 @@ COMMENT ON COLUMN eventstore.subscriptions.lease IS 'How long a consumer that do
 COMMENT ON COLUMN eventstore.subscriptions.park_policy IS 'Whether later events of a stream pass a parked one, or wait: pass or block_stream.';
 COMMENT ON COLUMN eventstore.subscriptions.division IS 'Number of the division into partitions; rows of other divisions do not count.';
 COMMENT ON COLUMN eventstore.subscriptions.next_partitions IS 'Into how many it will be divided when the present partitions are drained; null = no change is due.';
+COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that division: it is the present one as soon as they are drained, whether this row says so yet or not.';
 COMMENT ON COLUMN eventstore.subscriptions.drain_to IS 'The present partitions end at this position; null = nowhere.';
 COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
 COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
@@ -228,6 +230,27 @@ REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
 -- What there is to see
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
+-- As division.c finds it: the next division has begun when the one before is drained, whether its row says so yet or not.
+CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	SELECT CASE WHEN n.has_begun THEN s.next_division ELSE s.division END, CASE WHEN n.has_begun THEN s.next_partitions ELSE s.partitions END
+	FROM eventstore.subscriptions s
+	CROSS JOIN LATERAL (
+		SELECT s.next_division IS NOT NULL AND NOT EXISTS (
+			SELECT FROM generate_series(0, s.partitions - 1) p
+			CROSS JOIN LATERAL (
+				SELECT h.checkpoint, h.token, h.delivered, h.acked FROM eventstore.subscription_shares h
+				WHERE h.subscription = s.name AND h.division = s.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
+			) h
+			WHERE h.checkpoint < s.drain_to OR (h.token <> 0 AND h.acked < h.delivered)
+		) AS has_begun
+	) n
+	WHERE s.name = find_subscription_division.subscription
+$$;
+COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS 'The present division of a subscription into partitions.';
+REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
+
 -- Of one subscription, so that who asks about one does not count the events of all.
 CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
 													OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
@@ -235,21 +258,22 @@ CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT parti
 	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
 	WITH p AS MATERIALIZED (
-		SELECT s.category, s.types, s.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
+		SELECT s.category, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
-		CROSS JOIN LATERAL generate_series(0, s.partitions - 1) p
+		CROSS JOIN eventstore.find_subscription_division(find_subscription_status.subscription) d
+		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		CROSS JOIN LATERAL (
 			SELECT h.consumer, h.checkpoint, h.lease_end FROM eventstore.subscription_shares h
-			WHERE h.subscription = s.name AND h.division = s.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
+			WHERE h.subscription = s.name AND h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
 		) h
 		LEFT JOIN (
 			-- What was parked once does not take the checkpoint back when it is replayed.
-			SELECT @extschema@.es_partition(r.stream, s.partitions) AS partition, count(r.parked_at) AS parked,
+			SELECT @extschema@.es_partition(r.stream, d.partitions) AS partition, count(r.parked_at) AS parked,
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
-			FROM eventstore.subscriptions s JOIN eventstore.subscription_retries r ON r.subscription = s.name
-			WHERE s.name = find_subscription_status.subscription GROUP BY 1
+			FROM eventstore.subscription_retries r CROSS JOIN eventstore.find_subscription_division(find_subscription_status.subscription) d
+			WHERE r.subscription = find_subscription_status.subscription GROUP BY 1
 		) r ON r.partition = p
 		WHERE s.name = find_subscription_status.subscription
 	), l AS (
@@ -288,7 +312,8 @@ REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 -- Events by a function, which sees what who asks may see; a table would be read as the view's owner.
 CREATE VIEW eventstore.parked AS
 	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
-		   @extschema@.es_partition(r.stream, s.partitions) AS partition, r.attempts, r.reason, r.parked_at
+		   @extschema@.es_partition(r.stream, CASE WHEN s.next_partitions IS NULL THEN s.partitions ELSE
+				(SELECT d.partitions FROM eventstore.find_subscription_division(s.name) d) END) AS partition, r.attempts, r.reason, r.parked_at
 	FROM eventstore.subscription_retries r
 	JOIN eventstore.subscriptions s ON s.name = r.subscription
 	CROSS JOIN LATERAL eventstore.find_event(r.position) e

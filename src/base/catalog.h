@@ -101,9 +101,10 @@ typedef enum EsRelation
 #define Anum_subscriptions_park_policy     7
 #define Anum_subscriptions_division        8
 #define Anum_subscriptions_next_partitions 9
-#define Anum_subscriptions_drain_to        10
-#define Anum_subscriptions_is_paused       11
-#define Anum_subscriptions_revision        12
+#define Anum_subscriptions_next_division   10
+#define Anum_subscriptions_drain_to        11
+#define Anum_subscriptions_is_paused       12
+#define Anum_subscriptions_revision        13
 
 /* Columns of eventstore.subscription_shares. */
 #define Anum_shares_subscription 1

@@ -72,10 +72,6 @@ alter_prevent(const char *verb)
 static void
 alter_divide(EsSubscription *subscription, int partitions)
 {
-	static EsSql statement =
-		ES_SQL("UPDATE eventstore.subscriptions SET next_partitions = $2, drain_to = $3 "
-			   "WHERE name = $1",
-			   TEXTOID, INT4OID, INT8OID);
 	EsShares shares;
 	int64 position;
 	bool is_drained;
@@ -88,12 +84,7 @@ alter_divide(EsSubscription *subscription, int partitions)
 	if (is_drained)
 		es_division_begin(subscription, partitions, position);
 	else
-	{
-		Datum values[] = {PointerGetDatum(subscription->name), Int32GetDatum(partitions),
-						  Int64GetDatum(Min(position, subscription->drain_to))};
-
-		(void) es_sql_run(&statement, values, NULL);
-	}
+		es_division_plan(subscription, partitions, Min(position, subscription->drain_to));
 }
 
 /* Which share each partition belongs to; the caller keeps others out. */
@@ -322,7 +313,7 @@ es_alter_subscription(PG_FUNCTION_ARGS)
 	bool is_filter_new;
 
 	alter_prevent("es_alter_subscription()");
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	is_filter_new = alter_set_filter(fcinfo, &subscription);
 	alter_store(fcinfo, &subscription);
 	if (!PG_ARGISNULL(ALTER_PARK_POLICY) && subscription.parks_block &&
@@ -349,7 +340,7 @@ alter_pause(FunctionCallInfo fcinfo, bool is_paused, const char *verb)
 	EsSubscription subscription;
 
 	alter_prevent(verb);
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	if (subscription.is_paused != is_paused)
 		(void) es_sql_run(&statement, values, NULL);
 	es_transaction_wake_consumers(subscription.key);

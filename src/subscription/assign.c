@@ -499,7 +499,7 @@ assign_collect(AssignState *state, EsAssignment *assignment)
 {
 	int i;
 
-	assignment->mine = (EsShares){0, palloc(sizeof(EsShare) * (state->shares.count + 1))};
+	assignment->mine = (EsShares){.items = palloc(sizeof(EsShare) * (state->shares.count + 1))};
 	assignment->member = NULL;
 	for (i = 0; i < state->shares.count; i++)
 	{

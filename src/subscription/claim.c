@@ -59,19 +59,29 @@ claim_find_owner(const EsClaim *claim, const EsShare **owners, const EsShare *sh
 	return NULL;
 }
 
+/* Something that a claim has to wait for. */
+typedef struct ClaimWait
+{
+	TransactionId xid;
+	TimestampTz until; /* no longer; DT_NOEND: for as long as it takes */
+} ClaimWait;
+
 /*
  * Find the shares of the token, that is its own; raises SE005 if it is not.
  *
- * Returns the transaction to wait for, if one has them open.
+ * Returns false if a transaction has them open: then wait receives which.  One
+ * that has only fetched may have stalled, and is waited for until the lease
+ * ends that it has taken.
  */
-static TransactionId
-claim_find_shares(EsClaim *claim)
+static bool
+claim_find_shares(EsClaim *claim, ClaimWait *wait)
 {
 	EsShares shares = es_share_load(&claim->subscription);
 	const EsShare **owners = es_owner_find(&claim->subscription, &shares);
 	int i;
 
-	claim->mine = (EsShares){0, palloc(sizeof(EsShare) * (shares.count + 1))};
+	claim->has_older = shares.has_older;
+	claim->mine = (EsShares){.items = palloc(sizeof(EsShare) * (shares.count + 1))};
 	for (i = 0; i < shares.count; i++)
 	{
 		const EsShare *share = &shares.items[i];
@@ -80,18 +90,45 @@ claim_find_shares(EsClaim *claim)
 
 		if (claim->token == 0 || known->token != claim->token)
 			continue;
-		if (es_share_is_outstanding(known) &&
-			(known != share || !es_owner_has_all(&claim->subscription, owners, share)))
-			claim_refuse(claim,
-						 known != share ? share->consumer : claim_find_owner(claim, owners, share));
+		if (known != share || !es_owner_has_all(&claim->subscription, owners, share))
+		{
+			if (es_share_is_outstanding(known))
+				claim_refuse(claim,
+							 known != share ? share->consumer
+											: claim_find_owner(claim, owners, share));
+			continue;
+		}
 		if (es_share_is_open(share))
-			return TransactionIdIsValid(share->row.writer) ? share->row.writer : share->row.remover;
-		if (es_owner_has_all(&claim->subscription, owners, share))
-			claim->mine.items[claim->mine.count++] = *share;
+		{
+			*wait = (ClaimWait){TransactionIdIsValid(share->row.writer) ? share->row.writer
+																		: share->row.remover,
+								es_guard_is_held(ES_GUARD_SETTLES, share->number)
+									? DT_NOEND
+									: share->lease_end};
+			return false;
+		}
+		claim->mine.items[claim->mine.count++] = *share;
 	}
 	if (claim->mine.count == 0)
 		claim_refuse(claim, NULL);
-	return InvalidTransactionId;
+	return true;
+}
+
+/* Whether a replay is open that has changed events of the shares. */
+static bool
+claim_meets_replay(const EsClaim *claim, ClaimWait *wait)
+{
+	*wait = (ClaimWait){es_retry_find_replay(&claim->subscription, &claim->mine), DT_NOEND};
+	return TransactionIdIsValid(wait->xid);
+}
+
+static void
+claim_wait(const EsClaim *claim, const ClaimWait *wait)
+{
+	if (wait->until == DT_NOEND)
+		XactLockTableWait(wait->xid, NULL, NULL, XLTW_None);
+	else if (!es_guard_await_transaction(wait->xid, wait->until))
+		claim_refuse(claim, NULL);
 }
 
 /*
@@ -108,6 +145,7 @@ es_claim_begin(EsClaim *claim)
 {
 	uint32 key = es_guard_key(claim->name);
 	int64 after = PG_INT64_MAX;
+	ClaimWait wait;
 	int i;
 
 	if (!es_guard_try(ES_GUARD_USE, key))
@@ -117,24 +155,19 @@ es_claim_begin(EsClaim *claim)
 		 * transaction has done without a right to.
 		 */
 		es_guard_take(ES_GUARD_MUTEX, key);
-		es_subscription_find(claim->name, &claim->subscription);
-		(void) claim_find_shares(claim);
+		es_division_find(claim->name, &claim->subscription);
+		(void) claim_find_shares(claim, &wait);
 		es_guard_release(ES_GUARD_MUTEX, key);
 		es_guard_take(ES_GUARD_USE, key);
 	}
 	for (;;)
 	{
-		TransactionId other;
-
 		es_guard_take(ES_GUARD_MUTEX, key);
-		es_subscription_find(claim->name, &claim->subscription);
-		other = claim_find_shares(claim);
-		if (!TransactionIdIsValid(other))
-			other = es_retry_find_replay(&claim->subscription, &claim->mine);
-		if (!TransactionIdIsValid(other))
+		es_division_find(claim->name, &claim->subscription);
+		if (claim_find_shares(claim, &wait) && !claim_meets_replay(claim, &wait))
 			break;
 		es_guard_release(ES_GUARD_MUTEX, key);
-		XactLockTableWait(other, NULL, NULL, XLTW_None);
+		claim_wait(claim, &wait);
 	}
 	if (claim->position > claim->mine.items[0].delivered)
 		ereport(ERROR,
@@ -158,7 +191,7 @@ void
 es_claim_end(EsClaim *claim)
 {
 	/* Rather here than in a fetch: an ack is near the end of its transaction. */
-	(void) es_division_go_on(&claim->subscription);
+	es_division_tidy(&claim->subscription, claim->has_older);
 	es_guard_release(ES_GUARD_MUTEX, claim->subscription.key);
 	es_transaction_wake_consumers(claim->subscription.key);
 }

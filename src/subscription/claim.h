@@ -19,7 +19,8 @@ typedef struct EsClaim
 
 	/* What there is */
 	EsSubscription subscription;
-	EsShares mine; /* the shares that the token is of */
+	EsShares mine;  /* the shares that the token is of */
+	bool has_older; /* there are shares of earlier divisions */
 	EsRetries retries;
 	EsDelivery delivery; /* only to look at */
 	TimestampTz now;

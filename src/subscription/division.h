@@ -14,6 +14,9 @@ extern void es_division_begin(EsSubscription *subscription, int partitions, int6
 extern void es_division_forget(const EsSubscription *subscription);
 extern bool
 es_division_ends_at(const EsSubscription *subscription, const EsShares *shares, int64 *position);
-extern bool es_division_go_on(EsSubscription *subscription);
+extern void es_division_plan(EsSubscription *subscription, int partitions, int64 drain_to);
+extern void es_division_find(text *name, EsSubscription *subscription);
+extern void es_division_change(text *name, EsSubscription *subscription);
+extern void es_division_tidy(EsSubscription *subscription, bool has_older);
 
 #endif /* ES_DIVISION_H */

@@ -138,7 +138,6 @@ fetch_take(FetchState *fetch)
 {
 	EsSubscription *subscription = &fetch->subscription;
 	uint32 key = es_guard_key(fetch->name);
-	bool has_begun;
 
 	memset(&fetch->assignment, 0, sizeof(EsAssignment));
 	fetch->assignment.next_end = DT_NOEND;
@@ -151,17 +150,13 @@ fetch_take(FetchState *fetch)
 	}
 	fetch->refusals = 0;
 	es_guard_take(ES_GUARD_MUTEX, key);
-	es_subscription_find(fetch->name, subscription);
+	es_division_find(fetch->name, subscription);
 	fetch->count = subscription->is_paused ? 0 : fetch->max_count;
-	has_begun = es_division_go_on(subscription);
 	es_assign_work(subscription, fetch->consumer, fetch->count == 0, &fetch->assignment);
 	es_guard_release(ES_GUARD_MUTEX, key);
 	es_guard_release(ES_GUARD_USE, key);
 	if (fetch->assignment.is_changed)
 		es_transaction_wake_consumers(key);
-	/* Others wait for the end of this transaction: make it soon. */
-	if (has_begun)
-		fetch->has_time = false;
 	return !fetch->assignment.is_held;
 }
 
@@ -286,7 +281,12 @@ fetch_store(FetchState *fetch)
 	if (!is_same || !is_settling)
 		es_guard_release(ES_GUARD_USE, key);
 	else
+	{
+		es_guard_take(ES_GUARD_PARKS, key);
 		es_transaction_wake_consumers(key);
+		/* Others wait for the end of this transaction: make it soon. */
+		fetch->has_time = false;
+	}
 	if (TransactionIdIsValid(replay))
 		XactLockTableWait(replay, NULL, NULL, XLTW_None);
 	return is_same;
@@ -329,6 +329,8 @@ fetch_look(FetchState *fetch)
 	}
 	if (!fetch_store(fetch))
 		return FETCH_AGAIN;
+	if (is_moving)
+		es_transaction_wake_consumers(fetch->subscription.key);
 	if (delivery->token != 0)
 		es_rival_delivered(fetch->name, fetch->consumer, delivery->token);
 	return is_moving ? FETCH_AGAIN : FETCH_DONE;

@@ -5,7 +5,7 @@
  *		shares (share.c), which are token, attempts, and when the lease ends.
  *
  * Memory: the current context.  Locks: the caller holds the subscription's
- * mutex and "use".  Calls: assign, deliver, guard, owner, partition, retry,
+ * mutex and "use".  Calls: assign, deliver, division, guard, owner, partition, retry,
  * share, subscription.
  *
  *-------------------------------------------------------------------------
@@ -18,6 +18,7 @@
 
 #include "base/partition.h"
 #include "signal/guard.h"
+#include "subscription/division.h"
 #include "subscription/lease.h"
 #include "subscription/owner.h"
 
@@ -63,7 +64,7 @@ es_lease_check(const EsSubscription *subscription, const EsAssignment *assignmen
 	const EsShare **owners;
 	int i;
 
-	es_subscription_find(subscription->name, &now);
+	es_division_find(subscription->name, &now);
 	if (now.division != subscription->division || now.drain_to != subscription->drain_to ||
 		now.revision != subscription->revision)
 		return false;
@@ -160,7 +161,10 @@ lease_settle(const EsDelivery *delivery)
 	if (delivery->given_up_count == 0 && delivery->gone_count == 0)
 		return;
 	for (i = 0; i < mine->count; i++)
+	{
 		es_guard_take(ES_GUARD_SETTLES, mine->items[i].number);
+		es_guard_take(ES_GUARD_GIVES_UP, mine->items[i].number);
+	}
 	for (i = 0; i < delivery->given_up_count; i++)
 	{
 		EsRetry *retry = &delivery->given_up[i];

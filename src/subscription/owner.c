@@ -82,7 +82,7 @@ owner_is_remembered(const EsSubscription *subscription, const EsShare *share)
 void
 es_owner_clean(const EsSubscription *subscription, const EsShares *shares, const text *consumer)
 {
-	EsShares closed = {0, palloc(sizeof(EsShare) * (shares->count + 1))};
+	EsShares closed = {.items = palloc(sizeof(EsShare) * (shares->count + 1))};
 	const EsShare **owners;
 	bool is_working = false;
 	int i;

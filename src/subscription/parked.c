@@ -8,7 +8,7 @@
  * halfway: it changes the subscription as a whole (guard.c).
  *
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
- * statements; AccessShare on events.  Calls: arguments, guard, owner, retry,
+ * statements; AccessShare on events.  Calls: arguments, division, guard, owner, retry,
  * scan, share, sql, subscription, takeback, transaction.
  *
  *-------------------------------------------------------------------------
@@ -30,6 +30,7 @@
 #include "base/sql.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
+#include "subscription/division.h"
 #include "subscription/owner.h"
 #include "subscription/retry.h"
 #include "subscription/takeback.h"
@@ -211,7 +212,7 @@ es_drop_parked(PG_FUNCTION_ARGS)
 	es_arguments_check_not_null(fcinfo, 1, "id");
 	PreventCommandIfReadOnly("es_drop_parked()");
 	PreventCommandIfParallelMode("es_drop_parked()");
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	position = parked_find_position(PG_GETARG_DATUM(1));
 	if (position != 0)
 	{

@@ -8,7 +8,7 @@
  * something.  What it has not acknowledged was no attempt.
  *
  * Memory: the function call's context.  Locks: see guard.c.  Calls: arguments,
- * guard, names, owner, share, subscription, takeback, transaction.
+ * division, guard, names, owner, share, subscription, takeback, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,11 +17,13 @@
 #include "access/transam.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "base/arguments.h"
 #include "base/names.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
+#include "subscription/division.h"
 #include "subscription/owner.h"
 #include "subscription/takeback.h"
 
@@ -107,11 +109,13 @@ es_release(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		es_guard_take(ES_GUARD_MUTEX, key);
-		es_subscription_find(name, &subscription);
+		es_division_find(name, &subscription);
 		released = release_all(&subscription, consumer, &settling);
 		es_guard_release(ES_GUARD_MUTEX, key);
 		if (settling == 0)
 			break;
+		es_guard_await_fetch(ES_GUARD_GIVES_UP, settling, name,
+							 es_subscription_lease_end(&subscription, GetCurrentTimestamp()));
 		es_guard_await(ES_GUARD_SETTLES, settling);
 	}
 	es_transaction_wake_consumers(key);

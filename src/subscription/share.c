@@ -166,8 +166,15 @@ es_share_advance(EsShare *share, int64 checkpoint)
  * ----------------------------------------------------------------------
  */
 
-/* Returns false if it is of another division. */
-static bool
+static int64
+share_division(const EsPlaced *placed, TupleDesc desc)
+{
+	bool is_null;
+
+	return DatumGetInt64(heap_getattr(placed->tuple, Anum_shares_division, desc, &is_null));
+}
+
+static void
 share_read_row(EsShare *share, const EsPlaced *placed, TupleDesc desc,
 			   const EsSubscription *subscription)
 {
@@ -177,8 +184,6 @@ share_read_row(EsShare *share, const EsPlaced *placed, TupleDesc desc,
 	bytea *set;
 
 	heap_deform_tuple(placed->tuple, desc, values + 1, nulls + 1);
-	if (DatumGetInt64(values[Anum_shares_division]) != subscription->division)
-		return false;
 	share->number = DatumGetInt64(values[Anum_shares_share]);
 	share->consumer = nulls[Anum_shares_consumer] ? NULL
 												  : DatumGetTextPCopy(values[Anum_shares_consumer]);
@@ -195,7 +200,6 @@ share_read_row(EsShare *share, const EsPlaced *placed, TupleDesc desc,
 	share->lease_end = DatumGetTimestampTz(values[Anum_shares_lease_end]);
 	share->row = placed->row;
 	share->before = NULL;
-	return true;
 }
 
 /*
@@ -250,13 +254,19 @@ share_arrange(EsShares *shares)
 static EsShares
 share_read(const EsSubscription *subscription, Relation rel)
 {
+	TupleDesc desc = RelationGetDescr(rel);
 	EsPlaces rows = es_recall_rows(&share_table, rel, subscription->name);
-	EsShares shares = {0, palloc(sizeof(EsShare) * (rows.count + 1))};
+	EsShares shares = {.items = palloc(sizeof(EsShare) * (rows.count + 1))};
 	int i;
 
 	for (i = 0; i < rows.count; i++)
-		shares.count += share_read_row(&shares.items[shares.count], &rows.items[i],
-									   RelationGetDescr(rel), subscription);
+	{
+		int64 division = share_division(&rows.items[i], desc);
+
+		shares.has_older |= division < subscription->division;
+		if (division == subscription->division)
+			share_read_row(&shares.items[shares.count++], &rows.items[i], desc, subscription);
+	}
 	return shares;
 }
 
@@ -474,6 +484,31 @@ es_share_delete(const EsShare *share)
 	ItemPointerData tid = share->row.tid;
 
 	CatalogTupleDelete(rel, &tid);
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Delete the shares of divisions that do not count, or are not to, from one to
+ * another.  Those that are open stay; if they are committed, they do not count
+ * either.
+ */
+void
+es_share_forget(const EsSubscription *subscription, int64 first, int64 last)
+{
+	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
+	EsPlaces rows = es_recall_rows(&share_table, rel, subscription->name);
+	int i;
+
+	for (i = 0; i < rows.count; i++)
+	{
+		EsPlaceRow *row = &rows.items[i].row;
+		int64 division = share_division(&rows.items[i], RelationGetDescr(rel));
+
+		if (division >= first && division <= last && !TransactionIdIsValid(row->writer) &&
+			!TransactionIdIsValid(row->remover))
+			CatalogTupleDelete(rel, &row->tid);
+	}
 	relation_close(rel, NoLock);
 	CommandCounterIncrement();
 }

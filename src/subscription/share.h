@@ -37,6 +37,7 @@ typedef struct EsShare
 /* In ascending order of their numbers. */
 typedef struct EsShares
 {
+	bool has_older; /* there are some of earlier divisions */
 	int count;
 	EsShare *items;
 } EsShares;
@@ -50,6 +51,7 @@ extern EsShares es_share_load(const EsSubscription *subscription);
 extern void es_share_insert(const EsSubscription *subscription, EsShare *share);
 extern void es_share_update(const EsSubscription *subscription, EsShare *share);
 extern void es_share_delete(const EsShare *share);
+extern void es_share_forget(const EsSubscription *subscription, int64 first, int64 last);
 extern int64 es_share_next_number(void);
 extern int64 es_share_highest_number(void);
 extern int64 es_share_make_token(void);

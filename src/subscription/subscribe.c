@@ -78,7 +78,7 @@ es_create_subscription(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("subscription \"%s\" already exists", text_to_cstring(name))));
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	es_division_begin(&subscription, partitions, after);
 	PG_RETURN_VOID();
 }
@@ -98,7 +98,7 @@ es_drop_subscription(PG_FUNCTION_ARGS)
 	EsSubscription subscription;
 
 	subscribe_prevent("es_drop_subscription()");
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	(void) es_sql_run(&statement, values, NULL);
 	es_division_forget(&subscription);
 	es_transaction_wake_consumers(subscription.key);
@@ -123,7 +123,7 @@ es_reset_subscription(PG_FUNCTION_ARGS)
 	subscribe_prevent("es_reset_subscription()");
 	after = es_definition_get_after_position(fcinfo, 1);
 	values[1] = Int64GetDatum(after);
-	es_subscription_change(name, &subscription);
+	es_division_change(name, &subscription);
 	(void) es_sql_run(&statement, values, NULL);
 	es_division_begin(&subscription,
 					  subscription.next_partitions != 0 ? subscription.next_partitions

@@ -70,6 +70,10 @@ subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
 	subscription->next_partitions = nulls[Anum_subscriptions_next_partitions]
 		? 0
 		: DatumGetInt32(values[Anum_subscriptions_next_partitions]);
+	subscription->next_division = nulls[Anum_subscriptions_next_division]
+		? 0
+		: DatumGetInt64(values[Anum_subscriptions_next_division]);
+	subscription->is_next_begun = false;
 	subscription->drain_to = nulls[Anum_subscriptions_drain_to]
 		? PG_INT64_MAX
 		: DatumGetInt64(values[Anum_subscriptions_drain_to]);
@@ -102,14 +106,25 @@ es_subscription_find(text *name, EsSubscription *subscription)
 	relation_close(rel, NoLock);
 }
 
+/* When a lease ends that is renewed now. */
+TimestampTz
+es_subscription_lease_end(const EsSubscription *subscription, TimestampTz now)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												   IntervalPGetDatum(&subscription->lease)));
+}
+
 /*
  * Find a subscription, to change it as a whole: waits for its open acks, and
- * keeps everybody else out of it until commit.
+ * keeps everybody else out of it until commit.  For an open fetch that has
+ * parked events it waits no longer than a lease: then it raises 55P03.
  */
 void
 es_subscription_change(text *name, EsSubscription *subscription)
 {
 	es_subscription_find(name, subscription);
+	es_guard_await_fetch(ES_GUARD_PARKS, subscription->key, name,
+						 es_subscription_lease_end(subscription, GetCurrentTimestamp()));
 	es_guard_take(ES_GUARD_CHANGE, subscription->key);
 	/* It may have gone or changed meanwhile. */
 	es_subscription_find(name, subscription);
@@ -127,12 +142,4 @@ es_subscription_wants(const EsSubscription *subscription, const text *type)
 		if (es_names_equal(type, (const text *) DatumGetPointer(subscription->type_items[i])))
 			return true;
 	return false;
-}
-
-/* When a lease ends that is renewed now. */
-TimestampTz
-es_subscription_lease_end(const EsSubscription *subscription, TimestampTz now)
-{
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-												   IntervalPGetDatum(&subscription->lease)));
 }

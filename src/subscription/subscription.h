@@ -24,9 +24,11 @@ typedef struct EsSubscription
 	bool parks_block; /* later events of a stream wait behind a parked one */
 	int64 division;
 	int next_partitions; /* 0: no change is due */
-	int64 drain_to;      /* the present partitions end here; PG_INT64_MAX: nowhere */
-	bool is_paused;      /* nothing is delivered */
-	int64 revision;      /* what was read under another is not good any more */
+	int64 next_division;
+	int64 drain_to;     /* the present partitions end here; PG_INT64_MAX: nowhere */
+	bool is_next_begun; /* its row does not say so yet; see division.c */
+	bool is_paused;     /* nothing is delivered */
+	int64 revision;     /* what was read under another is not good any more */
 } EsSubscription;
 
 extern void es_subscription_find(text *name, EsSubscription *subscription);
