@@ -8,8 +8,8 @@
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: announce, arguments, catalog, channel, order, scan, settings,
- * shared, wake.
+ * waits.  Calls: announce, arguments, catalog, channel, order, rest, scan,
+ * settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 #include "order/order.h"
 #include "signal/announce.h"
 #include "signal/channel.h"
+#include "signal/rest.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
 
@@ -115,7 +116,7 @@ notify_look(const text *category, int64 after, int64 *head, bool *is_told)
  * With a worker, its word is enough: it tells the head in shared memory.
  */
 static bool
-notify_sleep(TimestampTz until, int64 head, bool is_told)
+notify_sleep(EsRest *rest, TimestampTz until, int64 head, bool is_told)
 {
 	for (;;)
 	{
@@ -126,6 +127,7 @@ notify_sleep(TimestampTz until, int64 head, bool is_told)
 			return false;
 		is_told = is_told || es_shared_has_worker();
 		ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
+		es_rest_lie_down(rest);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -143,6 +145,7 @@ es_wait(PG_FUNCTION_ARGS)
 {
 	const text *category = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	MemoryContext caller = CurrentMemoryContext;
+	EsRest rest = ES_REST(fcinfo->flinfo->fn_oid);
 	MemoryContext round;
 	TimestampTz until;
 	int64 after;
@@ -167,10 +170,11 @@ es_wait(PG_FUNCTION_ARGS)
 
 		MemoryContextReset(round);
 		is_found = notify_look(category, after, &head, &is_told);
-		if (is_found || !notify_sleep(until, head, is_told))
+		if (is_found || !notify_sleep(&rest, until, head, is_told))
 			break;
 	}
 	es_wake_part();
+	es_rest_end(&rest);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(round);
 

@@ -15,7 +15,7 @@
  *
  * Memory: a context of its own, reset for each look; rows in the query's.
  * Locks: see guard.c; wake.c's while it waits.  Calls: arguments, assign,
- * deliver, division, guard, lease, order, retry, rival, shared, takeback,
+ * deliver, division, guard, lease, order, rest, retry, rival, shared, takeback,
  * transaction, wake.
  *
  *-------------------------------------------------------------------------
@@ -40,6 +40,7 @@
 #include "order/order.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
+#include "signal/rest.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
 #include "subscription/assign.h"
@@ -91,6 +92,7 @@ typedef struct FetchState
 	int64 seen_to; /* ... in which there is nothing up to here */
 	int64 *asleep; /* shares that are marked so */
 	int asleep_count;
+	EsRest rest;
 } FetchState;
 
 /* ----------------------------------------------------------------------
@@ -376,6 +378,7 @@ fetch_sleep(FetchState *fetch, TimestampTz until)
 	if (fetch->refusals == 0)
 		fetch_mark_asleep(fetch);
 	ms = TimestampDifferenceMilliseconds(now, fetch_next_look(fetch, until));
+	es_rest_lie_down(&fetch->rest);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 Min(ms, FETCH_LONGEST_MS), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
@@ -413,6 +416,7 @@ fetch_run(FetchState *fetch, TimestampTz until)
 		es_guard_release(ES_GUARD_WAITS, key);
 		es_wake_part();
 	}
+	es_rest_end(&fetch->rest);
 	MemoryContextSwitchTo(fetch->lasting);
 	MemoryContextDelete(round);
 }
@@ -445,7 +449,7 @@ fetch_find_owner(void)
 Datum
 es_fetch(PG_FUNCTION_ARGS)
 {
-	FetchState fetch = {.lasting = CurrentMemoryContext};
+	FetchState fetch = {.lasting = CurrentMemoryContext, .rest = ES_REST(fcinfo->flinfo->fn_oid)};
 	TimestampTz until;
 	int security;
 
