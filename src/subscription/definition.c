@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
+#include "base/compat.h"
 #include "base/names.h"
 #include "base/partition.h"
 #include "order/order.h"

@@ -73,14 +73,16 @@ parked_find_position(Datum id)
 static int64
 parked_replay(text *name, int64 max_count, int64 first, int64 last)
 {
-	static EsSql statement = ES_SQL(
-		"UPDATE eventstore.subscription_retries r SET due = pg_catalog.clock_timestamp(), attempts = 0, "
-		"parked_at = NULL, is_replayed = true, "
-		"retry = pg_catalog.nextval('eventstore.subscription_tokens') "
-		"FROM (SELECT p.position FROM eventstore.subscription_retries p WHERE p.subscription = $1 "
-		"AND p.position BETWEEN $3 AND $4 AND p.parked_at IS NOT NULL ORDER BY p.position LIMIT $2 "
-		"FOR UPDATE SKIP LOCKED) p WHERE r.subscription = $1 AND r.position = p.position",
-		TEXTOID, INT8OID, INT8OID, INT8OID);
+	static EsSql statement =
+		ES_SQL("UPDATE eventstore.subscription_retries SET due = pg_catalog.clock_timestamp(), attempts = 0, "
+			   "parked_at = NULL, is_replayed = true, "
+			   "retry = pg_catalog.nextval('eventstore.subscription_tokens') "
+			   /* An array is made once; a join might look for the first ones again and again. */
+			   "WHERE subscription = $1 AND position = ANY (ARRAY("
+			   "SELECT p.position FROM eventstore.subscription_retries p WHERE p.subscription = $1 "
+			   "AND p.position BETWEEN $3 AND $4 AND p.parked_at IS NOT NULL ORDER BY p.position LIMIT $2 "
+			   "FOR UPDATE SKIP LOCKED))",
+			   TEXTOID, INT8OID, INT8OID, INT8OID);
 	Datum values[] = {PointerGetDatum(name), Int64GetDatum(max_count), Int64GetDatum(first),
 					  Int64GetDatum(last)};
 	EsSubscription subscription;
