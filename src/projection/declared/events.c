@@ -99,7 +99,7 @@ events_hand_up(RangeTblEntry *rte)
 		name = psprintf("%s_", name);
 	query->targetList = lappend(query->targetList,
 								makeTargetEntry((Expr *) position,
-												(AttrNumber) list_length(query->targetList) + 1,
+												(AttrNumber) (list_length(query->targetList) + 1),
 												name, false));
 	rte->eref->colnames = lappend(rte->eref->colnames, makeString(name));
 	return (AttrNumber) list_length(query->targetList);

@@ -243,7 +243,7 @@ ordered_by_position(Aggref *call, Node *position)
 {
 	SortGroupClause *clause = makeNode(SortGroupClause);
 	TargetEntry *entry = makeTargetEntry((Expr *) position,
-										 (AttrNumber) list_length(call->args) + 1, NULL, true);
+										 (AttrNumber) (list_length(call->args) + 1), NULL, true);
 
 	entry->ressortgroupref = 1;
 	call->args = lappend(call->args, entry);
