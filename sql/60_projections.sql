@@ -62,6 +62,8 @@ CREATE TABLE eventstore.stale_projections
 	noticed_at timestamptz      NOT NULL
 );
 CREATE INDEX stale_projections_projection_idx ON eventstore.stale_projections (projection);
+-- Else rows could not be deleted where a publication has all tables.
+ALTER TABLE eventstore.stale_projections REPLICA IDENTITY FULL;
 COMMENT ON TABLE eventstore.stale_projections IS 'Projections that are not applied any more, as appends have passed them or their rows are gone: each has to be rebuilt, or dropped.';
 COMMENT ON COLUMN eventstore.stale_projections.projection IS 'Name of the projection; several rows say the same.';
 COMMENT ON COLUMN eventstore.stale_projections.code IS 'SQLSTATE of the reason.';

@@ -232,14 +232,14 @@ inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineE
 static const char *
 inline_hint_at_cause(const EsProjection *projection, const ErrorData *error)
 {
-	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && error->hint == NULL)
-		return psprintf(
-			"It runs as role \"%s\": grant that what it needs, or give the projection to another one with es_reassign_projection.",
-			GetUserNameFromId(projection->role, false));
 	if (error->message_id != NULL &&
 		strcmp(error->message_id,
 			   "cannot fire deferred trigger within security-restricted operation") == 0)
 		return "A table that the projection writes has a constraint that is deferred: make it NOT DEFERRABLE, or drop it.";
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && error->hint == NULL)
+		return psprintf(
+			"It runs as role \"%s\": grant that what it needs, or give the projection to another one with es_reassign_projection.",
+			GetUserNameFromId(projection->role, false));
 	return error->hint;
 }
 

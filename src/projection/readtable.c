@@ -112,8 +112,12 @@ Oid
 es_readtable_find(const char *qualified)
 {
 	List *names = es_compat_name_list(qualified);
+	Oid schema = get_namespace_oid(strVal(linitial(names)), true);
 
-	return RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
+	/* Not as a name in SQL: who appends may have no right on the schema. */
+	if (!OidIsValid(schema) || list_length(names) != 2)
+		return InvalidOid;
+	return get_relname_relid(strVal(lsecond(names)), schema);
 }
 
 /* A table beside the read table goes when that or the extension goes. */

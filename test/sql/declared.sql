@@ -3,7 +3,6 @@
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
-RESET client_min_messages;
 CREATE SCHEMA test_declared;
 SET search_path = test_declared, public;
 SET timezone = 'Europe/Berlin';

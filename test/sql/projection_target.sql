@@ -3,7 +3,6 @@
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
-RESET client_min_messages;
 CREATE SCHEMA test_target;
 SET search_path = test_target, public;
 
@@ -110,6 +109,7 @@ SELECT es_create_projection('r9', 'SELECT by_schema(e) FROM events e', 'async', 
 SELECT es_create_projection('r10', 'INSERT INTO test_target.seen SELECT test_target.plain(stream) FROM events', 'async', categories => '{none}', tables => '{seen}');
 SELECT count(es_drop_projection(name)) FROM eventstore.projections WHERE name <> 'r1';
 
+SET client_min_messages = notice;
 -- Rebuilt in place: readers and the row version see the old rows until the commit; verify and as of say that they can not.
 SELECT es_append('c-1', 0, '[{"type": "A"}, {"type": "B"}]'), es_append('c-2', 0, 'A', '{}');
 SELECT * FROM seen ORDER BY id;
@@ -142,6 +142,7 @@ CREATE TABLE child (id text REFERENCES parent ON DELETE CASCADE, n int);
 CREATE FUNCTION double() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.n := NEW.n * 2; RETURN NEW; END $$;
 CREATE TRIGGER double BEFORE INSERT ON child FOR EACH ROW EXECUTE FUNCTION double();
 \set VERBOSITY default
+SET client_min_messages = warning;
 CREATE FUNCTION family(e eventstore.event) RETURNS void LANGUAGE plpgsql AS
 $$
 BEGIN
@@ -153,6 +154,7 @@ BEGIN
 END
 $$;
 SELECT es_create_projection('family', 'SELECT family(e) FROM events e', 'async', categories => '{e}', tables => '{parent,child}');
+SET client_min_messages = notice;
 SELECT es_append('e-1', 0, 'A', '{}'), es_append('e-2', 0, 'A', '{}'), es_append('e-1', 1, 'B', '{}'), es_append('e-2', 1, 'B', '{}'), es_append('e-2', 2, 'Gone', '{}');
 SELECT es_run_projection('family');
 SELECT * FROM parent JOIN child USING (id);
