@@ -264,7 +264,7 @@ REVOKE ALL ON FUNCTION eventstore.last_by(anyelement, anycompatible, bigint) FRO
 
 CREATE FUNCTION eventstore.find_projection_trouble(name text, OUT owner text, OUT code text, OUT reason text, OUT noticed_at timestamptz, OUT obstacle text)
 	RETURNS record
-	LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_find_projection_trouble';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_find_projection_trouble';
 COMMENT ON FUNCTION eventstore.find_projection_trouble(text) IS 'Whose a projection is, why it can not be applied until somebody does something about it, and why nobody applies it by itself.';
 REVOKE ALL ON FUNCTION eventstore.find_projection_trouble(text) FROM PUBLIC;
 

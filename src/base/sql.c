@@ -51,36 +51,3 @@ es_sql_run(EsSql *statement, Datum *values, const char *nulls)
 	SPI_finish();
 	return count;
 }
-
-/*
- * Call a function that works by statements in SQL which its caller has not
- * written: an error is raised without them.
- */
-Datum
-es_sql_call_plainly(PGFunction body, FunctionCallInfo fcinfo)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	ErrorContextCallback *outer = error_context_stack;
-	Datum result = (Datum) 0;
-
-	PG_TRY();
-	{
-		error_context_stack = NULL;
-		result = body(fcinfo);
-		error_context_stack = outer;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		error->cursorpos = error->internalpos = 0;
-		error->internalquery = error->context = NULL;
-		/* With the context that the call itself is in. */
-		ThrowErrorData(error);
-	}
-	PG_END_TRY();
-	return result;
-}

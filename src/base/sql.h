@@ -9,7 +9,6 @@
 #define ES_SQL_H
 
 #include "executor/spi.h"
-#include "fmgr.h"
 
 #define ES_SQL_MAX_ARGUMENTS 12
 
@@ -28,7 +27,6 @@ typedef struct EsSql
 		text, lengthof(((Oid[]){__VA_ARGS__})), {__VA_ARGS__}, NULL \
 	}
 
-extern Datum es_sql_call_plainly(PGFunction body, FunctionCallInfo fcinfo);
 extern int64 es_sql_run(EsSql *statement, Datum *values, const char *nulls);
 
 #endif /* ES_SQL_H */

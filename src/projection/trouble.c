@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
@@ -118,6 +119,7 @@ es_find_projection_trouble(PG_FUNCTION_ARGS)
 	bool nulls[Natts_trouble];
 	TupleDesc desc;
 
+	PreventCommandIfParallelMode("eventstore.projection_status");
 	memset(nulls, true, sizeof(nulls));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type is not a row type");

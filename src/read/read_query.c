@@ -20,6 +20,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/fmgroids.h"
 #include "utils/tuplestore.h"
 
@@ -153,6 +154,7 @@ es_read_query(PG_FUNCTION_ARGS)
 	int64 max_count;
 	EsView view;
 
+	PreventCommandIfParallelMode("es_read_query()");
 	es_arguments_check_not_null(fcinfo, 0, "query");
 	state.query = es_query_read(PG_GETARG_JSONB_P(0));
 	after = es_arguments_get_position(fcinfo, 1, "after_position");

@@ -127,7 +127,7 @@ CREATE FUNCTION expected(asked) RETURNS bigint[] LANGUAGE sql AS
 $$
 	SELECT array_agg(position) FROM
 		(SELECT position FROM eventstore.events e
-		 WHERE matches(e, $1.query) AND CASE WHEN NOT $1.backward THEN position > $1.after ELSE position < $1.after OR $1.after = 0 END
+		 WHERE category = 'random' AND matches(e, $1.query) AND CASE WHEN NOT $1.backward THEN position > $1.after ELSE position < $1.after OR $1.after = 0 END
 		 ORDER BY CASE WHEN $1.backward THEN -position ELSE position END LIMIT $1.max_count) e
 $$;
 SELECT is((SELECT count(*) FROM asked), 400::bigint);
@@ -137,7 +137,7 @@ SELECT is((SELECT array_agg(a.n) FROM asked a
 	'es_read_query is what SQL finds');
 SELECT is((SELECT array_agg(a.n) FROM asked a
 		   WHERE (attempt(format($a$SELECT es_append_if('if-random', '{"type": "T"}', %L, %s)$a$, query, after)) ~ '^SE004')
-				 <> EXISTS (SELECT FROM eventstore.events e WHERE matches(e, a.query) AND position > a.after)), NULL,
+				 <> EXISTS (SELECT FROM eventstore.events e WHERE category = 'random' AND matches(e, a.query) AND position > a.after)), NULL,
 	'es_append_if refuses where SQL finds something, and nowhere else');
 
 -- The index of tags made anew, and by a session that adds a column: the same
@@ -148,7 +148,7 @@ SELECT is((SELECT array_agg(a.n) FROM asked a
 BEGIN;
 ALTER TABLE eventstore.events ADD COLUMN extra text DEFAULT 'x';
 SELECT is(es_append('if-extra', 0, 'T', '{}', tags => '{if:extra, if:extra, if:more}'), 1::bigint, 'the way by the executor');
-SELECT is((SELECT array_agg(stream) FROM es_read_query('[{"tags": ["if:more", "if:extra"]}]')), '{if-extra}', 'writes the index of tags, too');
+SELECT is(attempt($$SELECT es_append_if('if-other', '{"type": "T"}', '[{"tags": ["if:more", "if:extra"]}]')$$) ~ '^SE004', true, 'writes the index of tags, too');
 ROLLBACK;
 
 -- The planner never takes it for an index of its columns.

@@ -72,7 +72,7 @@ DROP INDEX eventstore.one_pin;
 ALTER TABLE eventstore.events ADD CONSTRAINT one_pin UNIQUE (pin);
 SELECT attempt_all('Sent', '{"pin": "SECRET"}');
 ALTER TABLE eventstore.events DROP pin;
-CREATE UNIQUE INDEX one_data ON eventstore.events (stream, recorded_at, data, metadata, tags);
+CREATE UNIQUE INDEX one_data ON eventstore.events (stream, recorded_at, data, metadata, tags) WHERE category = 'paid';
 SELECT attempt($$SELECT es_append('paid-1', -1, '[{"type": "A", "data": "SECRET", "metadata": {"pin": "SECRET"}, "tags": ["SECRET"]}, {"type": "B", "data": "SECRET", "metadata": {"pin": "SECRET"}, "tags": ["SECRET"]}]')$$);
 DROP INDEX eventstore.one_data;
 SELECT es_append('paid-1', 0, 'Sent', '{"pin": "SECRET"}', NULL, NULL, '{SECRET}');

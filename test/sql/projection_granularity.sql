@@ -77,7 +77,7 @@ SELECT play(true);
 SELECT es_run_projection(name) FROM eventstore.projections WHERE mode = 'async' AND name LIKE '%many';
 SELECT play(false);
 SELECT es_run_projection(name, g) FROM eventstore.projections, generate_series(1, 3) g WHERE mode = 'async' AND name LIKE '%each';
-SELECT es_run_projection(name) FROM eventstore.projections WHERE mode = 'async';
+SELECT es_run_projection(name) FROM eventstore.projections WHERE mode = 'async' ORDER BY name;
 SELECT is(rows('upsert_inline_each'), 'o-1,Shipped,4 o-2,Cancelled,4 o-3,Shipped,10', 'an upsert');
 SELECT is(rows('with_inline_each'), 'o-1,t o-3,t', 'INSERT, DELETE and UPDATE in one WITH');
 SELECT is(rows('update_inline_each'), 'o-1,4 o-2,4 o-3,10', 'an UPDATE that counts');

@@ -30,7 +30,6 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/sql.h"
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/replay/difference.h"
@@ -142,7 +141,7 @@ as_of_replay(EsReplay *replay, int64 position)
 }
 
 static Datum
-as_of_plainly(PG_FUNCTION_ARGS)
+as_of_call(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_projection_as_of()");
 	EsReplay *replay;
@@ -175,5 +174,5 @@ as_of_plainly(PG_FUNCTION_ARGS)
 Datum
 es_projection_as_of(PG_FUNCTION_ARGS)
 {
-	return es_sql_call_plainly(as_of_plainly, fcinfo);
+	return es_replay_call(as_of_call, fcinfo);
 }

@@ -35,7 +35,6 @@
 
 #include "base/attempt.h"
 #include "base/compat.h"
-#include "base/sql.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "projection/advance.h"
@@ -278,7 +277,7 @@ rebuild_find_obstacle(const EsProjection *projection)
 }
 
 static Datum
-rebuild_plainly(PG_FUNCTION_ARGS)
+rebuild_call(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
 	RebuildTry try = {.projection = projection};
@@ -316,5 +315,5 @@ rebuild_plainly(PG_FUNCTION_ARGS)
 Datum
 es_rebuild_projection(PG_FUNCTION_ARGS)
 {
-	return es_sql_call_plainly(rebuild_plainly, fcinfo);
+	return es_replay_call(rebuild_call, fcinfo);
 }

@@ -49,6 +49,51 @@
 /* Milliseconds between two NOTICEs. */
 #define REPLAY_NOTICE_MS 2000
 
+/* Whether SQL, or where in SQL an error came up, is ours. */
+static bool
+replay_is_own_sql(const char *text)
+{
+	return text != NULL && strstr(text, ES_SHADOW_PREFIX) != NULL;
+}
+
+/*
+ * Call a function that works by statements in SQL which its caller has not
+ * written: an error is raised without them.
+ */
+Datum
+es_replay_call(PGFunction body, FunctionCallInfo fcinfo)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorContextCallback *outer = error_context_stack;
+	Datum result = (Datum) 0;
+
+	PG_TRY();
+	{
+		error_context_stack = NULL;
+		result = body(fcinfo);
+		error_context_stack = outer;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (replay_is_own_sql(error->internalquery))
+		{
+			error->internalpos = 0;
+			error->internalquery = NULL;
+		}
+		if (replay_is_own_sql(error->context))
+			error->context = NULL;
+		/* With the context that the call itself is in. */
+		ThrowErrorData(error);
+	}
+	PG_END_TRY();
+	return result;
+}
+
 /*
  * What the verbs that replay begin with: the projection, which is the caller's
  * own.

@@ -8,6 +8,8 @@
 #ifndef ES_REPLAY_H
 #define ES_REPLAY_H
 
+#include "fmgr.h"
+
 #include "projection/apply.h"
 #include "projection/projection.h"
 #include "projection/replay/shadow.h"
@@ -23,6 +25,7 @@ typedef struct EsReplay
 	TimestampTz noticed_at;
 } EsReplay;
 
+extern Datum es_replay_call(PGFunction body, FunctionCallInfo fcinfo);
 extern EsProjection *es_replay_get(FunctionCallInfo fcinfo, const char *verb);
 extern EsReplay *es_replay_begin(const EsProjection *projection);
 extern EsReplay *es_replay_begin_in_place(const EsProjection *projection);

@@ -56,7 +56,7 @@ es_shadow_next_name(void)
 	char *name;
 
 	do
-		name = psprintf("es_copy_%u", ++last);
+		name = psprintf(ES_SHADOW_PREFIX "%u", ++last);
 	while (OidIsValid(RangeVarGetRelid(makeRangeVar(pstrdup("pg_temp"), name, -1), NoLock, true)));
 	return psprintf("pg_temp.%s", name);
 }

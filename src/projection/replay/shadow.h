@@ -11,6 +11,9 @@
 #include "nodes/pg_list.h"
 #include "storage/block.h"
 
+/* What the names of our own temporary tables begin with. */
+#define ES_SHADOW_PREFIX "es_copy_"
+
 /* A temporary table that a replay works on in place of a table. */
 typedef struct EsShadow
 {

@@ -29,7 +29,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
-#include "base/sql.h"
 #include "order/order.h"
 #include "projection/replay/difference.h"
 #include "projection/replay/replay.h"
@@ -88,7 +87,7 @@ verify_compare(EsReplay *replay, Snapshot snapshot, ReturnSetInfo *result)
 }
 
 static Datum
-verify_plainly(PG_FUNCTION_ARGS)
+verify_call(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsProjection *projection = es_replay_get(fcinfo, "es_verify_projection()");
@@ -133,5 +132,5 @@ verify_plainly(PG_FUNCTION_ARGS)
 Datum
 es_verify_projection(PG_FUNCTION_ARGS)
 {
-	return es_sql_call_plainly(verify_plainly, fcinfo);
+	return es_replay_call(verify_call, fcinfo);
 }
