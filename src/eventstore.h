@@ -57,6 +57,9 @@
  *		lease.c			what a delivery leaves in its consumer's shares
  *		assign.c		who works on which partitions
  *		owner.c			which share a partition belongs to
+ *		place.c			rows written all the time, found at the same cost
+ *		recall.c		what a session remembers of them
+ *		pairs.c			pairs of numbers, as arrays
  *		deliver.c		what a fetch delivers
  *		sight.c			whether row security hides any of them
  *		fetch_row.c		the rows that it returns
@@ -134,6 +137,7 @@
  *	 signal/			how sessions tell each other
  *		guard.c			locks of sessions that work on one subscription
  *		wake.c			sessions that wait
+ *		rest.c			waiting without a snapshot
  *		shared.c		shared memory: which database has a worker, its runners
  *		announce.c		NOTIFY, as long as its queue has room
  *		pending.c		categories that a transaction has to tell of

@@ -15,7 +15,8 @@
 #define ES_MILESTONE_EVERY 4096
 
 /* Whether an append that takes positions from first to last makes one. */
-#define es_milestone_is_due(first, last) (((first) -1) / ES_MILESTONE_EVERY != (last) / ES_MILESTONE_EVERY)
+#define es_milestone_is_due(first, last) \
+	(((first) -1) / ES_MILESTONE_EVERY != (last) / ES_MILESTONE_EVERY)
 
 extern void es_milestone_set(int64 position, TimestampTz recorded_at);
 extern int64 es_milestone_find(TimestampTz at, Snapshot snapshot);

@@ -39,8 +39,8 @@ typedef struct ReadQueryState
 	EsQuery *query;
 	EsMatchRange range;
 	bool has_policies; /* that row security lets count for the caller */
-	EsMatch *matches; /* one an item */
-	bool *has_match;  /* it stands at one */
+	EsMatch *matches;  /* one an item */
+	bool *has_match;   /* it stands at one */
 } ReadQueryState;
 
 static void

@@ -450,7 +450,8 @@ es_snapshot(PG_FUNCTION_ARGS)
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
 	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot()) ||
 		state_is_hidden(&kept, stream, GetActiveSnapshot());
-	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state, TimestampTzGetDatum(kept.saved_at)};
+	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state,
+					   TimestampTzGetDatum(kept.saved_at)};
 	bool nulls[3] = {is_none, is_none, is_none};
 
 	PG_RETURN_DATUM(state_make_result(fcinfo, values, nulls));
