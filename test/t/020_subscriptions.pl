@@ -115,8 +115,8 @@ my $append_both = sub { sql($node, "BEGIN; SELECT es_append('$streams[0]', -1, '
 $append_both->();
 my @got = map { scalar $_->query('') =~ s{/\d+}{}gr } @waiting;
 my ($first, $second) = sort { length $a <=> length $b } @got;
-my ($other) = grep { $_ ne $first } @streams;
-ok((grep { $_ eq $first } @streams) && $second =~ /\b$other\b/, 'two that wait: each gets the events of its partition')
+my ($others) = grep { $_ ne $first } @streams;
+ok((grep { $_ eq $first } @streams) && $second =~ /\b$others\b/, 'two that wait: each gets the events of its partition')
   or diag("'$got[0]' and '$got[1]', of '@streams'");
 # From here on nobody's lease ends.
 sql($node, "SELECT es_alter_subscription('w', NULL, lease => '1 hour')");
