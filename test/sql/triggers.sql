@@ -327,7 +327,7 @@ SELECT es_revoke('regress_es_trigger_user', 'append');
 
 -- The table is as it was.
 SELECT count(*), string_agg(attname, ' ') FILTER (WHERE NOT attisdropped) FROM pg_attribute WHERE attrelid = 'eventstore.events'::regclass AND attnum > 10 AND NOT attisdropped;
-SELECT tgname FROM pg_trigger WHERE tgrelid = 'eventstore.events'::regclass AND NOT tgisinternal AND tgfoid <> 'eventstore.refuse_change()'::regprocedure;
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'eventstore.events'::regclass AND NOT tgisinternal AND tgfoid <> 'eventstore.refuse_change()'::regprocedure ORDER BY tgname;
 SELECT conname FROM pg_constraint WHERE conrelid = 'eventstore.events'::regclass AND contype <> 'n' ORDER BY conname COLLATE "C";
 SET client_min_messages = warning;
 DROP SCHEMA test_triggers CASCADE;
