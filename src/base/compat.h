@@ -275,6 +275,13 @@ es_compat_unwrap_json_aggregate(Node *node)
 #define es_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/* 18 says before the declaration that a function does not return. */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_noreturn pg_noreturn
+#else
+#define es_compat_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17 builds some indexes by several processes. */
 #if PG_VERSION_NUM >= 170000
 #define es_compat_refuse_parallel_build(routine) ((routine)->amcanbuildparallel = false)

@@ -11,6 +11,8 @@
 #include "access/attnum.h"
 #include "utils/relcache.h"
 
+#include "base/compat.h"
+
 /* A table of the store's, and what may be told of its rows. */
 typedef struct EsConceal
 {
@@ -25,7 +27,6 @@ typedef struct EsConceal
 } EsConceal;
 
 extern bool es_conceal_shows(Relation table, AttrNumber own_columns, AttrNumber column);
-extern void
-es_conceal_rethrow(const EsConceal *conceal, MemoryContext context) pg_attribute_noreturn();
+es_compat_noreturn extern void es_conceal_rethrow(const EsConceal *conceal, MemoryContext context);
 
 #endif /* ES_CONCEAL_H */

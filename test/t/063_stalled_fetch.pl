@@ -11,22 +11,26 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $node = new_node('stalled');
-sql($node, q{SELECT es_create_subscription('work', 'work', partitions => 2, lease => '1 s')});
+sql($node, q{SELECT es_create_subscription('work', 'work', partitions => 2, lease => '2 s')});
 my $fill = sub { sql($node, q{SELECT es_append('work-' || n, -1, 'E', '{}') FROM generate_series(1, 10) n}) };
 my $left = sub { sql($node, q{SELECT sum(lag_events) FROM eventstore.subscription_status WHERE name = 'work'}) };
 my ($a, $b) = (session($node), session($node));
 my $fetch = sub { my ($session, $name) = @_; return $session->query("SELECT count(*), max(token), max(position) FROM es_fetch('work', '$name')") };
 my $ack = sub { my ($session, $batch) = @_; my (undef, $token, $position) = split /\|/, $batch; $session->query("SELECT es_ack('work', $token, $position)") };
 
-# Each has one of the two partitions.
+# Each has one of the two partitions: they say that they are there, before either takes anything.
 $fill->();
-my ($of_a, $of_b) = ('', '');
-for (1 .. 100)
+my $shares = '';
+for (1 .. 200)
 {
-	($of_a, $of_b) = ($fetch->($a, 'A'), $fetch->($b, 'B'));
-	last if $of_a =~ /^[1-9]/ && $of_b =~ /^[1-9]/;
-	sleep 0.1;
+	$a->query(q{SELECT es_fetch('work', 'A', 0)});
+	$b->query(q{SELECT es_fetch('work', 'B', 0)});
+	$shares = sql($node, q{SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM eventstore.subscription_status WHERE name = 'work'});
+	last if $shares eq 'A B';
+	sleep 0.05;
 }
+is($shares, 'A B', 'each has a partition');
+my ($of_a, $of_b) = ($fetch->($a, 'A'), $fetch->($b, 'B'));
 like($of_a, qr/^[1-9]/, 'one consumer has something');
 like($of_b, qr/^[1-9]/, 'the other, too');
 

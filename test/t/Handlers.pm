@@ -37,7 +37,7 @@ my %forms = (
 	},
 	update => sub {
 		my ($key, $value, $condition) = @_;
-		return "UPDATE %s u SET n = u.n * 2 + 1, s = concat(right(u.s, 20), x.v) FROM (SELECT $key AS k, $value AS v FROM events WHERE $condition) x WHERE u.k = x.k";
+		return "UPDATE %s u SET n = u.n * 2 % 1000003 + 1, s = concat(right(u.s, 20), x.v) FROM (SELECT $key AS k, $value AS v FROM events WHERE $condition) x WHERE u.k = x.k";
 	},
 	delete => sub {
 		my ($key, $value, $condition) = @_;
