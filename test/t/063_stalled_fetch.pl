@@ -15,7 +15,7 @@ sql($node, q{SELECT es_create_subscription('work', 'work', partitions => 2, leas
 my $fill = sub { sql($node, q{SELECT es_append('work-' || n, -1, 'E', '{}') FROM generate_series(1, 10) n}) };
 my $left = sub { sql($node, q{SELECT sum(lag_events) FROM eventstore.subscription_status WHERE name = 'work'}) };
 my ($a, $b) = (session($node), session($node));
-my $fetch = sub { my ($session, $name) = @_; return $session->query("SELECT count(*), max(token), max(position) FROM es_fetch('work', '$name')") };
+my $fetch = sub { my ($session, $name) = @_; return scalar $session->query("SELECT count(*), max(token), max(position) FROM es_fetch('work', '$name')") };
 my $ack = sub { my ($session, $batch) = @_; my (undef, $token, $position) = split /\|/, $batch; $session->query("SELECT es_ack('work', $token, $position)") };
 
 # Each has one of the two partitions: they say that they are there, before either takes anything.
