@@ -156,11 +156,11 @@ es_rest_lie_down(EsRest *rest)
 }
 
 static TransactionId *
-rest_copy_xids(const TransactionId *xids, int32 count)
+rest_copy_xids(const TransactionId *xids, uint32 count)
 {
 	TransactionId *copy;
 
-	if (count <= 0)
+	if (count == 0)
 		return NULL;
 	copy = MemoryContextAlloc(TopTransactionContext, sizeof(TransactionId) * count);
 	memcpy(copy, xids, sizeof(TransactionId) * count);
