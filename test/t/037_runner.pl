@@ -138,6 +138,9 @@ sql($node, $append->(1, 'Quick'));
 becomes($node, q{SELECT max(lag) FROM eventstore.projection_status WHERE name LIKE 'sluggish%'}, 0, 'before');
 sql($node, q{SELECT es_pause_projection('sluggish_event')});
 sql($node, $append->(300, 'Quick'));
+# Of a batch, one statement, it is not known before that it is slow: it learns that from a few.
+sql($node, $append->(3, 'Sluggish'));
+becomes($node, q{SELECT lag FROM eventstore.projection_status WHERE name = 'sluggish_batch'}, 0, 'a few slow ones');
 sql($node, $append->(200, 'Sluggish'));
 sql($node, q{SELECT es_resume_projection('sluggish_event')});
 becomes($node, q{SELECT count(*) FROM (SELECT DISTINCT projection FROM done WHERE type = 'Sluggish') p}, 2, 'both are at work on slow ones');
@@ -149,7 +152,7 @@ is(sql($node, q{SELECT max(n) FROM (SELECT count(*) AS n FROM done WHERE type = 
 # They need not be slow to the end.
 sql($node, q{INSERT INTO hurry VALUES (true)});
 becomes($node, q{SELECT max(lag) FROM eventstore.projection_status WHERE name LIKE 'sluggish%'}, 0, 'all are applied');
-is(sql($node, q{SELECT count(*) FROM done}), 1002, 'once each');
+is(sql($node, q{SELECT count(*) FROM done}), 1008, 'once each');
 
 # Ended, by whoever, in the middle
 $close->();
