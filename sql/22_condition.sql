@@ -10,15 +10,10 @@ REVOKE ALL ON FUNCTION eventstore.tag_index_handler(internal) FROM PUBLIC;
 CREATE ACCESS METHOD eventstore_tags TYPE INDEX HANDLER eventstore.tag_index_handler;
 COMMENT ON ACCESS METHOD eventstore_tags IS 'B-tree on (tags, position) of eventstore.events, with an entry for each tag.';
 
-CREATE FUNCTION eventstore.compare_tags(text, text) RETURNS integer
-	LANGUAGE C IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'es_compare_tags';
-COMMENT ON FUNCTION eventstore.compare_tags(text, text) IS 'Compares two tags byte by byte: less than 0, 0, more than 0.';
-REVOKE ALL ON FUNCTION eventstore.compare_tags(text, text) FROM PUBLIC;
-
 CREATE OPERATOR CLASS eventstore.tag_ops DEFAULT FOR TYPE text[] USING eventstore_tags AS
-	FUNCTION 1 eventstore.compare_tags(text, text),
-	STORAGE text;
-COMMENT ON OPERATOR CLASS eventstore.tag_ops USING eventstore_tags IS 'The first column: an array comes in, its tags are stored.';
+	FUNCTION 1 pg_catalog.btint8cmp(bigint, bigint),
+	STORAGE bigint;
+COMMENT ON OPERATOR CLASS eventstore.tag_ops USING eventstore_tags IS 'The first column: an array comes in, a hash of each tag is stored.';
 COMMENT ON OPERATOR FAMILY eventstore.tag_ops USING eventstore_tags IS 'Tags.';
 
 CREATE OPERATOR CLASS eventstore.position_ops DEFAULT FOR TYPE bigint USING eventstore_tags AS

@@ -28,7 +28,7 @@ typedef enum EsRelation
 	ES_EVENTS_STREAM_VERSION,    /* (stream, version) */
 	ES_EVENTS_ID,                /* (id) */
 	ES_EVENTS_CATEGORY_POSITION, /* (category, position) */
-	ES_EVENTS_TAGS,              /* (a tag, position) */
+	ES_EVENTS_TAGS,              /* (a tag's key, position) */
 	ES_POSITIONS,                /* the sequence */
 	ES_HEAD,
 	ES_HEAD_PKEY, /* (only_row) */

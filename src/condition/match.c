@@ -5,8 +5,7 @@
  *
  * Each tag of the item is a scan of the index of tags (tag_index.c), which
  * gives positions in order.  The entries of one of them, the driver, are looked
- * at one after the other: the row tells whether it has the other tags and the
- * type.  When many rows in a row did not match, all scans are sent to where the
+ * at one after the other: the row tells whether it has the tags and the type.  When many rows in a row did not match, all scans are sent to where the
  * driver stands; the one that gets furthest with a few entries is the rarest
  * there, and drives from now on, from the place where the last of them begins.
  * So an item of a tag with a million events and one with ten costs about what
@@ -15,7 +14,7 @@
  * An item without tags looks at every event of the range.
  *
  * Memory: the current context.  Locks: AccessShare on the index, until the end
- * of the transaction.  Calls: query, scan.
+ * of the transaction.  Calls: query, scan, tag_index.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +24,7 @@
 #include "utils/fmgroids.h"
 
 #include "condition/match.h"
+#include "condition/tag_index.h"
 
 /* Column of the index of tags. */
 #define MATCH_COLUMN_POSITION 2
@@ -99,7 +99,8 @@ es_match_begin(EsMatch *match, const EsQueryItem *item, const EsMatchRange *rang
 		else
 			es_scan_open_into(scan, range->events, ES_EVENTS_TAGS, match->scans[0].slot);
 		scan->wants_entries = true;
-		es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_TEXTEQ, item->tags[i]);
+		es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_INT8EQ,
+						es_tag_index_key((const text *) DatumGetPointer(item->tags[i])));
 		match_add_range(match, scan, MATCH_COLUMN_POSITION);
 	}
 	match->slot = match->scans[0].slot;
@@ -196,7 +197,7 @@ match_next_tagged(EsMatch *match)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (es_scan_fetch(&match->scans[match->driver]) &&
-			(match->scan_count == 1 || es_query_has_tags(match->item, match->slot)))
+			es_query_has_tags(match->item, match->slot))
 			return true;
 		if (match->scan_count > 1 && ++match->failures == match->patience &&
 			!match_choose(match, position))

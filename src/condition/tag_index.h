@@ -10,6 +10,7 @@
 
 #include "utils/relcache.h"
 
+extern Datum es_tag_index_key(const text *tag);
 extern bool es_tag_index_is(Relation index);
 
 #endif /* ES_TAG_INDEX_H */

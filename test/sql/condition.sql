@@ -151,6 +151,16 @@ SELECT is(es_append('if-extra', 0, 'T', '{}', tags => '{if:extra, if:extra, if:m
 SELECT is(attempt($$SELECT es_append_if('if-other', '{"type": "T"}', '[{"tags": ["if:more", "if:extra"]}]')$$) ~ '^SE004', true, 'writes the index of tags, too');
 ROLLBACK;
 
+-- Two tags of the same key in the index of tags: each finds its own.
+SELECT es_append('if-collision-1', 0, 'T', '{}', tags => '{8yn0iYCKYHlIj4-BwPqk}'), es_append('if-collision-2', 0, 'T', '{}', tags => '{GReLUrM4wMqfg9yzV3KQ,if:collision}');
+SELECT is((SELECT array_agg(stream) FROM es_read_query('[{"tags": ["8yn0iYCKYHlIj4-BwPqk"]}]')), '{if-collision-1}', 'tags of the same key');
+SELECT is((SELECT array_agg(stream) FROM es_read_query('[{"tags": ["GReLUrM4wMqfg9yzV3KQ"]}]')), '{if-collision-2}', 'each finds its own');
+SELECT is((SELECT count(*) FROM es_read_query('[{"tags": ["8yn0iYCKYHlIj4-BwPqk", "if:collision"]}]')), 0::bigint, 'and both together none');
+SELECT is(es_append('if-collision-3', 0, 'T', '{}', tags => '{8yn0iYCKYHlIj4-BwPqk,GReLUrM4wMqfg9yzV3KQ}'), 1::bigint, 'an event may have both');
+SELECT is((SELECT array_agg(stream) FROM es_read_query('[{"tags": ["8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ"]}]')), '{if-collision-3}', 'and is found by them');
+SELECT is(attempt($$SELECT es_append_if('if-other', '{"type": "T"}', '[{"tags": ["GReLUrM4wMqfg9yzV3KQ"]}]', (SELECT max(position) FROM eventstore.events WHERE stream = 'if-collision-2'))$$) ~ '^SE004',
+	true, 'and refused for');
+
 -- The planner never takes it for an index of its columns.
 SET enable_seqscan = off;
 CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (COSTS off) ' || query; END $$;
