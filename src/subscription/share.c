@@ -28,7 +28,7 @@
  *	 those who roll back to.
  *
  * Memory: the current context.  Locks: RowExclusive on the table; the caller
- * holds the mutex.  Calls: catalog, pairs, place,
+ * holds the mutex.  Calls: catalog, pairs, place, position,
  * recall, subscription.
  *
  *-------------------------------------------------------------------------
@@ -51,6 +51,7 @@
 #include "base/compat.h"
 #include "base/partition.h"
 #include "base/scan.h"
+#include "order/position.h"
 #include "subscription/share.h"
 
 /* Of a token, the bits behind the number. */
@@ -349,13 +350,9 @@ share_make_row(Relation rel, const EsSubscription *subscription, const EsShare *
 	return heap_form_tuple(RelationGetDescr(rel), values + 1, nulls);
 }
 
-/*
- * Raise 55000 unless a number is above those of all shares of a subscription.
- * A sequence that was left behind when the shares came from elsewhere would
- * have others' shares count before the new one, for ever and in silence.
- */
-static void
-share_check_number(const EsSubscription *subscription, int64 number)
+/* The highest number of a subscription's shares; 0: it has none. */
+static int64
+share_last_number(const EsSubscription *subscription)
 {
 	Relation rel = es_catalog_open(ES_SHARES, AccessShareLock);
 	int64 last = 0;
@@ -371,12 +368,7 @@ share_check_number(const EsSubscription *subscription, int64 number)
 		last = DatumGetInt64(slot_getattr(scan.slot, Anum_shares_share, &is_null));
 	es_scan_close(&scan);
 	relation_close(rel, NoLock);
-	if (number <= last)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("tokens are behind those of subscription \"%s\"", text_to_cstring(subscription->name)),
-				 errhint("Sequence \"%s.%s\" was set back, or subscriptions came without it. Call es_repair_positions().",
-						 ES_SCHEMA, "subscription_tokens")));
+	return last;
 }
 
 /* The highest value of a column. */
@@ -421,14 +413,29 @@ es_share_highest_number(void)
 	return highest;
 }
 
+/*
+ * The number of a new share, above those of all others.  A sequence that was
+ * left behind when the shares came from elsewhere goes on above them: else
+ * theirs would count before the new one, for ever and in silence.
+ */
+static int64
+share_make_number(const EsSubscription *subscription)
+{
+	int64 number = es_share_next_number();
+
+	if (number > share_last_number(subscription))
+		return number;
+	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
+	return es_share_next_number();
+}
+
 /* Insert a share; it receives its number, above all others. */
 void
 es_share_insert(const EsSubscription *subscription, EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
 
-	share->number = es_share_next_number();
-	share_check_number(subscription, share->number);
+	share->number = share_make_number(subscription);
 	share->row.place = es_recall_free_place(&share_table, rel, subscription->name);
 	share->row.revision = es_recall_next_revision();
 	share->row.base = 0;
