@@ -9,6 +9,8 @@
 #   make stress SECONDS=600     does a reader ever miss an event?
 #   make pictures               draws docs/pictures from their text
 #   make bench                  what an append and a read cost, and others' appends and reads
+#   make deb                    packages for Debian, one for each major that is here, into dist/
+#   make dist                   the archive for PGXN, into dist/
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
 
@@ -16,7 +18,7 @@ EXTENSION = eventstore
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" eventstore.control)
 MODULE_big = eventstore
 SOURCES := $(sort $(shell find src -name '*.c'))
-HEADERS := $(sort $(shell find src -name '*.h'))
+HEADER_FILES := $(sort $(shell find src -name '*.h'))
 OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
 DATA_built = eventstore--$(EXTVERSION).sql
@@ -105,13 +107,13 @@ clean:
 	rm -f $(OBJS) $(OBJS:.o=.bc) $(MODULE_big).so $(EXTRA_CLEAN)
 endif
 
-$(OBJS) $(OBJS:.o=.bc): $(HEADERS)
+$(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
 
 # The install script is its parts in the order of their numbers; psql must not run it by itself.
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench
+.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench deb dist
 demo:
 	@examples/demo
 demo-stop:
@@ -124,11 +126,15 @@ test-assert:
 	@test/assert
 first-contact:
 	@test/first-contact
+deb:
+	@packaging/deb
+dist:
+	@packaging/dist
 lint:
 	@test/lint
 format:
 	@test/packages lint
-	clang-format -i $(SOURCES) $(HEADERS)
+	clang-format -i $(SOURCES) $(HEADER_FILES)
 pictures:
 	@test/packages pictures
 	for source in docs/pictures/*.dot; do neato -n2 -Tsvg "$$source" -o "$${source%.dot}.svg"; done

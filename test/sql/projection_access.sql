@@ -215,7 +215,9 @@ DROP ROLE regress_es_carol;
 SET ROLE regress_es_bob;
 SELECT es_reassign_projection('counts', 'regress_es_bob');
 SET ROLE regress_es_alice;
+\set VERBOSITY sqlstate
 SELECT es_reassign_projection('counts', 'regress_es_bob');
+\set VERBOSITY terse
 RESET ROLE;
 SELECT es_reassign_projection('counts', NULL);
 SELECT es_reassign_projection('nowhere', 'regress_es_bob');

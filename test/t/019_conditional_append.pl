@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
+use Users;
 
 my $top = "$FindBin::RealBin/../..";
 my $page = PostgreSQL::Test::Utils::slurp_file("$top/docs/conditional-append.md");
@@ -29,17 +30,12 @@ is($out, "1 None\n", 'the program in Python') or diag($err);
 
 SKIP:
 {
-	skip 'no node or npm here', 1 if grep { system("command -v $_ >/dev/null") != 0 } 'node', 'npm';
 	my $folder = PostgreSQL::Test::Utils::tempdir();
 	copy($_, "$folder/") or die "$_: $!" for glob "$top/examples/users/node/package*.json";
 	my ($program) = $page =~ /^```js\n(.*?)^```/ms;
 	PostgreSQL::Test::Utils::append_to_file("$folder/program.mjs", $program);
-	my $npm = '';
-	if (!IPC::Run::run([qw(npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --fetch-retries=1)], '<', \undef, '>&', \$npm, init => sub { chdir $folder or die $! }))
-	{
-		skip "npm does not reach its registry: $npm", 1 if $npm =~ /ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|ENETUNREACH|E50\d/;
-		die "npm ci: $npm";
-	}
+	my $why_not = npm_ci($folder);
+	skip $why_not, 1 if $why_not;
 	IPC::Run::run([ 'node', "$folder/program.mjs" ], '>', \$out, '2>', \$err);
 	is($out, "1 null\n", 'the program in Node.js') or diag($err);
 }

@@ -56,7 +56,7 @@ for my $preload (0, 1)
 		is($session->query_safe($append) > 0, 1, "$how: an append goes on");
 		is(sqlstate($node, $append), '', "$how: another session's, too") for 1 .. 10;
 		is(sqlstate($node, "BEGIN; $append; SAVEPOINT a; $append; ROLLBACK TO a; SELECT es_append('b-1', -1, 'B', '{}'); COMMIT"), '', "$how: one with savepoints");
-		is(sqlstate($node, q{DO $$ BEGIN FOR i IN 1 .. 500 LOOP PERFORM es_append('many' || i, 0, 'Many', '{}'); END LOOP; END $$}), '', "$how: one to many categories");
+		is(sqlstate($node, q{DO $$ BEGIN FOR i IN 1 .. 500 LOOP PERFORM es_append('many' || i, -1, 'Many', '{}'); END LOOP; END $$}), '', "$how: one to many categories");
 		my $waiter = session($node);
 		send_query($waiter, 'SELECT es_wait(' . $head->($node) . ", '2 min') IS NOT NULL");
 		$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^SELECT es_wait' AND state = 'active' AND wait_event = 'Extension'}) or die 'does not wait';

@@ -14,7 +14,21 @@ use Store;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(tell_story);
+our @EXPORT = qw(npm_ci tell_story);
+
+# Puts the packages that a folder's package-lock.json names beside it. Returns why that cannot be done here, or ''.
+sub npm_ci
+{
+	my ($folder) = @_;
+	my $out = '';
+	for my $command ('node', 'npm')
+	{
+		return "no $command here" if system("command -v $command >/dev/null") != 0;
+	}
+	return '' if IPC::Run::run([qw(npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --fetch-retries=1)], '<', \undef, '>&', \$out, init => sub { chdir $folder or die $! });
+	return "npm does not reach its registry: $out" if $out =~ /ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|ENETUNREACH|E50\d|CERT/;
+	die "npm ci: $out";
+}
 
 # The commands of the story: lines for the sender. Users 1 to $users live through everything; the twins want one name.
 my $users = 40;
