@@ -6,6 +6,13 @@ COMMENT ON FUNCTION @extschema@.es_rebuild_projection(text) IS
 	'Makes a projection''s tables anew from every event, while appends and reads go on; returns to how many events it was applied.';
 REVOKE ALL ON FUNCTION @extschema@.es_rebuild_projection(text) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_replace_projection(name text, query text, categories text[] DEFAULT NULL, types text[] DEFAULT NULL,
+												  tables regclass[] DEFAULT NULL, lookups regclass[] DEFAULT NULL) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_replace_projection';
+COMMENT ON FUNCTION @extschema@.es_replace_projection(text, text, text[], text[], regclass[], regclass[]) IS
+	'Gives a projection another query, and makes its tables anew by that, while appends and reads go on; returns to how many events it was applied.';
+REVOKE ALL ON FUNCTION @extschema@.es_replace_projection(text, text, text[], text[], regclass[], regclass[]) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_verify_projection(name text, OUT kind text, OUT key jsonb, OUT stored jsonb, OUT expected jsonb) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_verify_projection';
 COMMENT ON FUNCTION @extschema@.es_verify_projection(text) IS

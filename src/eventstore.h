@@ -68,10 +68,12 @@
  *		subscription.c	the definition of a subscription
  *
  *	 projection/replay/	the history once more, above projection/
+ *		replace.c		es_replace_projection
  *		rebuild.c		es_rebuild_projection
  *		verify.c		es_verify_projection
  *		as_of.c			es_projection_as_of
  *		replay.c		the history applied once more, beside the tables
+ *		reshape.c		a declared table that gets the columns of another query
  *		mend.c			making tables like their copies
  *		difference.c	between a table and its copy
  *		shadow.c		copies of tables
@@ -83,6 +85,7 @@
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
  *		reassign.c		es_reassign_projection
+ *		redefine.c		definitions that change
  *		trouble.c		what keeps projections from going on
  *		intact.c		whether a crash has emptied a projection's tables
  *		mark.c			whose a projection is
@@ -251,6 +254,9 @@
  *													moment; es_rebuild_projection, at its end;
  *													before the lock on eventstore.events
  *	 read tables				RowExclusive		es_rebuild_projection, at its end
+ *								AccessExclusive		es_replace_projection, at its end, where it alters
+ *													them; together with the projection's and the one
+ *													on eventstore.events, tried for moments
  *	 read tables and their rows						what the projection's SQL takes, in the
  *													order of projections' names; rows of
  *													declared tables in that of their keys

@@ -13,8 +13,13 @@
  * at a time, with a longer pause after each try.  lock_timeout and
  * statement_timeout say for how long in all.
  *
- * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events.
- * Calls: attempt, catalog, order.
+ * Who alters a read table wants that for himself, too.  Somebody may have read it
+ * and be about to append: so all is tried at once, and let go of before the next
+ * try, and nobody is caught between the two.
+ *
+ * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events; a
+ * projection's, AccessExclusive on tables.  Calls: attempt, catalog, order,
+ * projection.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +40,7 @@
 #include "base/compat.h"
 #include "order/order.h"
 #include "projection/barrier.h"
+#include "projection/projection.h"
 
 #define BARRIER_SHORT_TRIES   3
 #define BARRIER_TRY_MS        200
@@ -44,22 +50,38 @@
 /* How long to wait in silence. */
 #define BARRIER_TELL_MS 1000
 
-static void
-barrier_lock(void *unused)
+/* What is to be had all at once. */
+typedef struct BarrierWish
 {
-	relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
+	const char *projection; /* its lock; NULL: no other */
+	bool stops_appends;
+	const List *tables; /* OIDs */
+} BarrierWish;
+
+static void
+barrier_lock(void *argument)
+{
+	const BarrierWish *wish = argument;
+	const ListCell *cell;
+
+	if (wish->projection != NULL)
+		es_projection_lock(wish->projection);
+	if (wish->stops_appends)
+		relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
+	foreach (cell, wish->tables)
+		LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
 }
 
-/* One try.  Returns whether the lock is held. */
+/* One try.  Returns whether the locks are held. */
 static bool
-barrier_try(int ms)
+barrier_try(BarrierWish *wish, int ms)
 {
 	int level = NewGUCNestLevel();
 	ErrorData *error;
 
 	(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	error = es_attempt(barrier_lock, NULL);
+	error = es_attempt(barrier_lock, wish);
 	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);
 	AtEOXact_GUC(false, level);
@@ -80,13 +102,16 @@ barrier_try_ms(int tries)
 }
 
 static void
-barrier_check_timeout(TimestampTz begun)
+barrier_check_timeout(const BarrierWish *wish, TimestampTz begun)
 {
 	if (LockTimeout > 0 && TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("canceling statement due to lock timeout"),
-				 errdetail("An append is in flight; see eventstore.inflight.")));
+				 wish->tables == NIL
+					 ? errdetail("An append is in flight; see eventstore.inflight.")
+					 : errdetail("Somebody uses the tables of projection \"%s\", or an append is in flight.",
+								 wish->projection)));
 }
 
 static void
@@ -100,15 +125,43 @@ barrier_pause(long ms)
 
 /* Who waits for long should know for whom. */
 static void
-barrier_tell(TimestampTz begun, bool *is_told)
+barrier_tell(const BarrierWish *wish, TimestampTz begun, bool *is_told)
 {
 	if (*is_told || !TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), BARRIER_TELL_MS))
 		return;
-	ereport(NOTICE,
-			(errmsg("waiting for appends in flight"),
-			 errhint("eventstore.inflight shows them, and pg_locks who else has a lock on eventstore.events. "
-					 "A prepared transaction has to be ended by somebody.")));
 	*is_told = true;
+	if (wish->tables != NIL)
+		ereport(NOTICE,
+				(errmsg("waiting for those who use the tables of projection \"%s\", and for appends in flight",
+						wish->projection),
+				 errhint("pg_locks shows who has a lock on them, eventstore.inflight the appends.")));
+	else
+		ereport(NOTICE,
+				(errmsg("waiting for appends in flight"),
+				 errhint("eventstore.inflight shows them, and pg_locks who else has a lock on eventstore.events. "
+						 "A prepared transaction has to be ended by somebody.")));
+}
+
+/* Have all that is wished for, until the end of the transaction. */
+static void
+barrier_wait(BarrierWish *wish)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	bool is_told = false;
+	int tries = 0;
+	long pause_ms = BARRIER_PAUSE_MS;
+
+	if (wish->stops_appends && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("inline projections can only be changed in a READ COMMITTED transaction")));
+	while (!barrier_try(wish, barrier_try_ms(tries++)))
+	{
+		barrier_check_timeout(wish, begun);
+		barrier_tell(wish, begun, &is_told);
+		barrier_pause(pause_ms);
+		pause_ms = Min(pause_ms * 2, BARRIER_LONG_PAUSE_MS);
+	}
 }
 
 /*
@@ -122,21 +175,22 @@ barrier_tell(TimestampTz begun, bool *is_told)
 int64
 es_barrier_raise(void)
 {
-	TimestampTz begun = GetCurrentTimestamp();
-	bool is_told = false;
-	int tries = 0;
-	long pause_ms = BARRIER_PAUSE_MS;
+	BarrierWish wish = {.stops_appends = true};
 
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("inline projections can only be changed in a READ COMMITTED transaction")));
-	while (!barrier_try(barrier_try_ms(tries++)))
-	{
-		barrier_check_timeout(begun);
-		barrier_tell(begun, &is_told);
-		barrier_pause(pause_ms);
-		pause_ms = Min(pause_ms * 2, BARRIER_LONG_PAUSE_MS);
-	}
+	barrier_wait(&wish);
 	return es_order_last();
+}
+
+/*
+ * Have a projection and tables for oneself until the end of the transaction, and
+ * if stops_appends, what es_barrier_raise gives.
+ *
+ * tables: OIDs.
+ */
+void
+es_barrier_claim(const char *projection, bool stops_appends, const List *tables)
+{
+	BarrierWish wish = {projection, stops_appends, tables};
+
+	barrier_wait(&wish);
 }

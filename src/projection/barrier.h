@@ -8,6 +8,9 @@
 #ifndef ES_BARRIER_H
 #define ES_BARRIER_H
 
+#include "nodes/pg_list.h"
+
 extern int64 es_barrier_raise(void);
+extern void es_barrier_claim(const char *projection, bool stops_appends, const List *tables);
 
 #endif /* ES_BARRIER_H */

@@ -245,9 +245,11 @@ inline_hint_at_cause(const EsProjection *projection, const ErrorData *error)
 
 /* The way out, and what can be done about the cause. */
 static char *
-inline_hint(const EsProjection *projection, const ErrorData *error)
+inline_hint(const EsRosterEntry *entry, const ErrorData *error)
 {
-	const char *at_cause = inline_hint_at_cause(projection, error);
+	const EsProjection *projection = entry->projection;
+	const char *missing = es_readtable_way_out(entry->applier, error);
+	const char *at_cause = missing != NULL ? missing : inline_hint_at_cause(projection, error);
 	char *name = quote_literal_cstr(projection->name);
 
 	return psprintf("%s%sTo let appends go on meanwhile, es_pause_projection(%s); es_resume_projection then applies what it has missed. "
@@ -279,7 +281,7 @@ inline_rethrow(const EsRosterEntry *entry, int64 first, int64 last, MemoryContex
 			 errmsg("projection \"%s\" failed", projection->name),
 			 errdetail("Projection \"%s\", position %s: %s: %s", projection->name, range,
 					   unpack_sql_state(error->sqlerrcode), es_readtable_explain(entry->applier, error)),
-			 errhint("%s", inline_hint(projection, error)),
+			 errhint("%s", inline_hint(entry, error)),
 			 /* Of a declared table it is a statement that its user did not write. */
 			 error->context != NULL && !projection->is_declared ? errcontext("%s", error->context) : 0));
 }

@@ -172,19 +172,42 @@ es_mark_drop(const char *projection)
 	mark_execute(psprintf("DROP PROCEDURE %s", mark_name(projection)));
 }
 
+/* What people read of a mark. */
+static void
+mark_comment(const char *projection)
+{
+	char *comment =
+		psprintf("Its owner is the owner of projection \"%s\"; see es_reassign_projection.",
+				 projection);
+
+	mark_execute(psprintf("COMMENT ON PROCEDURE %s IS %s", mark_name(projection),
+						  quote_literal_cstr(comment)));
+}
+
+/* A projection has another name: its mark, if it has one, keeps owner and rights. */
+void
+es_mark_rename(const char *projection, const char *new_name)
+{
+	HeapTuple mark = mark_look_up(projection);
+
+	if (!HeapTupleIsValid(mark))
+		return;
+	ReleaseSysCache(mark);
+	mark_execute(psprintf("ALTER PROCEDURE %s RENAME TO %s", mark_name(projection),
+						  quote_identifier(new_name)));
+	mark_comment(new_name);
+}
+
 /* Make a role the owner of a projection, whose lock is held. */
 void
 es_mark_make(const char *projection, Oid owner)
 {
 	char *mark = mark_name(projection);
 	const char *role = quote_identifier(GetUserNameFromId(owner, false));
-	char *comment =
-		psprintf("Its owner is the owner of projection \"%s\"; see es_reassign_projection.",
-				 projection);
 
 	es_mark_drop(projection);
 	mark_execute(psprintf("CREATE PROCEDURE %s LANGUAGE sql AS ''", mark));
-	mark_execute(psprintf("COMMENT ON PROCEDURE %s IS %s", mark, quote_literal_cstr(comment)));
+	mark_comment(projection);
 	mark_execute(psprintf("ALTER PROCEDURE %s DEPENDS ON EXTENSION eventstore", mark));
 	mark_execute(psprintf("ALTER PROCEDURE %s OWNER TO %s", mark, role));
 	mark_execute(psprintf("REVOKE ALL ON PROCEDURE %s FROM PUBLIC, %s", mark, role));

@@ -13,6 +13,7 @@
 
 extern Oid es_mark_find(const char *projection, const char *noted_owner);
 extern void es_mark_make(const char *projection, Oid owner);
+extern void es_mark_rename(const char *projection, const char *new_name);
 extern void es_mark_drop(const char *projection);
 extern uint32 es_mark_hash(const char *projection);
 

@@ -66,8 +66,8 @@ project_check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
 				 errmsg("%s must not be null", name)));
 }
 
-static char *
-project_get_text(FunctionCallInfo fcinfo, int argument, const char *name)
+char *
+es_project_get_text(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	project_check_not_null(fcinfo, argument, name);
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
@@ -90,13 +90,13 @@ static bool
 project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *first,
 				   const char *second)
 {
-	return project_choose(project_get_text(fcinfo, argument, name), name, first, second);
+	return project_choose(es_project_get_text(fcinfo, argument, name), name, first, second);
 }
 
-static char *
-project_get_name(FunctionCallInfo fcinfo)
+char *
+es_project_get_name(FunctionCallInfo fcinfo)
 {
-	char *name = project_get_text(fcinfo, 0, "name");
+	char *name = es_project_get_text(fcinfo, 0, "name");
 
 	if (name[0] == '\0')
 		ereport(ERROR,
@@ -138,8 +138,8 @@ project_get_array(FunctionCallInfo fcinfo, int argument, const char *name, int *
 	return elements;
 }
 
-static void
-project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFilter *filter)
+void
+es_project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFilter *filter)
 {
 	Datum *elements;
 	int i;
@@ -154,8 +154,8 @@ project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFi
 }
 
 /* Raise where projections can't be changed or run. */
-static void
-project_check_call(const char *verb)
+void
+es_project_check_call(const char *verb)
 {
 	PreventCommandIfReadOnly(verb);
 	PreventCommandIfParallelMode(verb);
@@ -175,9 +175,9 @@ project_check_call(const char *verb)
 EsProjection *
 es_project_get(FunctionCallInfo fcinfo, const char *verb)
 {
-	char *name = project_get_name(fcinfo);
+	char *name = es_project_get_name(fcinfo);
 
-	project_check_call(verb);
+	es_project_check_call(verb);
 	es_transaction_change_projection();
 	es_projection_lock(name);
 	return es_projection_get(name);
@@ -215,8 +215,8 @@ project_check_not_stale(const EsProjection *projection)
  *
  * name: of the argument; what: what a table can not be that is none.
  */
-static List *
-project_get_tables(FunctionCallInfo fcinfo, int argument, const char *name, const char *what)
+List *
+es_project_get_tables(FunctionCallInfo fcinfo, int argument, const char *name, const char *what)
 {
 	List *result = NIL;
 	ListCell *cell;
@@ -246,7 +246,7 @@ project_get_tables(FunctionCallInfo fcinfo, int argument, const char *name, cons
 static EsOnError
 project_get_on_error(FunctionCallInfo fcinfo, bool is_inline)
 {
-	const char *value = project_get_text(fcinfo, 6, "on_error");
+	const char *value = es_project_get_text(fcinfo, 6, "on_error");
 
 	if (is_inline)
 		return project_choose(value, "on_error of an inline projection", "fail", "stop")
@@ -264,15 +264,15 @@ project_read_arguments(FunctionCallInfo fcinfo)
 {
 	EsProjection *projection = palloc0(sizeof(EsProjection));
 
-	projection->name = project_get_name(fcinfo);
-	projection->query = project_get_text(fcinfo, 1, "query");
+	projection->name = es_project_get_name(fcinfo);
+	projection->query = es_project_get_text(fcinfo, 1, "query");
 	projection->is_inline = project_get_choice(fcinfo, 2, "mode", "inline", "async");
-	project_get_filter(fcinfo, 3, "categories", &projection->categories);
-	project_get_filter(fcinfo, 4, "types", &projection->types);
-	projection->tables = project_get_tables(fcinfo, 5, "tables", "read table");
+	es_project_get_filter(fcinfo, 3, "categories", &projection->categories);
+	es_project_get_filter(fcinfo, 4, "types", &projection->types);
+	projection->tables = es_project_get_tables(fcinfo, 5, "tables", "read table");
 	projection->on_error = project_get_on_error(fcinfo, projection->is_inline);
 	projection->is_by_event = project_get_choice(fcinfo, 7, "granularity", "event", "batch");
-	projection->lookups = project_get_tables(fcinfo, 8, "lookups", "looked-up table");
+	projection->lookups = es_project_get_tables(fcinfo, 8, "lookups", "looked-up table");
 	projection->role = GetUserId();
 	projection->owner = GetUserNameFromId(projection->role, false);
 	projection->settings = es_environment_describe();
@@ -303,7 +303,7 @@ es_create_projection(PG_FUNCTION_ARGS)
 {
 	EsProjection *projection = project_read_arguments(fcinfo);
 
-	project_check_call("es_create_projection()");
+	es_project_check_call("es_create_projection()");
 	es_transaction_change_projection();
 	es_projection_lock(projection->name);
 	if (es_projection_find(projection->name) != NULL)
@@ -334,7 +334,7 @@ es_drop_projection(PG_FUNCTION_ARGS)
 	EsProjection *projection;
 
 	/* A rebuild has locks on the tables, and would wait for the projection's. */
-	(void) es_projection_lock_rebuild(project_get_name(fcinfo), true);
+	(void) es_projection_lock_rebuild(es_project_get_name(fcinfo), true);
 	projection = es_project_get(fcinfo, "es_drop_projection()");
 	project_check_not_null(fcinfo, 1, "drop_table");
 	es_projection_check_owner(projection);
@@ -490,7 +490,7 @@ project_has_reached(const char *name, int64 position)
 Datum
 es_wait_projection(PG_FUNCTION_ARGS)
 {
-	char *name = project_get_name(fcinfo);
+	char *name = es_project_get_name(fcinfo);
 	TimestampTz until;
 	int64 position;
 

@@ -87,24 +87,69 @@ readtable_execute(const char *sql)
 	CommandCounterIncrement();
 }
 
+/* Raise where a declared table can not be made in a schema. */
+static void
+readtable_check_schema(Oid schema, const char *hint)
+{
+	if (isAnyTempNamespace(schema) || schema == get_namespace_oid(ES_SCHEMA, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_SCHEMA_NAME),
+				 errmsg("a declared table can not be made in schema \"%s\"", isAnyTempNamespace(schema) ? "pg_temp" : ES_SCHEMA),
+				 errhint("%s", hint)));
+}
+
 /* The schema that a table without one goes to. */
 static Oid
 readtable_schema(void)
 {
+	static const char hint[] = "The first schema of search_path is where a declared table is made.";
 	List *schemas = fetch_search_path(false);
 	Oid schema = schemas == NIL ? InvalidOid : linitial_oid(schemas);
 
 	if (!OidIsValid(schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("no schema has been selected to create in"),
-				 errhint("The first schema of search_path is where a declared table is made.")));
-	if (isAnyTempNamespace(schema) || schema == get_namespace_oid(ES_SCHEMA, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_SCHEMA_NAME),
-				 errmsg("a declared table can not be made in schema \"%s\"", isAnyTempNamespace(schema) ? "pg_temp" : ES_SCHEMA),
-				 errhint("The first schema of search_path is where a declared table is made.")));
+				 errmsg("no schema has been selected to create in"), errhint("%s", hint)));
+	readtable_check_schema(schema, hint);
 	return schema;
+}
+
+/* The qualified name of the table that a declaration of some name makes. */
+static char *
+readtable_place(const char *projection)
+{
+	char *schema = es_readtable_schema_of(projection);
+	Oid oid;
+
+	if (schema == NULL)
+		return quote_qualified_identifier(get_namespace_name(readtable_schema()), projection);
+	oid = get_namespace_oid(schema, true);
+	if (!OidIsValid(oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema \"%s\" does not exist", schema),
+				 errdetail("What stands before the dot in the name of a declaration is the schema of its table.")));
+	readtable_check_schema(
+		oid, "What stands before the dot in the name of a declaration is the schema of its table.");
+	return quote_qualified_identifier(schema, es_readtable_name_of(projection));
+}
+
+/* What a declaration's name says of its table's schema; NULL: nothing. */
+char *
+es_readtable_schema_of(const char *projection)
+{
+	const char *dot = strchr(projection, '.');
+
+	if (dot == NULL || dot == projection || dot[1] == '\0')
+		return NULL;
+	return pnstrdup(projection, dot - projection);
+}
+
+/* What it says of its table's name. */
+const char *
+es_readtable_name_of(const char *projection)
+{
+	return es_readtable_schema_of(projection) == NULL ? projection : strchr(projection, '.') + 1;
 }
 
 /* A table by its qualified name; InvalidOid: it is not there. */
@@ -140,24 +185,19 @@ readtable_depend(const char *read, const char *side)
  * replication, and where a publication has all tables, updates would fail.
  */
 static void
-readtable_create(EsProjection *projection, const EsAnalysis *analysis, const char *table,
-				 const char *create)
+readtable_create(const EsAnalysis *analysis, const char *table, const char *create)
 {
 	readtable_execute(create);
 	if (analysis->has_nullable_key)
 		readtable_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
-	projection->tables = lappend(projection->tables, pstrdup(table));
 }
 
 /* Make the n-th table beside the read table, from 0. */
 static void
-readtable_make_side(EsProjection *projection, const EsAnalysis *analysis, Oid schema, int n)
+readtable_make_side(const EsProjection *projection, const EsAnalysis *analysis, int n,
+					const char *table)
 {
-	char *name = ChooseRelationName(projection->name, NULL, es_declare_side_label(analysis, n),
-									schema, false);
-	char *table = quote_qualified_identifier(get_namespace_name(schema), name);
-
-	readtable_create(projection, analysis, table, es_declare_make_side(analysis, n, table));
+	readtable_create(analysis, table, es_declare_make_side(analysis, n, table));
 	readtable_execute(
 		psprintf("COMMENT ON TABLE %s IS %s", table,
 				 quote_literal_cstr(
@@ -166,21 +206,69 @@ readtable_make_side(EsProjection *projection, const EsAnalysis *analysis, Oid sc
 	readtable_depend(linitial(projection->tables), table);
 }
 
+/* Make tables beside the read table, by new names, which are added to the projection's. */
+void
+es_readtable_make_sides(EsProjection *projection, const EsAnalysis *analysis)
+{
+	List *read = es_compat_name_list(linitial(projection->tables));
+	Oid schema = get_namespace_oid(strVal(linitial(read)), false);
+	int i;
+
+	for (i = 0; i < es_declare_side_count(analysis); i++)
+	{
+		char *name = ChooseRelationName(strVal(lsecond(read)), NULL,
+										es_declare_side_label(analysis, i), schema, false);
+		char *table = quote_qualified_identifier(strVal(linitial(read)), name);
+
+		readtable_make_side(projection, analysis, i, table);
+		projection->tables = lappend(projection->tables, table);
+	}
+}
+
 /* Make the tables of a declaration. */
 static void
 readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis)
 {
-	Oid schema = readtable_schema();
-	char *table = quote_qualified_identifier(get_namespace_name(schema), projection->name);
-	int i;
+	char *table;
 
 	if (projection->tables != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("tables must be null where the query declares a table")));
-	readtable_create(projection, analysis, table, es_declare_make_read(analysis, table));
-	for (i = 0; i < es_declare_side_count(analysis); i++)
-		readtable_make_side(projection, analysis, schema, i);
+	table = readtable_place(projection->name);
+	readtable_create(analysis, table, es_declare_make_read(analysis, table));
+	projection->tables = list_make1(table);
+	es_readtable_make_sides(projection, analysis);
+}
+
+/* Make those of a declaration's tables that somebody has dropped, as its owner. */
+void
+es_readtable_make_missing(const EsProjection *projection)
+{
+	const EsAnalysis *analysis = NULL;
+	const ListCell *cell;
+	int security;
+	Oid user;
+
+	foreach (cell, projection->tables)
+	{
+		const char *table = lfirst(cell);
+		int n = foreach_current_index(cell);
+
+		if (OidIsValid(es_readtable_find(table)))
+			continue;
+		if (analysis == NULL)
+			analysis = es_apply_make_for(projection, NULL, projection->query)->analysis;
+		GetUserIdAndSecContext(&user, &security);
+		SetUserIdAndSecContext(es_projection_owner(projection),
+							   security | SECURITY_LOCAL_USERID_CHANGE |
+								   SECURITY_RESTRICTED_OPERATION);
+		if (n == 0)
+			readtable_create(analysis, table, es_declare_make_read(analysis, table));
+		else
+			readtable_make_side(projection, analysis, n - 1, table);
+		SetUserIdAndSecContext(user, security);
+	}
 }
 
 /* Every table that is named to be looked up has to be. */
@@ -227,6 +315,28 @@ readtable_check_handler(const EsProjection *projection, Query *handler)
 						 "In functions, leave out the table's schema, and do not put pg_temp last in a search_path of their own.")));
 }
 
+/* Check the query of a projection.  Sets is_declared, and returns what it says. */
+const EsAnalysis *
+es_readtable_analyze(EsProjection *projection)
+{
+	const EsAnalysis *analysis;
+
+	/* First as if it declared a table: the handler's text is no different. */
+	projection->is_declared = true;
+	analysis = es_apply_make_for(projection, NULL, projection->query)->analysis;
+	projection->is_declared = analysis->is_declared;
+	return analysis;
+}
+
+/* Check the rest of a definition: what is looked up, and the tables of a handler. */
+void
+es_readtable_check_definition(const EsProjection *projection, const EsAnalysis *analysis)
+{
+	readtable_check_lookups(projection, analysis);
+	if (!projection->is_declared)
+		readtable_check_handler(projection, analysis->handler);
+}
+
 /*
  * Check the query of a new projection; if it declares a table, make that.  Sets
  * is_declared and tables.
@@ -234,17 +344,11 @@ readtable_check_handler(const EsProjection *projection, Query *handler)
 void
 es_readtable_make(EsProjection *projection)
 {
-	EsApplier *applier;
+	const EsAnalysis *analysis = es_readtable_analyze(projection);
 
-	/* First as if it declared a table: the handler's text is no different. */
-	projection->is_declared = true;
-	applier = es_apply_make_for(projection, NULL, projection->query);
-	projection->is_declared = applier->analysis->is_declared;
-	readtable_check_lookups(projection, applier->analysis);
+	es_readtable_check_definition(projection, analysis);
 	if (projection->is_declared)
-		readtable_make_declared(projection, applier->analysis);
-	else
-		readtable_check_handler(projection, applier->analysis->handler);
+		readtable_make_declared(projection, analysis);
 }
 
 /*
@@ -269,6 +373,17 @@ es_readtable_missing(const EsApplier *applier)
 	return NULL;
 }
 
+/* What is missing of a declared table where its SQL has raised an error; NULL: nothing. */
+static char *
+readtable_missing_at(const EsApplier *applier, const ErrorData *error)
+{
+	if (applier == NULL || !applier->projection->is_declared || applier->is_replay ||
+		(error->sqlerrcode != ERRCODE_UNDEFINED_COLUMN &&
+		 error->sqlerrcode != ERRCODE_UNDEFINED_TABLE))
+		return NULL;
+	return es_readtable_missing(applier);
+}
+
 /*
  * The message of an error that a projection's SQL has raised.  Of a declared
  * table the SQL is ours, and so is not to be spoken of.
@@ -278,33 +393,60 @@ es_readtable_missing(const EsApplier *applier)
 char *
 es_readtable_explain(const EsApplier *applier, const ErrorData *error)
 {
-	char *missing = NULL;
+	char *missing = readtable_missing_at(applier, error);
 
-	if (applier != NULL && applier->projection->is_declared && !applier->is_replay &&
-		(error->sqlerrcode == ERRCODE_UNDEFINED_COLUMN ||
-		 error->sqlerrcode == ERRCODE_UNDEFINED_TABLE))
-		missing = es_readtable_missing(applier);
 	return missing != NULL ? missing : error->message;
 }
 
-/* Drop the tables of a declaration, which is dropped. */
-void
-es_readtable_drop(const EsProjection *projection, bool drops_read_table)
+/* The way out of such an error, as a sentence; NULL: it is none. */
+char *
+es_readtable_way_out(const EsApplier *applier, const ErrorData *error)
 {
-	Oid user;
+	char *name;
+
+	if (readtable_missing_at(applier, error) == NULL)
+		return NULL;
+	name = quote_literal_cstr(applier->projection->name);
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
+		return psprintf("es_rebuild_projection(%s) makes the table anew.", name);
+	return psprintf(
+		"es_replace_projection(%s, ...) with the same query adds the column again, one with another does without it.",
+		name);
+}
+
+/* Drop the tables beside a declaration's read table, as its owner. */
+void
+es_readtable_drop_sides(const EsProjection *projection)
+{
 	int security;
+	Oid user;
 	ListCell *cell;
 
-	if (!projection->is_declared)
-		return;
 	GetUserIdAndSecContext(&user, &security);
 	if (OidIsValid(projection->role))
 		SetUserIdAndSecContext(projection->role,
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	for_each_from (cell, projection->tables, 1)
-		readtable_execute(psprintf("DROP TABLE IF EXISTS %s", (char *) lfirst(cell)));
+		if (OidIsValid(es_readtable_find(lfirst(cell))))
+			readtable_execute(psprintf("DROP TABLE %s", (char *) lfirst(cell)));
 	SetUserIdAndSecContext(user, security);
-	if (drops_read_table)
-		readtable_execute(psprintf("DROP TABLE %s", (char *) linitial(projection->tables)));
+}
+
+/* Drop the tables of a declaration, which is dropped. */
+void
+es_readtable_drop(const EsProjection *projection, bool drops_read_table)
+{
+	const char *table;
+
+	if (!projection->is_declared)
+		return;
+	es_readtable_drop_sides(projection);
+	table = linitial(projection->tables);
+	if (!drops_read_table)
+		return;
+	if (OidIsValid(es_readtable_find(table)))
+		readtable_execute(psprintf("DROP TABLE %s", table));
+	else
+		ereport(NOTICE, (errmsg("table %s does not exist, skipping", table)));
 }

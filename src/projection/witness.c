@@ -160,6 +160,31 @@ es_witness_forget(const char *projection)
 	(void) unlink(path);
 }
 
+/*
+ * A projection, that nobody is at work on, has another name.  Where that is
+ * rolled back, nothing is remembered.
+ */
+void
+es_witness_rename(const char *projection, const char *new_name)
+{
+	EsWitness witness;
+	char path[MAXPGPATH];
+	int file;
+
+	es_witness_read(projection, &witness);
+	es_witness_forget(projection);
+	es_witness_forget(new_name);
+	if (witness.state == ES_WITNESS_IDLE && witness.suspects == 0 && witness.pause_ms == 0)
+		return;
+	strlcpy(witness.projection, new_name, sizeof(witness.projection));
+	witness_make_path(new_name, path);
+	file = witness_open(path, O_CREAT);
+	if (file < 0 || !witness_write(file, &witness))
+		witness_complain(path);
+	if (file >= 0)
+		close(file);
+}
+
 /* This process begins to apply a batch: after, upto and count of the witness. */
 void
 es_witness_begin(EsWitness *witness)

@@ -53,6 +53,7 @@ extern void es_witness_begin(EsWitness *witness);
 extern void es_witness_end(EsWitness *witness);
 extern void es_witness_save(EsWitness *witness);
 extern void es_witness_forget(const char *projection);
+extern void es_witness_rename(const char *projection, const char *new_name);
 extern void es_witness_watch(void);
 
 #endif /* ES_WITNESS_H */

@@ -88,23 +88,50 @@ es_declare_side_label(const EsAnalysis *analysis, int number)
 }
 
 static void
-declare_add_column(StringInfo sql, const char *name, Oid type, int32 typmod, Oid collation)
+declare_add_type(StringInfo sql, Oid type, int32 typmod, Oid collation)
 {
-	appendStringInfo(sql, "%s %s", name,
-					 format_type_extended(type, typmod,
-										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+	appendStringInfoString(sql,
+						   format_type_extended(type, typmod,
+												FORMAT_TYPE_TYPEMOD_GIVEN |
+													FORMAT_TYPE_FORCE_QUALIFY));
 	if (OidIsValid(collation) && OidIsValid(get_typcollation(type)))
 		appendStringInfo(sql, " COLLATE %s", es_callable_collation(collation));
+}
+
+static void
+declare_add_column(StringInfo sql, const char *name, Oid type, int32 typmod, Oid collation)
+{
+	appendStringInfo(sql, "%s ", name);
+	declare_add_type(sql, type, typmod, collation);
 	appendStringInfoString(sql, ", ");
+}
+
+/* A column's type, as DDL has it. */
+char *
+es_declare_type(const EsColumn *column)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	declare_add_type(&sql, column->type, column->typmod, column->collation);
+	return sql.data;
+}
+
+/* The constraint of the key, which columns make. */
+static char *
+declare_key(const EsAnalysis *analysis, const char *columns)
+{
+	return psprintf("%s (%s)",
+					analysis->has_nullable_key ? "UNIQUE NULLS NOT DISTINCT" : "PRIMARY KEY",
+					columns);
 }
 
 /* The constraint, and what ends a CREATE TABLE. */
 static void
 declare_add_key(StringInfo sql, const EsAnalysis *analysis, const char *columns)
 {
-	appendStringInfo(sql, "%s (%s)) WITH (fillfactor = %d)",
-					 analysis->has_nullable_key ? "UNIQUE NULLS NOT DISTINCT" : "PRIMARY KEY",
-					 columns, DECLARE_FILLFACTOR);
+	appendStringInfo(sql, "%s) WITH (fillfactor = %d)", declare_key(analysis, columns),
+					 DECLARE_FILLFACTOR);
 }
 
 /* The output columns that are keys, or all of them. */
@@ -121,6 +148,17 @@ declare_add_names(StringInfo sql, const EsAnalysis *analysis, bool only_keys)
 		appendStringInfo(sql, "%s%s", comma, quote_identifier(analysis->columns[i].name));
 		comma = ", ";
 	}
+}
+
+/* The constraint of the read table's key, as DDL has it. */
+char *
+es_declare_key(const EsAnalysis *analysis)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	declare_add_names(&columns, analysis, true);
+	return declare_key(analysis, columns.data);
 }
 
 /* CREATE TABLE of the read table. */

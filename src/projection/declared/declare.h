@@ -29,6 +29,8 @@ typedef struct EsDeclareTables
 
 extern int es_declare_side_count(const EsAnalysis *analysis);
 extern const char *es_declare_side_label(const EsAnalysis *analysis, int number);
+extern char *es_declare_type(const EsColumn *column);
+extern char *es_declare_key(const EsAnalysis *analysis);
 extern char *es_declare_make_read(const EsAnalysis *analysis, const char *table);
 extern char *es_declare_make_side(const EsAnalysis *analysis, int number, const char *table);
 extern char *es_declare_events(EsSource source, const char *range_condition);

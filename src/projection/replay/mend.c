@@ -189,8 +189,9 @@ mend_move_identity(const EsDifference *difference)
 	relation_close(table, NoLock);
 }
 
-static bool
-mend_is_referenced(Oid table)
+/* Whether rows of other tables can refer to a table's. */
+bool
+es_mend_is_referenced(Oid table)
 {
 	Relation constraints = table_open(ConstraintRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(constraints, InvalidOid, false, NULL, 0, NULL);
@@ -224,7 +225,7 @@ mend_change(EsDifference *difference)
 	if (error == NULL)
 		return true;
 	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
-		mend_is_referenced(difference->shadow->table))
+		es_mend_is_referenced(difference->shadow->table))
 		ReThrowError(error);
 	mend_delete(difference, true);
 	return false;

@@ -19,7 +19,7 @@
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
  * the changes, all to the end of the transaction.  Calls: advance, apply, attempt,
  * barrier, beside, difference, intact, mend, omission, order, progress, projection,
- * replay, stale.
+ * readtable, redefine, replay, reshape, stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,10 @@
 #include "projection/intact.h"
 #include "projection/omission.h"
 #include "projection/progress.h"
+#include "projection/readtable.h"
+#include "projection/redefine.h"
 #include "projection/replay/mend.h"
+#include "projection/replay/rebuild.h"
 #include "projection/replay/replay.h"
 #include "projection/stale.h"
 
@@ -56,12 +59,12 @@ PG_FUNCTION_INFO_V1(es_rebuild_projection);
 #define REBUILD_PATIENCE "300s"
 
 static void
-rebuild_check_isolation(void)
+rebuild_check_isolation(const char *verb)
 {
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("es_rebuild_projection() works in READ COMMITTED transactions only"),
+				 errmsg("%s works in READ COMMITTED transactions only", verb),
 				 errdetail("It has to see what is committed while it runs.")));
 }
 
@@ -96,6 +99,71 @@ rebuild_stop_appends(const EsProjection *projection)
 	last = es_barrier_raise();
 	AtEOXact_GUC(false, level);
 	return last;
+}
+
+/* ----------------------------------------------------------------------
+ * With another query
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Have a declared table for oneself, where it has to be altered, and those beside
+ * it, which go.
+ */
+static void
+rebuild_claim(const EsProjection *projection, const EsReshape *reshape)
+{
+	int level = NewGUCNestLevel();
+	List *tables = NIL;
+	ListCell *cell;
+
+	if (es_reshape_is_needed(reshape))
+		tables = lappend_oid(tables, reshape->table);
+	for_each_from (cell, projection->tables, 1)
+		if (OidIsValid(es_readtable_find(lfirst(cell))))
+			tables = lappend_oid(tables, es_readtable_find(lfirst(cell)));
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout", REBUILD_PATIENCE, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	es_barrier_claim(projection->name, projection->is_inline, tables);
+	AtEOXact_GUC(false, level);
+}
+
+/* A projection as it stands, with the definition of its successor. */
+static EsProjection *
+rebuild_take(const char *name, const EsSuccessor *successor)
+{
+	EsProjection *projection = es_projection_get(name);
+
+	if (successor == NULL)
+		return projection;
+	projection->query = successor->definition->query;
+	projection->categories = successor->definition->categories;
+	projection->types = successor->definition->types;
+	projection->tables = successor->definition->tables;
+	projection->lookups = successor->definition->lookups;
+	projection->settings = successor->definition->settings;
+	return projection;
+}
+
+static void
+rebuild_reshape(const EsReplay *replay, const EsProjection *projection, const EsReshape *reshape)
+{
+	EsApplier applier = {.projection = projection, .owner = replay->applier->owner};
+	EsApplyScope scope;
+
+	if (!es_reshape_is_needed(reshape))
+		return;
+	es_apply_enter(&scope, &applier);
+	PG_TRY();
+	{
+		es_reshape_apply(reshape);
+	}
+	PG_FINALLY();
+	{
+		es_apply_leave(&scope);
+	}
+	PG_END_TRY();
 }
 
 /* How the tables are compared with the copies: a list of EsDifference. */
@@ -163,21 +231,41 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	es_intact_begin(projection);
 }
 
-/* Rebuild it beside its tables; replay: up to the head, or close to it. */
+/*
+ * Rebuild it beside its tables; replay: up to the head, or close to it.
+ *
+ * successor: with another query; NULL: with its own.
+ */
 static int64
-rebuild_beside(EsProjection *projection, EsReplay *replay)
+rebuild_beside(EsProjection *projection, EsReplay *replay, const EsSuccessor *successor)
 {
-	List *differences = rebuild_prepare(replay);
+	const EsReshape *reshape = successor == NULL ? NULL : successor->reshape;
+	const EsProjection *before = projection;
+	List *differences = NIL;
 	int64 count;
 
+	if (reshape == NULL)
+		differences = rebuild_prepare(replay);
 	/* Paused, resumed or run meanwhile it may be, but not dropped. */
-	es_projection_lock(projection->name);
-	projection = es_projection_get(projection->name);
+	if (reshape != NULL)
+		rebuild_claim(projection, reshape);
+	else
+		es_projection_lock(projection->name);
+	projection = rebuild_take(projection->name, successor);
 	es_replay_advance(replay, rebuild_stop_appends(projection));
+	if (reshape != NULL)
+	{
+		rebuild_reshape(replay, projection, reshape);
+		differences = rebuild_prepare(replay);
+	}
 	rebuild_apply(replay, projection, differences);
+	if (successor != NULL)
+		es_redefine_save(projection);
 	rebuild_save(replay, projection);
 	count = replay->projection.events_applied;
 	es_replay_end(replay);
+	if (reshape != NULL)
+		es_readtable_drop_sides(before);
 	return count;
 }
 
@@ -213,7 +301,7 @@ rebuild_empty(const EsReplay *replay)
  * reason: why it can not be.
  */
 static int64
-rebuild_in_place(EsProjection *projection, const char *reason)
+rebuild_in_place(EsProjection *projection, const char *reason, const EsSuccessor *successor)
 {
 	EsReplay *replay;
 	int64 last;
@@ -223,7 +311,7 @@ rebuild_in_place(EsProjection *projection, const char *reason)
 			 errdetail("%s", reason),
 			 projection->is_inline ? errhint("Appends of its events wait until it is done.") : 0));
 	es_projection_lock(projection->name);
-	projection = es_projection_get(projection->name);
+	projection = rebuild_take(projection->name, successor);
 	last = rebuild_stop_appends(projection);
 	replay = es_replay_begin_in_place(projection);
 	replay->is_shown = true;
@@ -231,6 +319,8 @@ rebuild_in_place(EsProjection *projection, const char *reason)
 	es_progress_show(projection->name, ES_ACTIVITY_REBUILD, 0, replay->total);
 	rebuild_empty(replay);
 	es_replay_advance(replay, last);
+	if (successor != NULL)
+		es_redefine_save(projection);
 	rebuild_save(replay, projection);
 	return replay->projection.events_applied;
 }
@@ -243,7 +333,8 @@ rebuild_in_place(EsProjection *projection, const char *reason)
 typedef struct RebuildTry
 {
 	const EsProjection *projection;
-	EsReplay *replay; /* receives it */
+	bool checks_table; /* it has to have all columns already */
+	EsReplay *replay;  /* receives it */
 } RebuildTry;
 
 static void
@@ -252,7 +343,8 @@ rebuild_try(void *argument)
 	RebuildTry *try = argument;
 
 	try->replay = es_replay_begin(try->projection);
-	es_replay_check_table(try->replay);
+	if (try->checks_table)
+		es_replay_check_table(try->replay);
 	rebuild_replay(try->replay);
 }
 
@@ -276,26 +368,37 @@ rebuild_find_obstacle(const EsProjection *projection)
 	return es_beside_check_triggers(tables);
 }
 
-static Datum
-rebuild_call(PG_FUNCTION_ARGS)
+/* What a rebuild begins with; verb: for messages. */
+void
+es_rebuild_begin(const EsProjection *projection, const char *verb)
 {
-	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
-	RebuildTry try = {.projection = projection};
-	ErrorData *error = NULL;
-	char *obstacle;
-	int64 count;
-
-	rebuild_check_isolation();
+	rebuild_check_isolation(verb);
 	if (!es_projection_lock_rebuild(projection->name, false))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("projection \"%s\" is being rebuilt", projection->name),
 				 errdetail("Another session does it, or drops it.")));
-
 	es_transaction_change_projection();
-	obstacle = rebuild_find_obstacle(projection);
+}
+
+/*
+ * Rebuild a projection.
+ *
+ * successor: with another query; NULL: with its own.
+ *
+ * Returns to how many events it was applied.
+ */
+int64
+es_rebuild_run(EsProjection *projection, const EsSuccessor *successor)
+{
+	const EsProjection *definition = successor == NULL ? projection : successor->definition;
+	RebuildTry try = {.projection = definition, .checks_table = successor == NULL};
+	ErrorData *error = NULL;
+	char *obstacle = rebuild_find_obstacle(definition);
+	int64 count;
+
 	/* What a handler does is found out on the way. */
-	if (projection->is_declared)
+	if (definition->is_declared)
 		rebuild_try(&try);
 	else if (obstacle == NULL)
 		error = es_attempt(rebuild_try, &try);
@@ -303,10 +406,21 @@ rebuild_call(PG_FUNCTION_ARGS)
 		ReThrowError(error);
 	if (error != NULL)
 		obstacle = error->detail;
-	count = obstacle == NULL ? rebuild_beside(projection, try.replay)
-							 : rebuild_in_place(projection, obstacle);
+	count = obstacle == NULL ? rebuild_beside(projection, try.replay, successor)
+							 : rebuild_in_place(projection, obstacle, successor);
 	es_progress_hide();
-	PG_RETURN_INT64(count);
+	return count;
+}
+
+static Datum
+rebuild_call(PG_FUNCTION_ARGS)
+{
+	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
+
+	es_rebuild_begin(projection, "es_rebuild_projection()");
+	if (projection->is_declared)
+		es_readtable_make_missing(projection);
+	PG_RETURN_INT64(es_rebuild_run(projection, NULL));
 }
 
 /*

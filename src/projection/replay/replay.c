@@ -278,7 +278,8 @@ es_replay_check_table(const EsReplay *replay)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("%s", missing),
 				 errdetail("Projection \"%s\" keeps the columns of its query.",
-						   replay->projection.name)));
+						   replay->projection.name),
+				 errhint("es_replace_projection with the same query adds it again, one with another does without it.")));
 }
 
 /* Drop the copies; after an error, they go with the transaction. */
