@@ -165,6 +165,29 @@ COMMENT ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], t
 	'Makes a projection: a declared table (SELECT ... FROM events ... GROUP BY ...) or a handler, and applies it to every event there is.';
 REVOKE ALL ON FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text, text, regclass[]) FROM PUBLIC;
 
+-- Tables of projections may be renamed and moved: see src/projection/follow.c.
+CREATE FUNCTION eventstore.follow_begin() RETURNS event_trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_follow_begin';
+COMMENT ON FUNCTION eventstore.follow_begin() IS 'Refuses to rename or move what a projection could not follow; keeps the old names of what it can.';
+REVOKE ALL ON FUNCTION eventstore.follow_begin() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.follow_end() RETURNS event_trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_follow_end';
+COMMENT ON FUNCTION eventstore.follow_end() IS 'Notes the new names of a projection''s tables.';
+REVOKE ALL ON FUNCTION eventstore.follow_end() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_ddl_command_start ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER SCHEMA')
+	EXECUTE FUNCTION eventstore.follow_begin();
+ALTER EVENT TRIGGER eventstore_ddl_command_start ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_ddl_command_start IS 'A read table that is renamed or moved has to be known by its new name.';
+
+CREATE EVENT TRIGGER eventstore_ddl_command_end ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER SCHEMA')
+	EXECUTE FUNCTION eventstore.follow_end();
+ALTER EVENT TRIGGER eventstore_ddl_command_end ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_ddl_command_end IS 'A read table that is renamed or moved has to be known by its new name.';
+
 CREATE FUNCTION @extschema@.es_drop_projection(name text, drop_table boolean DEFAULT false) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_drop_projection';
 COMMENT ON FUNCTION @extschema@.es_drop_projection(text, boolean) IS

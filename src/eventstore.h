@@ -85,6 +85,7 @@
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
  *		reassign.c		es_reassign_projection
+ *		follow.c		tables that are renamed or moved
  *		redefine.c		definitions that change
  *		trouble.c		what keeps projections from going on
  *		intact.c		whether a crash has emptied a projection's tables
@@ -255,8 +256,9 @@
  *													before the lock on eventstore.events
  *	 read tables				RowExclusive		es_rebuild_projection, at its end
  *								AccessExclusive		es_replace_projection, at its end, where it alters
- *													them; together with the projection's and the one
- *													on eventstore.events, tried for moments
+ *													them; es_rename_projection; ALTER ... RENAME and
+ *													SET SCHEMA; together with the projection's and
+ *													the one on eventstore.events, tried for moments
  *	 read tables and their rows						what the projection's SQL takes, in the
  *													order of projections' names; rows of
  *													declared tables in that of their keys

@@ -17,6 +17,7 @@
 #include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/async.h"
 #include "executor/executor.h"
@@ -139,8 +140,12 @@ extern PGDLLIMPORT char *locale_time;
 /* ... and one of ownership. */
 #if PG_VERSION_NUM >= 160000
 #define es_compat_owns_database(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
+#define es_compat_owns_relation(oid, role) object_ownercheck(RelationRelationId, oid, role)
+#define es_compat_owns_schema(oid, role)   object_ownercheck(NamespaceRelationId, oid, role)
 #else
 #define es_compat_owns_database(oid, role) pg_database_ownercheck(oid, role)
+#define es_compat_owns_relation(oid, role) pg_class_ownercheck(oid, role)
+#define es_compat_owns_schema(oid, role)   pg_namespace_ownercheck(oid, role)
 #endif
 
 /* 16 moved the rights that a query needs out of its range table. */
