@@ -186,6 +186,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_run_projection(text, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_skip_event(text, bigint, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_rebuild_projection(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_rename_projection(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replace_projection(text, text, text[], text[], regclass[], regclass[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify_projection(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),

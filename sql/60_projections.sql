@@ -194,6 +194,12 @@ COMMENT ON FUNCTION @extschema@.es_drop_projection(text, boolean) IS
 	'Drops a projection, and its declared table if asked to.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_projection(text, boolean) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_rename_projection(name text, new_name text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_rename_projection';
+COMMENT ON FUNCTION @extschema@.es_rename_projection(text, text) IS
+	'Gives a projection another name, and its declared table with it.';
+REVOKE ALL ON FUNCTION @extschema@.es_rename_projection(text, text) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_reassign_projection(name text, owner regrole) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_reassign_projection';
 COMMENT ON FUNCTION @extschema@.es_reassign_projection(text, regrole) IS

@@ -85,6 +85,7 @@
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
  *		reassign.c		es_reassign_projection
+ *		rename.c		es_rename_projection
  *		follow.c		tables that are renamed or moved
  *		redefine.c		definitions that change
  *		trouble.c		what keeps projections from going on

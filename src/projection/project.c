@@ -93,11 +93,10 @@ project_get_choice(FunctionCallInfo fcinfo, int argument, const char *name, cons
 	return project_choose(es_project_get_text(fcinfo, argument, name), name, first, second);
 }
 
-char *
-es_project_get_name(FunctionCallInfo fcinfo)
+/* Raise where a projection can not have a name. */
+void
+es_project_check_name(const char *name)
 {
-	char *name = es_project_get_text(fcinfo, 0, "name");
-
 	if (name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -107,6 +106,14 @@ es_project_get_name(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("projection name is too long"),
 				 errdetail("It has %zu bytes; the limit is %d.", strlen(name), ES_MAX_PROJECTION_BYTES)));
+}
+
+char *
+es_project_get_name(FunctionCallInfo fcinfo)
+{
+	char *name = es_project_get_text(fcinfo, 0, "name");
+
+	es_project_check_name(name);
 	return name;
 }
 
@@ -311,6 +318,8 @@ es_create_projection(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("projection \"%s\" already exists", projection->name)));
 
+	/* Of another of that name, as far as a rename was rolled back. */
+	es_witness_forget(projection->name);
 	es_readtable_make(projection);
 	projection->is_by_event &= !projection->is_declared;
 	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;

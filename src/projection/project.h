@@ -13,6 +13,7 @@
 #include "projection/projection.h"
 
 extern char *es_project_get_text(FunctionCallInfo fcinfo, int argument, const char *name);
+extern void es_project_check_name(const char *name);
 extern char *es_project_get_name(FunctionCallInfo fcinfo);
 extern void
 es_project_get_filter(FunctionCallInfo fcinfo, int argument, const char *name, EsFilter *filter);

@@ -114,23 +114,33 @@ readtable_schema(void)
 	return schema;
 }
 
+/* Raise where the schema that a declaration's name says is none for its table. */
+void
+es_readtable_check_place(const char *projection)
+{
+	static const char hint[] =
+		"What stands before the dot in the name of a declaration is the schema of its table.";
+	char *schema = es_readtable_schema_of(projection);
+	Oid oid = schema == NULL ? InvalidOid : get_namespace_oid(schema, true);
+
+	if (schema == NULL)
+		return;
+	if (!OidIsValid(oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema \"%s\" does not exist", schema), errhint("%s", hint)));
+	readtable_check_schema(oid, hint);
+}
+
 /* The qualified name of the table that a declaration of some name makes. */
 static char *
 readtable_place(const char *projection)
 {
 	char *schema = es_readtable_schema_of(projection);
-	Oid oid;
 
+	es_readtable_check_place(projection);
 	if (schema == NULL)
-		return quote_qualified_identifier(get_namespace_name(readtable_schema()), projection);
-	oid = get_namespace_oid(schema, true);
-	if (!OidIsValid(oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("schema \"%s\" does not exist", schema),
-				 errdetail("What stands before the dot in the name of a declaration is the schema of its table.")));
-	readtable_check_schema(
-		oid, "What stands before the dot in the name of a declaration is the schema of its table.");
+		schema = get_namespace_name(readtable_schema());
 	return quote_qualified_identifier(schema, es_readtable_name_of(projection));
 }
 
@@ -192,17 +202,24 @@ readtable_create(const EsAnalysis *analysis, const char *table, const char *crea
 		readtable_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 }
 
+/* What people read of a table beside a read table. */
+void
+es_readtable_comment_side(const char *projection, const char *table)
+{
+	readtable_execute(
+		psprintf("COMMENT ON TABLE %s IS %s", table,
+				 quote_literal_cstr(
+					 psprintf("State of projection \"%s\" of the event store; not to be read or written.",
+							  projection))));
+}
+
 /* Make the n-th table beside the read table, from 0. */
 static void
 readtable_make_side(const EsProjection *projection, const EsAnalysis *analysis, int n,
 					const char *table)
 {
 	readtable_create(analysis, table, es_declare_make_side(analysis, n, table));
-	readtable_execute(
-		psprintf("COMMENT ON TABLE %s IS %s", table,
-				 quote_literal_cstr(
-					 psprintf("State of projection \"%s\" of the event store; not to be read or written.",
-							  projection->name))));
+	es_readtable_comment_side(projection->name, table);
 	readtable_depend(linitial(projection->tables), table);
 }
 
@@ -223,6 +240,37 @@ es_readtable_make_sides(EsProjection *projection, const EsAnalysis *analysis)
 		readtable_make_side(projection, analysis, i, table);
 		projection->tables = lappend(projection->tables, table);
 	}
+}
+
+/*
+ * Tables beside the read table that were made while others had their names get
+ * those, as the owner, now that they are free.
+ */
+void
+es_readtable_settle_sides(EsProjection *projection, const EsAnalysis *analysis)
+{
+	List *read = es_compat_name_list(linitial(projection->tables));
+	Oid schema = get_namespace_oid(strVal(linitial(read)), false);
+	int security;
+	ListCell *cell;
+	Oid user;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(es_projection_owner(projection),
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	for_each_from (cell, projection->tables, 1)
+	{
+		const char *label = es_declare_side_label(analysis, foreach_current_index(cell) - 1);
+		char *name = ChooseRelationName(strVal(lsecond(read)), NULL, label, schema, false);
+
+		/* Else a number stands behind it. */
+		if (strlen(name) >= strlen(get_rel_name(es_readtable_find(lfirst(cell)))))
+			continue;
+		readtable_execute(
+			psprintf("ALTER TABLE %s RENAME TO %s", (char *) lfirst(cell), quote_identifier(name)));
+		lfirst(cell) = quote_qualified_identifier(strVal(linitial(read)), name);
+	}
+	SetUserIdAndSecContext(user, security);
 }
 
 /* Make the tables of a declaration. */
@@ -414,9 +462,20 @@ es_readtable_way_out(const EsApplier *applier, const ErrorData *error)
 		name);
 }
 
-/* Drop the tables beside a declaration's read table, as its owner. */
+static bool
+readtable_is_among(const List *tables, const char *table)
+{
+	const ListCell *cell;
+
+	foreach (cell, tables)
+		if (strcmp(lfirst(cell), table) == 0)
+			return true;
+	return false;
+}
+
+/* Drop the tables beside a declaration's read table, but for some, as its owner. */
 void
-es_readtable_drop_sides(const EsProjection *projection)
+es_readtable_drop_sides(const EsProjection *projection, const List *kept)
 {
 	int security;
 	Oid user;
@@ -428,7 +487,7 @@ es_readtable_drop_sides(const EsProjection *projection)
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
 	for_each_from (cell, projection->tables, 1)
-		if (OidIsValid(es_readtable_find(lfirst(cell))))
+		if (OidIsValid(es_readtable_find(lfirst(cell))) && !readtable_is_among(kept, lfirst(cell)))
 			readtable_execute(psprintf("DROP TABLE %s", (char *) lfirst(cell)));
 	SetUserIdAndSecContext(user, security);
 }
@@ -441,7 +500,7 @@ es_readtable_drop(const EsProjection *projection, bool drops_read_table)
 
 	if (!projection->is_declared)
 		return;
-	es_readtable_drop_sides(projection);
+	es_readtable_drop_sides(projection, NIL);
 	table = linitial(projection->tables);
 	if (!drops_read_table)
 		return;

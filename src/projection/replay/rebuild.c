@@ -259,13 +259,16 @@ rebuild_beside(EsProjection *projection, EsReplay *replay, const EsSuccessor *su
 		differences = rebuild_prepare(replay);
 	}
 	rebuild_apply(replay, projection, differences);
+	if (reshape != NULL)
+	{
+		es_readtable_drop_sides(before, projection->tables);
+		es_readtable_settle_sides(projection, reshape->now);
+	}
 	if (successor != NULL)
 		es_redefine_save(projection);
 	rebuild_save(replay, projection);
 	count = replay->projection.events_applied;
 	es_replay_end(replay);
-	if (reshape != NULL)
-		es_readtable_drop_sides(before);
 	return count;
 }
 
