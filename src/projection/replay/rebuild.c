@@ -380,7 +380,7 @@ es_rebuild_begin(const EsProjection *projection, const char *verb)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("projection \"%s\" is being rebuilt", projection->name),
-				 errdetail("Another session does it, or drops it.")));
+				 errdetail("Another session does it, or drops or renames it.")));
 	es_transaction_change_projection();
 }
 
