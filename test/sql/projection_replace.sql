@@ -223,6 +223,7 @@ RESET ROLE;
 -- Dropped by hand: a rebuild makes it anew, so does another query; what is gone can be dropped.
 DROP TABLE counts;
 SELECT es_append('a-1', -1, 'In', '{"n": 1}');
+SELECT differences('counts');
 SELECT es_rebuild_projection('counts') > 0 AS rebuilt, differences('counts');
 SELECT es_append('a-1', -1, 'In', '{"n": 1}') > 0 AS appended, differences('counts');
 DROP TABLE counts;

@@ -141,6 +141,20 @@ replay_reset(EsProjection *projection)
 	linitial(projection->settings) = psprintf("search_path=pg_temp, %s", path);
 }
 
+/* Raise 42P01 where a declared table is gone. */
+static void
+replay_check_there(const EsProjection *projection)
+{
+	const char *table = linitial(projection->tables);
+
+	if (!OidIsValid(es_readtable_find(table)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table %s is gone", table),
+				 errdetail("Projection \"%s\" keeps it.", projection->name),
+				 errhint("es_rebuild_projection makes it anew.")));
+}
+
 static void
 replay_begin_declared(EsReplay *replay)
 {
@@ -150,6 +164,7 @@ replay_begin_declared(EsReplay *replay)
 	Oid owner;
 	int i;
 
+	replay_check_there(projection);
 	for (i = 0; i < es_declare_side_count(analysis); i++)
 		tables.sides = lappend(tables.sides, es_shadow_next_name());
 	replay->applier = es_apply_make_for(projection, &tables, projection->query);
