@@ -44,6 +44,7 @@
 #include "order/transaction.h"
 #include "projection/apply.h"
 #include "projection/barrier.h"
+#include "projection/follow.h"
 #include "projection/project.h"
 #include "projection/readtable.h"
 #include "projection/redefine.h"
@@ -153,6 +154,7 @@ follow_place(const List *names, Oid table)
 	return -1;
 }
 
+/* what: that can not be done. */
 static void
 follow_refuse_text(const EsProjection *projection, const char *what, const char *why)
 {
@@ -160,10 +162,9 @@ follow_refuse_text(const EsProjection *projection, const char *what, const char 
 
 	ereport(ERROR,
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("cannot rename or move %s because projection \"%s\" depends on it", what,
-					projection->name),
+			 errmsg("cannot %s because projection \"%s\" depends on it", what, projection->name),
 			 errdetail("%s", why),
-			 errhint("es_pause_projection(%s), rename it, es_replace_projection(%s, ...) with the SQL as it is to be then, and es_resume_projection(%s): in one transaction nobody notices.",
+			 errhint("es_pause_projection(%s), do it, es_replace_projection(%s, ...) with the SQL as it is to be then, and es_resume_projection(%s): in one transaction nobody notices.",
 					 name, name, name)));
 }
 
@@ -214,8 +215,8 @@ static void
 follow_check(const EsProjection *projection, Oid table, const char *column)
 {
 	char *what = column == NULL
-		? psprintf("table \"%s\"", get_rel_name(table))
-		: psprintf("column \"%s\" of table \"%s\"", column, get_rel_name(table));
+		? psprintf("rename or move table \"%s\"", get_rel_name(table))
+		: psprintf("rename column \"%s\" of table \"%s\"", column, get_rel_name(table));
 
 	if (projection->is_declared && column != NULL && follow_place(projection->tables, table) >= 0)
 		follow_refuse_column(projection, table, column);
@@ -258,15 +259,21 @@ follow_note(FollowCommand *command, const EsProjection *projection, const char *
 	MemoryContextSwitchTo(caller);
 }
 
+static bool
+follow_is_valid(const EsProjection *projection)
+{
+	FollowLook look = {.projection = *projection};
+
+	return OidIsValid(projection->role) && es_attempt(follow_look, &look) == NULL;
+}
+
 /* A projection's SQL has to be valid afterwards, if it is now. */
 static void
 follow_note_check(FollowCommand *command, const EsProjection *projection)
 {
-	FollowLook look = {.projection = *projection};
 	MemoryContext caller;
 
-	if (!follow_is_running(projection) || !OidIsValid(projection->role) ||
-		es_attempt(follow_look, &look) != NULL)
+	if (!follow_is_running(projection) || !follow_is_valid(projection))
 		return;
 	caller = MemoryContextSwitchTo(TopTransactionContext);
 	command->checked = lappend(command->checked, pstrdup(projection->name));
@@ -495,9 +502,9 @@ follow_end_schema(const FollowCommand *command)
 	}
 }
 
-/* Refuse the command where a projection's SQL is not valid any more. */
+/* Refuse what has been done where a projection's SQL is not valid any more. */
 static void
-follow_end_check(const char *name)
+follow_end_check(const char *name, const char *what)
 {
 	const EsProjection *projection = es_projection_find(name);
 	FollowLook look;
@@ -508,7 +515,7 @@ follow_end_check(const char *name)
 	look.projection = *projection;
 	error = es_attempt(follow_look, &look);
 	if (error != NULL)
-		follow_refuse_text(projection, "that",
+		follow_refuse_text(projection, what,
 						   psprintf("Its SQL would not be valid any more: %s.", error->message));
 }
 
@@ -539,6 +546,39 @@ es_follow_end(PG_FUNCTION_ARGS)
 	if (command->schema != NULL)
 		follow_end_schema(command);
 	foreach (cell, command->checked)
-		follow_end_check(lfirst(cell));
+		follow_end_check(lfirst(cell), "rename or move that");
 	PG_RETURN_NULL();
+}
+
+/* ----------------------------------------------------------------------
+ * A read table that gets other columns
+ * ----------------------------------------------------------------------
+ */
+
+/* The names of the running projections, but for one, whose SQL is valid. */
+List *
+es_follow_list_valid(const char *but)
+{
+	List *result = NIL;
+	ListCell *cell;
+
+	foreach (cell, es_projection_list())
+	{
+		const EsProjection *projection = lfirst(cell);
+
+		if (strcmp(projection->name, but) != 0 && follow_is_running(projection) &&
+			follow_is_valid(projection))
+			result = lappend(result, projection->name);
+	}
+	return result;
+}
+
+/* Raise 2BP01 if that of one of them is not any more; table: that has been altered. */
+void
+es_follow_check_valid(const List *names, const char *table)
+{
+	const ListCell *cell;
+
+	foreach (cell, names)
+		follow_end_check(lfirst(cell), psprintf("change the columns of table %s", table));
 }

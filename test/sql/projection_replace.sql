@@ -157,6 +157,27 @@ SELECT lookups, differences('named') FROM definition WHERE name = 'named';
 SELECT es_replace_projection('named', 'SELECT data->>''who'' AS name, count(*) AS n FROM events GROUP BY 1');
 SELECT lookups, differences('named') FROM definition WHERE name = 'named';
 
+-- Other projections that look up columns of the table, or read them; and columns that others are generated from
+SELECT es_create_projection('first_of', 'SELECT stream, min(version) AS n, count(*) AS c FROM events GROUP BY stream');
+SET client_min_messages = warning;
+SELECT es_create_projection('second_of', 'SELECT f.n, count(*) AS c FROM events e JOIN first_of f ON f.stream = e.stream GROUP BY f.n', 'async', lookups => '{first_of}');
+RESET client_min_messages;
+SELECT es_replace_projection('first_of', 'SELECT stream, count(*) AS c FROM events GROUP BY stream');
+SELECT es_replace_projection('first_of', 'SELECT stream, min(version) AS n, sum(version) AS s FROM events GROUP BY stream') > 0 AS replaced, differences('first_of');
+ALTER TABLE first_of ADD twice bigint GENERATED ALWAYS AS (2 * n) STORED;
+SELECT es_replace_projection('first_of', 'SELECT stream, min(version) + 1 AS n FROM events GROUP BY stream') > 0 AS replaced, differences('first_of');
+SELECT es_replace_projection('first_of', 'SELECT stream, min(version)::text AS n FROM events GROUP BY stream');
+SELECT es_drop_projection('second_of', true), es_drop_projection('first_of', true);
+
+-- In a publication of all tables
+SET client_min_messages = error;
+CREATE PUBLICATION replace_all FOR ALL TABLES;
+RESET client_min_messages;
+SELECT es_replace_projection('named', 'SELECT data->>''who'' AS name, stream, count(*) AS n FROM events GROUP BY 1, 2') > 0 AS replaced;
+SELECT es_replace_projection('named', 'SELECT stream AS name, avg(version) AS n FROM events GROUP BY 1') > 0 AS replaced;
+SELECT es_append('a-1', -1, 'In', '{"n": 1}') > 0 AS appended, differences('named');
+DROP PUBLICATION replace_all;
+
 -- Handlers: the text, and with it the tables
 CREATE TABLE seen (stream text PRIMARY KEY, n bigint, extra text);
 CREATE TABLE seen_too (stream text PRIMARY KEY, n bigint);

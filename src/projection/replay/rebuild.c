@@ -18,7 +18,7 @@
  * Memory: the function call's context.  Locks: that against other rebuilds;
  * AccessShare on the tables; then the projection's, barrier.c's, and those of
  * the changes, all to the end of the transaction.  Calls: advance, apply, attempt,
- * barrier, beside, difference, intact, mend, omission, order, progress, projection,
+ * barrier, beside, difference, follow, intact, mend, omission, order, progress, projection,
  * readtable, redefine, replay, reshape, stale.
  *
  *-------------------------------------------------------------------------
@@ -40,6 +40,7 @@
 #include "projection/advance.h"
 #include "projection/barrier.h"
 #include "projection/beside.h"
+#include "projection/follow.h"
 #include "projection/intact.h"
 #include "projection/omission.h"
 #include "projection/progress.h"
@@ -151,9 +152,12 @@ rebuild_reshape(const EsReplay *replay, const EsProjection *projection, const Es
 {
 	EsApplier applier = {.projection = projection, .owner = replay->applier->owner};
 	EsApplyScope scope;
+	List *others;
 
 	if (!es_reshape_is_needed(reshape))
 		return;
+	/* They may look up columns that go. */
+	others = es_follow_list_valid(projection->name);
 	es_apply_enter(&scope, &applier);
 	PG_TRY();
 	{
@@ -164,6 +168,7 @@ rebuild_reshape(const EsReplay *replay, const EsProjection *projection, const Es
 		es_apply_leave(&scope);
 	}
 	PG_END_TRY();
+	es_follow_check_valid(others, reshape->table_name);
 }
 
 /* How the tables are compared with the copies: a list of EsDifference. */

@@ -245,8 +245,10 @@ reshape_run(void *sql)
 static void
 reshape_raise(ErrorData *error, char *hint)
 {
+	/* 42601 is what it raises for generated columns. */
 	if (error->sqlerrcode == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST ||
-		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
+		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		error->sqlerrcode == ERRCODE_SYNTAX_ERROR)
 		error->hint = hint;
 	/* Its user has not written the statement. */
 	error->context = NULL;
