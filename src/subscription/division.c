@@ -195,6 +195,17 @@ division_go_on(EsSubscription *subscription)
 	subscription->is_next_begun = true;
 }
 
+/*
+ * Whether the next division has begun since a subscription was found: what is
+ * about to be delivered in the one before is the next one's now.  Call it with
+ * the mutex.
+ */
+bool
+es_division_has_ended(const EsSubscription *subscription)
+{
+	return subscription->next_partitions != 0 && division_is_drained(subscription);
+}
+
 /* Store that it has. */
 static void
 division_store(EsSubscription *subscription)
