@@ -1,7 +1,11 @@
--- Access: who may do what. PUBLIC may nothing; es_grant gives a role one of three levels.
+-- Access: who may do what. PUBLIC may nothing; es_grant gives a role one of four levels, three of them also within bounds.
 --
 -- A level is a set of rights (eventstore.rights_of_level). That a role has been given a level is recorded as its right to execute the
 -- level's function eventstore.may_...: so dumps carry it, renaming and dropping a role keep it true, and there is no table to disagree.
+--
+-- So it is with bounds: each has a function of its own, eventstore.may_..._within_<hash>(), made by es_grant, in whose source it stands.
+-- It is no member of the extension, so that dumps carry it. Bounds count for who may execute eventstore.may_..._within(), but not may_...():
+-- who has lost the former without the latter is bound to nothing, not to everything. src/rights/ reads all of them.
 
 CREATE FUNCTION eventstore.may_read() RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
@@ -18,52 +22,106 @@ CREATE FUNCTION eventstore.may_administer() RETURNS boolean
 COMMENT ON FUNCTION eventstore.may_administer() IS 'Whoever may execute this has been granted the level "admin".';
 REVOKE ALL ON FUNCTION eventstore.may_administer() FROM PUBLIC;
 
+CREATE FUNCTION eventstore.may_reveal() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_reveal() IS 'Whoever may execute this has been granted the level "reveal".';
+REVOKE ALL ON FUNCTION eventstore.may_reveal() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_read_within() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_read_within() IS 'Whoever may execute this has been granted the level "read" within bounds.';
+REVOKE ALL ON FUNCTION eventstore.may_read_within() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_append_within() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_append_within() IS 'Whoever may execute this has been granted the level "append" within bounds.';
+REVOKE ALL ON FUNCTION eventstore.may_append_within() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_reveal_within() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_reveal_within() IS 'Whoever may execute this has been granted the level "reveal" within bounds.';
+REVOKE ALL ON FUNCTION eventstore.may_reveal_within() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_tenant(stream text) RETURNS text
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_tenant';
+COMMENT ON FUNCTION @extschema@.es_tenant(text) IS
+	'The tenant of a stream: what stands in the first {...} of its name; null = it has none.';
+REVOKE ALL ON FUNCTION @extschema@.es_tenant(text) FROM PUBLIC;
+
 CREATE VIEW eventstore.grants AS
-	SELECT CASE acl.grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(acl.grantee)::pg_catalog.text END AS role,
-		   CASE f.proname WHEN 'may_read' THEN 'read' WHEN 'may_append' THEN 'append' ELSE 'admin' END AS level,
-		   NULL::pg_catalog.text AS category
-	FROM pg_catalog.pg_proc f, pg_catalog.aclexplode(f.proacl) acl
-	WHERE f.oid IN ('eventstore.may_read()'::pg_catalog.regprocedure,
-					'eventstore.may_append()'::pg_catalog.regprocedure,
-					'eventstore.may_administer()'::pg_catalog.regprocedure)
-	  AND acl.grantee <> f.proowner;
-COMMENT ON VIEW eventstore.grants IS 'Which role has been granted which level; see es_grant. category: null = the whole store.';
+	SELECT CASE g.grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(g.grantee)::pg_catalog.text END AS role,
+		   CASE g.level WHEN 'administer' THEN 'admin' ELSE g.level END AS level, g.bound ->> 0 AS category, g.bound ->> 1 AS tenant
+	FROM (
+		SELECT acl.grantee, pg_catalog.split_part(f.proname::pg_catalog.text, '_', 2) AS level,
+			   -- The order in which conditions are looked at is the planner's: no cast of another function's source.
+			   CASE WHEN f.proname ~ '^may_[a-z]+_within_' THEN
+					pg_catalog.replace(pg_catalog.substr(f.prosrc, 9, pg_catalog.length(f.prosrc) - 9), '''''', '''')::pg_catalog.jsonb END AS bound
+		FROM pg_catalog.pg_proc f, pg_catalog.aclexplode(f.proacl) acl
+		WHERE f.pronamespace = 'eventstore'::pg_catalog.regnamespace AND f.pronargs = 0 AND acl.grantee <> f.proowner
+		  AND (f.proname IN ('may_read', 'may_append', 'may_reveal', 'may_administer')
+			   OR f.proname ~ '^may_(read|append|reveal)_within_' AND acl.grantee <> 0)
+	) g;
+COMMENT ON VIEW eventstore.grants IS 'Which role has been granted which level, and within which bounds; see es_grant. Without bounds: the whole store.';
 COMMENT ON COLUMN eventstore.grants.role IS 'Name of the role.';
-COMMENT ON COLUMN eventstore.grants.level IS 'read, append or admin.';
-COMMENT ON COLUMN eventstore.grants.category IS 'The category that the grant is bound to; null = the whole store.';
+COMMENT ON COLUMN eventstore.grants.level IS 'read, append, reveal or admin.';
+COMMENT ON COLUMN eventstore.grants.category IS 'The category that the grant is bound to; null = any.';
+COMMENT ON COLUMN eventstore.grants.tenant IS 'The tenant that the grant is bound to; null = any, or none.';
 REVOKE ALL ON TABLE eventstore.grants FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-	PERFORM eventstore.check_grant(role, level, category);
-	IF role <> eventstore.owner() THEN
+	PERFORM eventstore.check_grant(role, level, category, tenant);
+	IF role = eventstore.owner() THEN
+		RETURN;
+	END IF;
+	IF category IS NULL AND tenant IS NULL THEN
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', eventstore.marker_of_level(level), role);
-		PERFORM eventstore.apply_grants(role);
+	ELSE
+		-- Making the first one switches row security on.
+		PERFORM eventstore.make_marker_of_bound(level, category, tenant);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s, eventstore.may_%s_within() TO %s',
+					   eventstore.marker_of_bound(level, category, tenant), level, role);
 	END IF;
+	PERFORM eventstore.apply_grants(role);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text) IS
-	'Lets a role read (all events, and the table), append (and read, by functions) or admin (all of it, and grant).';
-REVOKE ALL ON FUNCTION @extschema@.es_grant(regrole, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text, text) IS
+	'Lets a role read (all events, and the table), append (and read, by functions), reveal, or admin (all of it, and grant); the first three also for one category, one tenant, or both.';
+REVOKE ALL ON FUNCTION @extschema@.es_grant(regrole, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_revoke(role regrole, level text, category text DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.es_revoke(role regrole, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
+DECLARE
+	marker regprocedure;
 BEGIN
-	PERFORM eventstore.check_grant(role, level, category);
-	IF level = ANY (eventstore.levels_of_role(role)) THEN
-		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', eventstore.marker_of_level(level), role);
-		PERFORM eventstore.apply_grants(role);
+	PERFORM eventstore.check_grant(role, level, category, tenant);
+	IF NOT level = ANY (eventstore.levels_of_role(role) || eventstore.bound_levels_of_role(role)) THEN
+		RETURN;
 	END IF;
+	IF category IS NULL AND tenant IS NULL THEN
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', eventstore.marker_of_level(level), role);
+	END IF;
+	FOR marker IN SELECT m FROM eventstore.markers_of_bounds(role, level) m
+				  WHERE category IS NULL AND tenant IS NULL OR m = to_regprocedure(eventstore.marker_of_bound(level, category, tenant))
+	LOOP
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', marker, role);
+	END LOOP;
+	IF level <> 'admin' AND NOT EXISTS (SELECT FROM eventstore.markers_of_bounds(role, level)) THEN
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION eventstore.may_%s_within() FROM %s', level, role);
+	END IF;
+	PERFORM eventstore.apply_grants(role);
+	PERFORM eventstore.drop_idle_markers();
+	PERFORM eventstore.guard_events();
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text) IS
-	'Takes a level from a role; what its other levels give stays.';
-REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
+	'Takes a level from a role, or one of the bounds that it has it within; what its other grants give stays.';
+REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text) RETURNS void
+CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text, tenant text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
@@ -78,30 +136,103 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
 		RAISE EXCEPTION 'role with OID % does not exist', role USING ERRCODE = 'undefined_object';
 	END IF;
-	IF level NOT IN ('read', 'append', 'admin') THEN
+	IF level NOT IN ('read', 'append', 'reveal', 'admin') THEN
 		RAISE EXCEPTION 'unknown level "%"', level USING ERRCODE = 'invalid_parameter_value',
-			HINT = 'The levels are read, append and admin.';
+			HINT = 'The levels are read, append, reveal and admin.';
 	END IF;
-	IF category IS NOT NULL THEN
-		RAISE EXCEPTION 'grants for one category are not supported' USING ERRCODE = 'feature_not_supported';
+	IF level = 'admin' AND (category IS NOT NULL OR tenant IS NOT NULL) THEN
+		RAISE EXCEPTION 'level "admin" cannot be bound to a category or a tenant' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'Levels read, append and reveal can be.';
+	END IF;
+	IF octet_length(category) > 512 OR octet_length(tenant) > 512 THEN
+		RAISE EXCEPTION '% is too long', CASE WHEN octet_length(category) > 512 THEN 'category' ELSE 'tenant' END
+			USING ERRCODE = 'program_limit_exceeded', DETAIL = format('It has %s bytes; the limit is 512.',
+				CASE WHEN octet_length(category) > 512 THEN octet_length(category) ELSE octet_length(tenant) END);
+	END IF;
+	IF category ~ '-' THEN
+		RAISE EXCEPTION 'no stream has the category "%"', category USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'The category of a stream is what stands before the first "-" of its name.';
+	END IF;
+	IF tenant = '' OR tenant ~ '}' THEN
+		RAISE EXCEPTION 'no stream has the tenant "%"', tenant USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'The tenant of a stream is what stands in the first {...} of its name.';
 	END IF;
 	-- Two at once would update the same rows of the catalogue.
 	PERFORM pg_advisory_xact_lock('pg_namespace'::regclass::oid::int, 'eventstore'::regnamespace::oid::int);
 END
 $$;
-COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text) IS
+COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text, text) IS
 	'Raises unless the arguments of es_grant and es_revoke are right; lets one of them go at a time.';
-REVOKE ALL ON FUNCTION eventstore.check_grant(regrole, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventstore.check_grant(regrole, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.marker_of_level(level text) RETURNS regprocedure
 	LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN CASE level
 		WHEN 'read' THEN 'eventstore.may_read()'::regprocedure
 		WHEN 'append' THEN 'eventstore.may_append()'::regprocedure
+		WHEN 'reveal' THEN 'eventstore.may_reveal()'::regprocedure
 		WHEN 'admin' THEN 'eventstore.may_administer()'::regprocedure
 	END;
 COMMENT ON FUNCTION eventstore.marker_of_level(text) IS 'The function whose EXECUTE right records that a role has a level.';
 REVOKE ALL ON FUNCTION eventstore.marker_of_level(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.marker_of_bound(level text, category text, tenant text) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT format('eventstore.may_%s_within_%s()', level,
+				  left(encode(sha256(convert_to(jsonb_build_array(category, tenant)::text, getdatabaseencoding())), 'hex'), 32))
+$$;
+COMMENT ON FUNCTION eventstore.marker_of_bound(text, text, text) IS
+	'Name of the function whose EXECUTE right records that a role has a level within a bound; it need not be there.';
+REVOKE ALL ON FUNCTION eventstore.marker_of_bound(text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.make_marker_of_bound(level text, category text, tenant text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	marker text := eventstore.marker_of_bound(level, category, tenant);
+	-- Not quote_literal, which makes an E'...' of what JSON escapes by a backslash; src/rights/bound.c reads a plain one.
+	source text := 'SELECT ''' || replace(jsonb_build_array(category, tenant)::text, '''', '''''') || '''';
+BEGIN
+	IF to_regprocedure(marker) IS NULL THEN
+		EXECUTE format('CREATE FUNCTION %s RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L', marker, source);
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', marker, 'A bound of level "' || level || '"; see eventstore.grants.');
+		EXECUTE format('ALTER FUNCTION %s DEPENDS ON EXTENSION eventstore', marker);
+	END IF;
+	-- A restore without rights gives them to PUBLIC.
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', marker);
+END
+$$;
+COMMENT ON FUNCTION eventstore.make_marker_of_bound(text, text, text) IS 'Makes that function, if it is not there.';
+REVOKE ALL ON FUNCTION eventstore.make_marker_of_bound(text, text, text) FROM PUBLIC;
+
+-- Of a role: those that it has been granted; of none: all there are.
+CREATE FUNCTION eventstore.markers_of_bounds(role regrole, level text) RETURNS SETOF regprocedure
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT f.oid::regprocedure FROM pg_proc f
+	WHERE f.pronamespace = 'eventstore'::regnamespace AND f.pronargs = 0 AND f.proname ~ ('^may_' || markers_of_bounds.level || '_within_')
+	  AND (markers_of_bounds.role IS NULL OR EXISTS (SELECT FROM aclexplode(f.proacl) acl WHERE acl.grantee = markers_of_bounds.role))
+$$;
+COMMENT ON FUNCTION eventstore.markers_of_bounds(regrole, text) IS 'The functions that record the bounds that a role, or any, has a level within.';
+REVOKE ALL ON FUNCTION eventstore.markers_of_bounds(regrole, text) FROM PUBLIC;
+
+-- Such as DROP OWNED has left.
+CREATE FUNCTION eventstore.drop_idle_markers() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	marker regprocedure;
+BEGIN
+	FOR marker IN SELECT m FROM eventstore.markers_of_bounds(NULL, '[a-z]+') m
+				  WHERE NOT EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) acl WHERE f.oid = m AND acl.grantee NOT IN (0, f.proowner))
+	LOOP
+		EXECUTE format('DROP FUNCTION %s', marker);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.drop_idle_markers() IS 'Drops the functions that record bounds which no role has.';
+REVOKE ALL ON FUNCTION eventstore.drop_idle_markers() FROM PUBLIC;
 
 CREATE FUNCTION eventstore.owner() RETURNS regrole
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
@@ -115,12 +246,127 @@ CREATE FUNCTION eventstore.levels_of_role(role regrole) RETURNS text[]
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
 $$
 	SELECT coalesce(array_agg(l), '{}')
-	FROM unnest(ARRAY['read', 'append', 'admin']) l
+	FROM unnest(ARRAY['read', 'append', 'reveal', 'admin']) l
 	WHERE EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) acl
 				  WHERE f.oid = eventstore.marker_of_level(l) AND acl.grantee = role AND acl.grantee <> f.proowner)
 $$;
-COMMENT ON FUNCTION eventstore.levels_of_role(regrole) IS 'The levels that a role has been granted.';
+COMMENT ON FUNCTION eventstore.levels_of_role(regrole) IS 'The levels that a role has been granted for the whole store.';
 REVOKE ALL ON FUNCTION eventstore.levels_of_role(regrole) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.bound_levels_of_role(role regrole) RETURNS text[]
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT coalesce(array_agg(l), '{}')
+	FROM unnest(ARRAY['read', 'append', 'reveal']) l
+	WHERE EXISTS (SELECT FROM eventstore.markers_of_bounds(role, l))
+$$;
+COMMENT ON FUNCTION eventstore.bound_levels_of_role(regrole) IS 'The levels that a role has been granted within bounds.';
+REVOKE ALL ON FUNCTION eventstore.bound_levels_of_role(regrole) FROM PUBLIC;
+
+-- Policies ask these as the role that selects. They tell it what it may see itself, and so are everybody's.
+CREATE FUNCTION eventstore.sees_all() RETURNS boolean
+	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_sees_all';
+COMMENT ON FUNCTION eventstore.sees_all() IS 'Whether grants bind the current role to no category and no tenant.';
+
+CREATE FUNCTION eventstore.sees(stream text) RETURNS boolean
+	LANGUAGE C STABLE PARALLEL SAFE STRICT COST 5 AS 'MODULE_PATHNAME', 'es_sees';
+COMMENT ON FUNCTION eventstore.sees(text) IS 'Whether a stream is within the bounds that grants put to the current role.';
+
+CREATE FUNCTION eventstore.is_everyone_let_in() RETURNS boolean
+	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_is_everyone_let_in';
+COMMENT ON FUNCTION eventstore.is_everyone_let_in() IS 'Whether nobody has put a permissive policy of his own on eventstore.events.';
+
+-- Row security costs every reader of the table something, and is for DBAs to use: it is on only while somebody is bound.
+--
+-- A restrictive policy bounds the bound. If row security was off before, a permissive one lets everyone in, but for what a DBA's own policies
+-- say then: a permissive one of his ends it (is_everyone_let_in), as if he had switched row security on himself.
+CREATE FUNCTION eventstore.guard_events() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	is_needed boolean := EXISTS (SELECT FROM eventstore.markers_of_bounds(NULL, '(read|append)'));
+	is_guarded boolean := EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass AND polname = 'eventstore_bounds');
+	has_everyone boolean := EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass AND polname = 'eventstore_everyone');
+	is_on boolean := (SELECT relrowsecurity FROM pg_class WHERE oid = 'eventstore.events'::regclass);
+	tries int := 0;
+BEGIN
+	IF is_needed = is_guarded AND (is_on OR NOT is_needed) THEN
+		RETURN;
+	END IF;
+	-- Not by waiting, with all appends and reads behind it, for the longest of the open transactions; at last so, too.
+	LOOP
+		BEGIN
+			LOCK TABLE eventstore.events IN ACCESS EXCLUSIVE MODE NOWAIT;
+			EXIT;
+		EXCEPTION WHEN lock_not_available THEN
+			tries := tries + 1;
+		END;
+		IF tries = 100 THEN
+			LOCK TABLE eventstore.events IN ACCESS EXCLUSIVE MODE;
+			EXIT;
+		END IF;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	IF is_needed THEN
+		IF NOT is_guarded THEN
+			CREATE POLICY eventstore_bounds ON eventstore.events AS RESTRICTIVE FOR SELECT
+				USING ((SELECT eventstore.sees_all()) OR eventstore.sees(stream));
+		END IF;
+		IF NOT is_on THEN
+			IF NOT has_everyone THEN
+				CREATE POLICY eventstore_everyone ON eventstore.events
+					USING ((SELECT eventstore.is_everyone_let_in())) WITH CHECK ((SELECT eventstore.is_everyone_let_in()));
+			END IF;
+			ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY;
+		END IF;
+		RETURN;
+	END IF;
+	DROP POLICY eventstore_bounds ON eventstore.events;
+	IF has_everyone THEN
+		DROP POLICY eventstore_everyone ON eventstore.events;
+		IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass) THEN
+			ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY;
+		END IF;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.guard_events() IS 'Has row security on eventstore.events keep bounds as long as there are some.';
+REVOKE ALL ON FUNCTION eventstore.guard_events() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.note_marker_of_bound() RETURNS event_trigger
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c JOIN pg_proc f ON c.classid = 'pg_proc'::regclass AND f.oid = c.objid
+			   WHERE f.pronamespace = 'eventstore'::regnamespace AND f.proname ~ '^may_(read|append)_within_')
+	THEN
+		PERFORM eventstore.guard_events();
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.note_marker_of_bound() IS 'Has eventstore.events guarded as soon as there is a bound, made by es_grant or by a restore.';
+REVOKE ALL ON FUNCTION eventstore.note_marker_of_bound() FROM PUBLIC;
+
+-- A dump carries the functions that record bounds, but neither policies of an extension's table nor that row security is on.
+CREATE EVENT TRIGGER eventstore_bound ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION eventstore.note_marker_of_bound();
+ALTER EVENT TRIGGER eventstore_bound ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_bound IS 'Notices that there is a bound.';
+
+-- What a role may call that has a level within bounds only: what does not tell of other streams than its own. It is a list of what is
+-- allowed: what is missing here such a role may not do.
+CREATE FUNCTION eventstore.is_for_bound_roles(object text) RETURNS boolean
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
+		('events', 'notify_status', 'subscription_status', 'parked',
+		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
+		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
+		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
+		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
+		 'find_subscription_division', 'find_subscription_status', 'es_fetch', 'es_ack', 'es_nack', 'es_release')
+$$;
+COMMENT ON FUNCTION eventstore.is_for_bound_roles(text) IS 'Whether a right of a level is given within bounds, too.';
+REVOKE ALL ON FUNCTION eventstore.is_for_bound_roles(text) FROM PUBLIC;
 
 -- A new function of the store is added here, under the lowest level that may call it.
 CREATE FUNCTION eventstore.rights_of_level(level text, OUT privilege text, OUT object text) RETURNS SETOF record
@@ -128,8 +374,9 @@ CREATE FUNCTION eventstore.rights_of_level(level text, OUT privilege text, OUT o
 $$
 	SELECT r.privilege, r.object
 	FROM (VALUES
-		('read append admin', 'USAGE',   'SCHEMA eventstore'),
-		('read append admin', 'USAGE',   'SCHEMA @extschema@'),
+		('read append reveal admin', 'USAGE', 'SCHEMA eventstore'),
+		('read append reveal admin', 'USAGE', 'SCHEMA @extschema@'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_tenant(text)'),
 		('read admin',        'SELECT',  'TABLE eventstore.events'),
 		('admin',             'SELECT',  'TABLE eventstore.streams'),
 		('admin',             'SELECT',  'TABLE eventstore.head'),
@@ -221,8 +468,8 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, uuid)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, uuid)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text)')
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text, text)')
 	) AS r (levels, privilege, object)
 	WHERE level = ANY (string_to_array(r.levels, ' '))
 $$;
@@ -242,7 +489,10 @@ BEGIN
 		EXECUTE format('REVOKE %s ON %s FROM %s', right_to.privilege, right_to.object, role);
 	END LOOP;
 	FOR right_to IN SELECT DISTINCT r.privilege, r.object
-					FROM unnest(eventstore.levels_of_role(role)) l, eventstore.rights_of_level(l) r
+					FROM (SELECT r.privilege, r.object FROM unnest(eventstore.levels_of_role(role)) l, eventstore.rights_of_level(l) r
+						  UNION ALL
+						  SELECT r.privilege, r.object FROM unnest(eventstore.bound_levels_of_role(role)) l, eventstore.rights_of_level(l) r
+						  WHERE eventstore.is_for_bound_roles(r.object)) r
 					WHERE r.object <> 'SCHEMA @extschema@'
 					   OR NOT has_schema_privilege(role::oid, '@extschema@'::regnamespace::oid, 'USAGE')
 	LOOP

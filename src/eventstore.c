@@ -18,6 +18,7 @@
 #include "order/transaction.h"
 #include "projection/replay/cordon.h"
 #include "projection/roster.h"
+#include "rights/rights.h"
 #include "server/launcher.h"
 #include "signal/shared.h"
 
@@ -34,6 +35,7 @@ _PG_init(void)
 
 	es_settings_define();
 	es_catalog_init();
+	es_rights_init();
 	es_transaction_init();
 	es_last_init();
 	es_roster_init();

@@ -21,6 +21,7 @@
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
  *		position_at.c	es_position_at
+ *		own_head.c		the head, as a bound role is told it
  *		notify.c		es_wait, es_channel, eventstore.notify_status
  *
  *	 append/			how events come in
@@ -138,6 +139,12 @@
  *		floor.c			what positions go on above
  *		position.c		positions
  *		last.c			the position that this session appended at last
+ *
+ *	 rights/			what a role may see and append
+ *		access.c		es_tenant, and what policies ask
+ *		see.c			scans that see what a role may
+ *		rights.c		to which streams a role is bound
+ *		bound.c			categories and tenants
  *
  *	 signal/			how sessions tell each other
  *		guard.c			locks of sessions that work on one subscription
@@ -293,13 +300,14 @@
  * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
- * CacheMemoryContext; turn.c: what it knows of projections, in
+ * CacheMemoryContext; rights.c: the rights of roles, there; turn.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the
  * transaction, the categories to notify about (pending.c) and the subscriptions
  * whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
- * catalogue of procedures (roster.c), transaction, subtransaction and release of
+ * catalogues of procedures (roster.c, rights.c), of roles and their members
+ * (rights.c), transaction, subtransaction and release of
  * a resource owner (transaction.c), ExecutorStart and ProcessUtility (cordon.c),
  * the latter for DISCARD, too (last.c); if preloaded, shared memory (shared.c)
  * and ProcessUtility once more (launcher.c).

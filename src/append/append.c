@@ -7,7 +7,8 @@
  *
  * Memory: the function call's context.  Locks: es_assert_version takes
  * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
- * their own.  Calls: arguments, catalog, event, json, last, scan, store, stream.
+ * their own.  Calls: arguments, catalog, event, json, last, rights, scan, store,
+ * stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +35,7 @@
 #include "base/scan.h"
 #include "base/stream.h"
 #include "order/last.h"
+#include "rights/rights.h"
 
 PG_FUNCTION_INFO_V1(es_append);
 PG_FUNCTION_INFO_V1(es_append_event);
@@ -237,6 +239,7 @@ es_assert_version(PG_FUNCTION_ARGS)
 
 	CommandCounterIncrement();
 	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
+	es_rights_check_append(target.stream);
 	es_stream_find(&stream, streams, target.stream, es_scan_snapshot(&snapshot));
 	es_stream_lock(&stream, LockTupleShare);
 	es_expected_check(&stream, target.expected_version, stream.version);

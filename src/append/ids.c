@@ -14,7 +14,7 @@
  *
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.
- * Calls: catalog, names, scan.
+ * Calls: catalog, names, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@
 #include "base/errors.h"
 #include "base/names.h"
 #include "base/scan.h"
+#include "rights/see.h"
 
 /* Where a stored id is; stream points into the scan's slot. */
 typedef struct IdsPlace
@@ -108,10 +109,16 @@ ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 	}
 }
 
-/* Raise SE002 and tell where the id is. */
+/* Raise SE002 and tell where the id is, if the caller may see that. */
 static void
-ids_raise_stored(const pg_uuid_t *id, const IdsPlace *place)
+ids_raise_stored(Relation events, const pg_uuid_t *id, const IdsPlace *place)
 {
+	if (!es_see_stored(events, place->stream, place->position))
+		ereport(ERROR,
+				(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
+				 errmsg("duplicate event id"),
+				 errdetail("Event id \"%s\" is stored already.", ids_to_cstring(id)),
+				 errhint("Only the very same call, with the same ids in the same order, is a retry.")));
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
@@ -129,22 +136,21 @@ static void
 ids_raise_twice(Relation events, const pg_uuid_t *id)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IdsPlace place;
+	IdsPlace place = {0};
 	EsScan scan;
 
 	es_scan_open(&scan, events, ES_EVENTS_ID);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
-	{
 		ids_read_place(scan.slot, &place);
+	if (place.position > 0 && es_see_stored(events, place.stream, place.position))
 		ereport(ERROR,
 				(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 				 errmsg("duplicate event id"),
 				 errdetail("Event id \"%s\" is given twice, and is stored at version %lld of stream \"%s\", position %lld.",
 						   ids_to_cstring(id), (long long) place.version,
 						   text_to_cstring(place.stream), (long long) place.position)));
-	}
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
@@ -260,7 +266,7 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 	es_scan_close(&scan);
 
 	if (found.found > 0 && found.in_order < found.event_count)
-		ids_raise_stored(found.first_id, &found.first);
+		ids_raise_stored(events, found.first_id, &found.first);
 	return found.found > 0;
 }
 
@@ -270,11 +276,11 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
  * stored: an append that is, as es_ids_find_retry left it.
  */
 void
-es_ids_raise_partial_retry(const EsAppend *stored)
+es_ids_raise_partial_retry(Relation events, const EsAppend *stored)
 {
 	IdsPlace place = {stored->stream, stored->last_version, stored->last_position};
 
-	ids_raise_stored(&stored->events[stored->event_count - 1].id, &place);
+	ids_raise_stored(events, &stored->events[stored->event_count - 1].id, &place);
 }
 
 /* Whether an error says that the index on ids has an id already. */
@@ -314,7 +320,7 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 	es_scan_open(&scan, events, ES_EVENTS_ID);
 	found = ids_look(&scan, appends, append_count);
 	if (found.found > 0)
-		ids_raise_stored(found.first_id, &found.first);
+		ids_raise_stored(events, found.first_id, &found.first);
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),

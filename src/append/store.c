@@ -16,8 +16,8 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog,
- * condition, ids, inflight, inline, last, milestone, names, recorder, scan,
- * stream, transaction, window.
+ * condition, ids, inflight, inline, last, milestone, names, recorder, rights,
+ * scan, stream, transaction, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +46,7 @@
 #include "order/transaction.h"
 #include "order/window.h"
 #include "projection/inline.h"
+#include "rights/rights.h"
 
 /* ----------------------------------------------------------------------
  * Streams
@@ -251,7 +252,7 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 		else
 			stored = group.appends[0];
 		if (advanced > 0 && stored != NULL)
-			es_ids_raise_partial_retry(stored);
+			es_ids_raise_partial_retry(events, stored);
 	}
 	return advanced > 0;
 }
@@ -313,6 +314,16 @@ store_insert(Relation events, EsAppend **appends, int append_count, bool has_giv
 	PG_END_TRY();
 }
 
+/* Raise 42501 unless the current role may append to all streams. */
+static void
+store_check_rights(const EsAppend *appends, int append_count)
+{
+	int i;
+
+	for (i = 0; i < append_count; i++)
+		es_rights_check_append(appends[i].stream);
+}
+
 /*
  * Store all appends or none; set their results.
  *
@@ -345,6 +356,8 @@ es_store_append(EsAppend *appends, int append_count, const char *verb, const EsC
 	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
 	events = es_catalog_open(ES_EVENTS, RowExclusiveLock);
 
+	/* Before anything is looked at, so that a refusal tells nothing. */
+	store_check_rights(appends, append_count);
 	if (has_given_ids)
 		es_ids_check_distinct(events, in_order, append_count);
 	/* Given ids may be those of an exact retry, which has no condition. */

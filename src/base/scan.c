@@ -55,7 +55,9 @@ es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot 
 	scan->own_slot = NULL;
 	scan->key_count = 0;
 	scan->wants_entries = false;
+	scan->is_limited = false;
 	scan->policy = NULL;
+	scan->filter = NULL;
 	scan->desc = NULL;
 }
 
@@ -82,9 +84,23 @@ es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegPro
 void
 es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction)
 {
-	if (es_policy_applies(scan->heap, role))
-		scan->policy = es_policy_plan(scan->heap, scan->index, scan->keys, scan->key_count, role,
-									  direction);
+	if (!es_policy_applies(scan->heap, role))
+		return;
+	scan->policy = es_policy_plan(scan->heap, scan->index, scan->keys, scan->key_count, role,
+								  direction);
+	scan->is_limited = true;
+}
+
+/*
+ * Have the scan, before it begins, pass over rows that a filter does not let a
+ * role see.  It then works with es_scan_next only.
+ */
+void
+es_scan_filter(EsScan *scan, EsScanFilter filter, Oid role)
+{
+	scan->filter = filter;
+	scan->role = role;
+	scan->is_limited = true;
 }
 
 /*
@@ -104,6 +120,29 @@ es_scan_begin(EsScan *scan, Snapshot snapshot)
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
+/* Move to the next row that policies let through. */
+static bool
+scan_next_seen(EsScan *scan, ScanDirection direction)
+{
+	if (scan->policy == NULL)
+		return index_getnext_slot(scan->desc, direction, scan->slot);
+	scan->slot = es_policy_next(scan->policy);
+	return scan->slot != NULL;
+}
+
+/* The same, and the filter. */
+static bool
+scan_next_limited(EsScan *scan, ScanDirection direction)
+{
+	while (scan_next_seen(scan, direction))
+	{
+		if (scan->filter == NULL || scan->filter(scan->role, scan->slot))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
 /*
  * Move to the next row in the index's order (or, backward, against it).
  * Returns whether there is one; it is then in scan->slot.
@@ -111,11 +150,8 @@ es_scan_begin(EsScan *scan, Snapshot snapshot)
 bool
 es_scan_next(EsScan *scan, ScanDirection direction)
 {
-	if (unlikely(scan->policy != NULL))
-	{
-		scan->slot = es_policy_next(scan->policy);
-		return scan->slot != NULL;
-	}
+	if (unlikely(scan->is_limited))
+		return scan_next_limited(scan, direction);
 	return index_getnext_slot(scan->desc, direction, scan->slot);
 }
 

@@ -21,6 +21,9 @@
 /* A category or a tag, and a range of positions. */
 #define ES_SCAN_MAX_KEYS 3
 
+/* Whether a role may see a row of the table. */
+typedef bool (*EsScanFilter)(Oid role, TupleTableSlot *slot);
+
 typedef struct EsScan
 {
 	/* Set by es_scan_open. */
@@ -35,8 +38,11 @@ typedef struct EsScan
 
 	bool wants_entries; /* set it before es_scan_begin for es_scan_next_entry */
 
-	/* Set by es_scan_see_as, where policies count. */
-	EsPolicyScan *policy;
+	/* What limits what es_scan_next finds. */
+	bool is_limited;
+	EsPolicyScan *policy; /* set by es_scan_see_as, where policies count; or NULL */
+	EsScanFilter filter;  /* set by es_scan_filter; or NULL */
+	Oid role;             /* that the filter asks for */
 
 	IndexScanDesc desc; /* NULL until es_scan_begin */
 } EsScan;
@@ -46,6 +52,7 @@ extern void es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, Tup
 extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
 							RegProcedure comparison, Datum value);
 extern void es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction);
+extern void es_scan_filter(EsScan *scan, EsScanFilter filter, Oid role);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
 extern bool es_scan_next_to_update(EsScan *scan, Size room);

@@ -28,7 +28,7 @@
  *
  * Memory: the current context.  Locks: AccessShare on indexes; waits for
  * transactions, known to the deadlock detector.  Calls: match, query, scan,
- * window.
+ * see, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,12 +44,14 @@
 #include "condition/condition.h"
 #include "condition/match.h"
 #include "order/window.h"
+#include "rights/see.h"
 
 /* What a look has found. */
 typedef struct ConditionFound
 {
 	int64 position;     /* the first match that counts; PG_INT64_MAX: none does */
 	bool is_hidden;     /* from the transaction's snapshot */
+	bool is_secret;     /* the caller may not see it */
 	TransactionId open; /* matches, and is open; InvalidTransactionId: none does */
 } ConditionFound;
 
@@ -61,6 +63,16 @@ condition_is_visible(Relation events, TupleTableSlot *slot)
 
 	return !IsolationUsesXactSnapshot() ||
 		table_tuple_satisfies_snapshot(events, slot, es_scan_snapshot(&snapshot));
+}
+
+/* Whether the caller may be told where an event is. */
+static bool
+condition_may_tell(Relation events, TupleTableSlot *slot, int64 position)
+{
+	bool is_null;
+
+	return es_see_stored(events, DatumGetTextPP(slot_getattr(slot, Anum_events_stream, &is_null)),
+						 position);
 }
 
 /* Look for matches of one item, up to the first that counts. */
@@ -81,6 +93,7 @@ condition_look_at_item(const EsQueryItem *item, const EsMatchRange *range, Condi
 		}
 		found->position = match.position;
 		found->is_hidden = !condition_is_visible(range->events, match.slot);
+		found->is_secret = !condition_may_tell(range->events, match.slot, match.position);
 		break;
 	}
 	es_match_end(&match);
@@ -89,7 +102,7 @@ condition_look_at_item(const EsQueryItem *item, const EsMatchRange *range, Condi
 static ConditionFound
 condition_look(const EsCondition *condition, Relation events, int64 before)
 {
-	ConditionFound found = {PG_INT64_MAX, false, InvalidTransactionId};
+	ConditionFound found = {PG_INT64_MAX, false, false, InvalidTransactionId};
 	SnapshotData dirty;
 	EsMatchRange range = {events, &dirty, ForwardScanDirection, condition->after, before - 1};
 	int i;
@@ -113,12 +126,17 @@ condition_raise_if(const ConditionFound *found)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to a concurrent append that matches the condition"),
-				 errdetail("The event is at position %lld.", (long long) found->position),
+				 found->is_secret
+					 ? 0
+					 : errdetail("The event is at position %lld.", (long long) found->position),
 				 errhint("Retry the transaction.")));
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_APPEND_CONDITION_FAILED),
 			 errmsg("the condition of the append failed"),
-			 errdetail("The first event that matches is at position %lld.", (long long) found->position),
+			 found->is_secret
+				 ? errdetail("An event that matches is not for this role to see.")
+				 : errdetail("The first event that matches is at position %lld.",
+							 (long long) found->position),
 			 errhint("Read by the query again, decide anew, and append with the position that was read up to.")));
 }
 

@@ -148,7 +148,7 @@ advance_scan_begin(AdvanceScan *scan, Relation events, int64 after, int64 upto, 
 	scan->is_by_index = !needs_rows && !scan->projection->types.is_on &&
 		(is_category || !categories->is_on) && scan->projection->recorded_until == 0;
 	es_apply_see(scan->projection, &scan->scan);
-	if (scan->scan.policy != NULL)
+	if (scan->scan.is_limited)
 		scan->is_by_index = false;
 	scan->scan.wants_entries = scan->is_by_index;
 	scan->map = InvalidBuffer;

@@ -17,7 +17,7 @@
  * however that ends.
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
- * takes.  Calls: analyze, catalog, declare, environment, projection, scan,
+ * takes.  Calls: analyze, catalog, declare, environment, projection, scan, see,
  * separable.  User code runs here.
  *
  *-------------------------------------------------------------------------
@@ -43,6 +43,7 @@
 #include "projection/apply.h"
 #include "projection/declared/analyze.h"
 #include "projection/separable.h"
+#include "rights/see.h"
 
 static EsApplyScope *apply_scope = NULL;
 
@@ -218,12 +219,13 @@ es_apply_see(const EsProjection *projection, EsScan *scan)
 	EsApplier applier = {.projection = projection, .owner = projection->role};
 	EsApplyScope scope;
 
-	if (!scan->heap->rd_rel->relrowsecurity || !OidIsValid(projection->role))
+	if (!scan->heap->rd_rel->relrowsecurity || !OidIsValid(projection->role) ||
+		es_see_is_free(scan->heap, projection->role))
 		return;
 	es_apply_enter(&scope, &applier);
 	PG_TRY();
 	{
-		es_scan_see_as(scan, projection->role, ForwardScanDirection);
+		es_see_as(scan, projection->role, ForwardScanDirection);
 	}
 	PG_FINALLY();
 	{

@@ -16,7 +16,7 @@
  *
  * Memory: the current context.  Locks: what the projections' SQL takes.  Calls:
  * analyze, apply, attempt, catalog, omission, projection, readtable, roster,
- * scan.  User code runs here.
+ * scan, see.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +41,7 @@
 #include "projection/omission.h"
 #include "projection/readtable.h"
 #include "projection/roster.h"
+#include "rights/see.h"
 
 /* Events that a projection's SQL has appended, to be applied by the others. */
 typedef struct InlineQueued
@@ -206,7 +207,7 @@ inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineE
 					passing[count - 1]->values[Anum_events_position - 1]);
 	es_apply_see(projection, &scan);
 	es_scan_begin(&scan, snapshot);
-	while (scan.policy != NULL && es_scan_next(&scan, ForwardScanDirection))
+	while (scan.is_limited && es_scan_next(&scan, ForwardScanDirection))
 	{
 		bool is_null;
 		int64 seen = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
@@ -216,7 +217,7 @@ inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineE
 		if (next < count && DatumGetInt64(passing[next]->values[Anum_events_position - 1]) == seen)
 			passing[left++] = passing[next++];
 	}
-	if (scan.policy == NULL)
+	if (!scan.is_limited)
 		left = count;
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
@@ -450,7 +451,8 @@ inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, Relation rel, InlineE
 	for (i = 0; i < event_count; i++)
 		if (inline_cares(entry->projection, &events[i]))
 			passing[try.count++] = &events[i];
-	if (try.count > 0 && rel->rd_rel->relrowsecurity)
+	if (try.count > 0 && rel->rd_rel->relrowsecurity &&
+		!es_see_is_free(rel, entry->projection->role))
 		inline_see(&try, rel);
 	if (try.count > 0)
 	{

@@ -15,7 +15,7 @@
  * Memory: the function call's context holds the state; what a call of the
  * reducer leaves is given back before the next.  Locks: AccessShare on
  * eventstore.events and its index, and what the reducer takes.  Calls:
- * arguments, catalog, scan.
+ * arguments, catalog, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +43,7 @@
 #include "base/arguments.h"
 #include "base/compat.h"
 #include "base/scan.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_fold);
 
@@ -226,7 +227,7 @@ es_fold(PG_FUNCTION_ARGS)
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(at_version));
-	es_scan_see_as(&scan, GetUserId(), ForwardScanDirection);
+	es_see_as(&scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(&scan, GetActiveSnapshot());
 	fold_run(&fold, &scan, at);
 	es_scan_close(&scan);

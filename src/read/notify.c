@@ -8,8 +8,8 @@
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: announce, arguments, catalog, channel, order, rest, scan,
- * settings, shared, wake.
+ * waits.  Calls: announce, arguments, catalog, channel, order, own_head, rest,
+ * rights, scan, see, settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +34,9 @@
 #include "base/scan.h"
 #include "base/settings.h"
 #include "order/order.h"
+#include "read/own_head.h"
+#include "rights/rights.h"
+#include "rights/see.h"
 #include "signal/announce.h"
 #include "signal/channel.h"
 #include "signal/rest.h"
@@ -80,33 +83,55 @@ es_find_notify_status(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-/* Whether a category has an event after a position, up to the head. */
+/*
+ * Whether a category, or the store, has an event after a position, up to the
+ * head, that is within the caller's bounds.
+ */
 static bool
-notify_has_event(const text *category, int64 after, int64 head)
+notify_has_event(const text *category, int64 after, int64 head, Snapshot snapshot)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	AttrNumber column = 1;
 	EsScan scan;
 	bool is_found;
 
-	es_scan_open(&scan, events, ES_EVENTS_CATEGORY_POSITION);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
-	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_scan_open(&scan, events, category != NULL ? ES_EVENTS_CATEGORY_POSITION : ES_EVENTS_PKEY);
+	if (category != NULL)
+		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ,
+						PointerGetDatum(category));
+	es_scan_add_key(&scan, column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
+	es_see_within_bounds(&scan, GetUserId());
 	es_scan_begin(&scan, snapshot);
 	is_found = es_scan_next(&scan, ForwardScanDirection);
 	es_scan_close(&scan);
 	relation_close(events, NoLock);
-	UnregisterSnapshot(snapshot);
 	return is_found;
 }
 
-/* Whether there is something to read after a position; sets the rest. */
+/*
+ * Whether there is something to read after a position; sets the rest.
+ *
+ * told: the head, as the caller may know it; set if there is.
+ */
 static bool
-notify_look(const text *category, int64 after, int64 *head, bool *is_told)
+notify_look(const text *category, int64 after, int64 *head, int64 *told, bool *is_told)
 {
-	*head = es_order_head(is_told);
-	return *head > after && (category == NULL || notify_has_event(category, after, *head));
+	bool is_bound = !es_rights_of(GetUserId())->sees.has_all;
+	Snapshot snapshot;
+	bool is_found;
+
+	*told = *head = es_order_head(is_told);
+	if (*head <= after)
+		return false;
+	if (category == NULL && !is_bound)
+		return true;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	is_found = notify_has_event(category, after, *head, snapshot);
+	if (is_found && is_bound)
+		*told = es_own_head(*head, snapshot);
+	UnregisterSnapshot(snapshot);
+	return is_found;
 }
 
 /*
@@ -150,6 +175,7 @@ es_wait(PG_FUNCTION_ARGS)
 	TimestampTz until;
 	int64 after;
 	int64 head;
+	int64 told;
 	bool is_found;
 
 	es_arguments_check_not_null(fcinfo, 0, "after_position");
@@ -169,7 +195,9 @@ es_wait(PG_FUNCTION_ARGS)
 		bool is_told;
 
 		MemoryContextReset(round);
-		is_found = notify_look(category, after, &head, &is_told);
+		is_found = notify_look(category, after, &head, &told, &is_told);
+		/* Up to here nothing is to be looked at again. */
+		after = Max(after, head);
 		if (is_found || !notify_sleep(&rest, until, head, is_told))
 			break;
 	}
@@ -180,5 +208,5 @@ es_wait(PG_FUNCTION_ARGS)
 
 	if (!is_found)
 		PG_RETURN_NULL();
-	PG_RETURN_INT64(head);
+	PG_RETURN_INT64(told);
 }

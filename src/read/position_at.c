@@ -4,7 +4,7 @@
  *		The verb that finds a position by time: es_position_at.
  *
  * Memory: the function call's context.  Locks: AccessShare on events and
- * marks.  Calls: arguments, catalog, milestone, order, scan.
+ * marks.  Calls: arguments, catalog, milestone, order, own_head, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,24 +21,28 @@
 #include "base/scan.h"
 #include "order/milestone.h"
 #include "order/order.h"
+#include "read/own_head.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_position_at);
 
 /*
  * The position right before the first event after a position that was recorded
- * at or after a time; the head if there is none.
+ * at or after a time; the head if there is none.  For who is bound by his grants,
+ * of the events within his bounds.
  */
 static int64
 position_at_scan(const EsView *view, int64 after, TimestampTz at)
 {
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	int64 position = view->head;
+	int64 position = es_own_head(view->head, view->snapshot);
 	EsScan scan;
 	bool is_null;
 
 	es_scan_open(&scan, events, ES_EVENTS_PKEY);
 	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(view->head));
+	es_see_within_bounds(&scan, GetUserId());
 	es_scan_begin(&scan, view->snapshot);
 	while (es_scan_next(&scan, ForwardScanDirection))
 	{

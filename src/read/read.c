@@ -16,7 +16,7 @@
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and the index.  Calls: arguments, catalog, names,
- * order, scan, stream.
+ * order, own_head, rights, scan, see, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +41,9 @@
 #include "base/scan.h"
 #include "base/stream.h"
 #include "order/order.h"
+#include "read/own_head.h"
+#include "rights/rights.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_read_all);
@@ -159,7 +162,7 @@ read_run(ReadState *reader, Snapshot snapshot, ScanDirection direction, int64 ma
 
 	if (max_count == 0)
 		return;
-	es_scan_see_as(&reader->scan, GetUserId(), direction);
+	es_see_as(&reader->scan, GetUserId(), direction);
 	es_scan_begin(&reader->scan, snapshot);
 	while (es_scan_next(&reader->scan, direction))
 	{
@@ -248,7 +251,7 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
-	es_scan_see_as(&reader.scan, GetUserId(), ForwardScanDirection);
+	es_see_as(&reader.scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(&reader.scan, GetActiveSnapshot());
 	while (es_scan_next(&reader.scan, ForwardScanDirection))
 	{
@@ -279,15 +282,48 @@ es_find_event(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Whether policies count for the caller; then receives the version of the last
+ * event of a stream that they let him see.
+ */
+static bool
+read_has_policies(int64 *version, const text *stream)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	bool result = es_see_has_policies(events, GetUserId());
+	EsScan scan;
+	bool is_null;
+
+	*version = 0;
+	if (result)
+	{
+		es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
+		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+		es_see_as(&scan, GetUserId(), BackwardScanDirection);
+		es_scan_begin(&scan, GetActiveSnapshot());
+		if (es_scan_next(&scan, BackwardScanDirection))
+			*version = DatumGetInt64(slot_getattr(scan.slot, Anum_events_version, &is_null));
+		es_scan_close(&scan);
+	}
+	relation_close(events, NoLock);
+	return result;
+}
+
+/*
  * es_stream_version(stream text) -> bigint
  */
 Datum
 es_stream_version(PG_FUNCTION_ARGS)
 {
 	text *name = es_arguments_get_stream(fcinfo, 0);
-	Relation streams = es_catalog_open(ES_STREAMS, AccessShareLock);
+	Relation streams;
 	EsStream stream;
+	int64 seen;
 
+	if (!es_rights_has(&es_rights_of(GetUserId())->sees, name))
+		PG_RETURN_INT64(0);
+	if (read_has_policies(&seen, name))
+		PG_RETURN_INT64(seen);
+	streams = es_catalog_open(ES_STREAMS, AccessShareLock);
 	es_stream_find(&stream, streams, name, GetActiveSnapshot());
 	es_stream_close(&stream);
 	relation_close(streams, NoLock);
@@ -306,11 +342,13 @@ Datum
 es_head(PG_FUNCTION_ARGS)
 {
 	EsView view;
+	int64 head;
 
 	PreventCommandIfParallelMode("es_head()");
 	es_order_begin_view(&view);
+	head = es_own_head(view.head, view.snapshot);
 	es_order_end_view(&view);
-	PG_RETURN_INT64(view.head);
+	PG_RETURN_INT64(head);
 }
 
 /*

@@ -10,7 +10,7 @@
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and its indexes.  Calls: arguments, catalog, match,
- * order, policy, query, scan.
+ * order, query, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,16 +21,15 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
-#include "utils/fmgroids.h"
 #include "utils/tuplestore.h"
 
 #include "base/arguments.h"
 #include "base/catalog.h"
-#include "base/policy.h"
 #include "base/scan.h"
 #include "condition/match.h"
 #include "condition/query.h"
 #include "order/order.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_read_query);
 
@@ -38,7 +37,7 @@ typedef struct ReadQueryState
 {
 	EsQuery *query;
 	EsMatchRange range;
-	bool has_policies; /* that row security lets count for the caller */
+	bool is_limited;   /* there may be events that the caller may not see */
 	EsMatch *matches;  /* one an item */
 	bool *has_match;   /* it stands at one */
 } ReadQueryState;
@@ -97,22 +96,12 @@ read_query_pass(ReadQueryState *state, int64 position)
 			state->has_match[i] = es_match_next(&state->matches[i]);
 }
 
-/* Whether row security lets the caller see the event at a position. */
+/* Whether the caller may see a match. */
 static bool
-read_query_may_see(const ReadQueryState *state, int64 position)
+read_query_may_see(const ReadQueryState *state, const EsMatch *match)
 {
-	EsScan scan;
-	bool result;
-
-	if (!state->has_policies)
-		return true;
-	es_scan_open(&scan, state->range.events, ES_EVENTS_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(position));
-	es_scan_see_as(&scan, GetUserId(), ForwardScanDirection);
-	es_scan_begin(&scan, state->range.snapshot);
-	result = es_scan_next(&scan, ForwardScanDirection);
-	es_scan_close(&scan);
-	return result;
+	return !state->is_limited ||
+		es_see_slot(state->range.events, match->slot, GetUserId(), state->range.snapshot);
 }
 
 /* Hand at most max_count events to the caller. */
@@ -122,12 +111,12 @@ read_query_run(ReadQueryState *state, ReturnSetInfo *result, int64 max_count)
 	EsMatch *match;
 	int64 count = 0;
 
-	state->has_policies = es_policy_applies(state->range.events, GetUserId());
+	state->is_limited = es_see_is_limited(state->range.events, GetUserId());
 	read_query_begin(state);
 	while (count < max_count && (match = read_query_get_next(state)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (read_query_may_see(state, match->position))
+		if (read_query_may_see(state, match))
 		{
 			slot_getsomeattrs(match->slot, Natts_event);
 			tuplestore_putvalues(result->setResult, result->setDesc, match->slot->tts_values,

@@ -19,7 +19,7 @@
  * Memory: the function call's context; the plan of the write is kept for the
  * session.  Locks: AccessShare on snapshots, events and their indexes; to
  * save, RowExclusive on snapshots and the row.  Calls: arguments,
- * catalog, conceal, scan.
+ * catalog, conceal, rights, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,6 +50,8 @@
 #include "base/compat.h"
 #include "base/conceal.h"
 #include "base/scan.h"
+#include "rights/rights.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_save_snapshot);
 PG_FUNCTION_INFO_V1(es_snapshot);
@@ -165,7 +167,7 @@ static void
 state_begin_events(EsScan *scan, Relation events, const text *stream, int64 from, Snapshot snapshot)
 {
 	state_open_events(scan, events, stream, from);
-	es_scan_see_as(scan, GetUserId(), ForwardScanDirection);
+	es_see_as(scan, GetUserId(), ForwardScanDirection);
 	es_scan_begin(scan, snapshot);
 }
 
@@ -180,7 +182,7 @@ state_has_hidden(Relation events, const text *stream, int64 upto, Snapshot snaps
 	EsScan all;
 	bool result = false;
 
-	if (!es_policy_applies(events, GetUserId()))
+	if (!es_see_is_limited(events, GetUserId()))
 		return false;
 	state_begin_events(&seen, events, stream, 0, snapshot);
 	es_scan_open(&all, events, ES_EVENTS_STREAM_VERSION);
@@ -403,6 +405,7 @@ es_save_snapshot(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("es_save_snapshot()");
 	PreventCommandIfParallelMode("es_save_snapshot()");
+	es_rights_check_append(stream);
 	if (version == 0)
 		PG_RETURN_VOID(); /* before the first event there is nothing to save */
 

@@ -32,8 +32,8 @@ INSERT INTO calls (call) VALUES
 	('SELECT count(*) FROM eventstore.subscription_status'), ('SELECT count(*) FROM eventstore.parked'), ('SELECT eventstore.find_subscription_status(''s'')'), ('SELECT eventstore.find_subscription_division(''s'')'), ('SELECT eventstore.count_behind(''p'', 0, NULL, NULL)'), ('SELECT count(*) FROM eventstore.subscriptions'), ('SELECT count(*) FROM eventstore.subscription_shares'),
 	('SELECT count(*) FROM eventstore.subscription_retries'), ('DELETE FROM eventstore.subscription_shares'), ('UPDATE eventstore.subscription_retries SET due = now()'), ('INSERT INTO eventstore.subscriptions SELECT * FROM eventstore.subscriptions'),
 	('SELECT nextval(''eventstore.subscription_tokens'')'), ('SELECT nextval(''eventstore.subscription_revisions'')'),
-	('SELECT eventstore.may_read()'), ('SELECT eventstore.may_append()'), ('SELECT eventstore.may_administer()'), ('SELECT eventstore.apply_grants(''regress_es_none'')'),
-	('SELECT eventstore.rights_of_level(''admin'')'), ('SELECT eventstore.marker_of_level(''admin'')'), ('SELECT eventstore.check_grant(0, NULL, NULL)'), ('SELECT eventstore.refuse_change()'),
+	('SELECT eventstore.may_read()'), ('SELECT eventstore.may_append()'), ('SELECT eventstore.may_administer()'), ('SELECT eventstore.may_reveal()'), ('SELECT eventstore.may_read_within()'), ('SELECT eventstore.guard_events()'), ('SELECT eventstore.make_marker_of_bound(''read'', ''a'', NULL)'), ('SELECT es_tenant(''access-{a}-1'')'), ('SELECT eventstore.apply_grants(''regress_es_none'')'),
+	('SELECT eventstore.rights_of_level(''admin'')'), ('SELECT eventstore.marker_of_level(''admin'')'), ('SELECT eventstore.check_grant(0, NULL, NULL, NULL)'), ('SELECT eventstore.refuse_change()'),
 	('CREATE TABLE eventstore.mine ()'), ('CREATE TRIGGER mine AFTER INSERT ON eventstore.events EXECUTE FUNCTION suppress_redundant_updates_trigger()'), ('LOCK eventstore.events'),
 	('ALTER TABLE eventstore.events DISABLE TRIGGER ALL'), ('COMMENT ON TABLE eventstore.events IS NULL'), ('DROP EXTENSION eventstore');
 

@@ -44,7 +44,7 @@ WHERE lanname = 'sql' AND prosrc ~ '(FROM|JOIN) eventstore\.events' AND NOT coal
 SELECT DISTINCT ev_class::regclass FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
 WHERE d.refobjid = 'eventstore.events'::regclass AND ev_class IN (SELECT oid FROM relations) ORDER BY 1;
 
--- What PUBLIC may do
+-- What PUBLIC may do: what the store's policies ask, as the role that selects, about itself
 SELECT oid::regprocedure FROM functions WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0);
 SELECT relname FROM relations WHERE relkind NOT IN ('i', 'c') AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0);
 SELECT nspname FROM pg_namespace WHERE nspname = 'eventstore' AND EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee = 0);
