@@ -458,7 +458,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_ack(text, bigint, bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_release(text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_pause_subscription(text)'),

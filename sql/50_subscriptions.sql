@@ -14,7 +14,8 @@ CREATE TABLE eventstore.subscriptions
 	next_division   bigint,
 	drain_to        bigint,
 	is_paused       boolean          NOT NULL DEFAULT false,
-	revision        bigint           NOT NULL DEFAULT 0
+	revision        bigint           NOT NULL DEFAULT 0,
+	tenant          text COLLATE "C"
 );
 COMMENT ON TABLE eventstore.subscriptions IS 'One row a subscription: what it sees, and its settings.';
 COMMENT ON COLUMN eventstore.subscriptions.name IS 'Name of the subscription, 1 to 512 bytes.';
@@ -30,6 +31,7 @@ COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that divi
 COMMENT ON COLUMN eventstore.subscriptions.drain_to IS 'The present partitions end at this position; null = nowhere.';
 COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
 COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
+COMMENT ON COLUMN eventstore.subscriptions.tenant IS 'Only events of this tenant''s streams; null = of all.';
 REVOKE ALL ON TABLE eventstore.subscriptions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscriptions', '');
 
@@ -135,11 +137,11 @@ REVOKE ALL ON FUNCTION @extschema@.es_partition(text, int) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_create_subscription(name text, category text DEFAULT NULL, types text[] DEFAULT NULL, after_position bigint DEFAULT 0,
 												   partitions int DEFAULT 64, max_retries int DEFAULT 10, lease interval DEFAULT '30 s',
-												   park_policy text DEFAULT 'pass') RETURNS void
+												   park_policy text DEFAULT 'pass', tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_create_subscription';
-COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text) IS
-	'Makes a subscription to all events, or to those of a category or of some types, after a position (-1 = the head).';
-REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) IS
+	'Makes a subscription to all events, or to those of a category, a tenant or some types, after a position (-1 = the head).';
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_drop_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_drop_subscription';
@@ -195,7 +197,7 @@ COMMENT ON FUNCTION @extschema@.es_drop_parked(text, uuid) IS 'Throws one parked
 REVOKE ALL ON FUNCTION @extschema@.es_drop_parked(text, uuid) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
--- What consumers do
+-- What consumers do. Not SECURITY DEFINER, which would hide who calls: src/subscription/caller.c.
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count int DEFAULT 100, wait interval DEFAULT '0',
@@ -208,20 +210,20 @@ COMMENT ON FUNCTION @extschema@.es_fetch(text, text, int, interval) IS
 REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, int, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_ack(subscription text, token bigint, "position" bigint) RETURNS void
-	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_ack';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_ack';
 COMMENT ON FUNCTION @extschema@.es_ack(text, bigint, bigint) IS
 	'Done with everything delivered under a token up to a position.';
 REVOKE ALL ON FUNCTION @extschema@.es_ack(text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_nack(subscription text, token bigint, "position" bigint, reason text, action text DEFAULT 'retry',
 									delay interval DEFAULT '0') RETURNS void
-	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_nack';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_nack';
 COMMENT ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval) IS
 	'One event could not be worked on: have it delivered again (retry), put aside (park), or leave it (skip).';
 REVOKE ALL ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_release(subscription text, consumer text DEFAULT NULL) RETURNS int
-	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_release';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_release';
 COMMENT ON FUNCTION @extschema@.es_release(text, text) IS
 	'A consumer leaves, and its partitions are free at once; returns how many it had.';
 REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
@@ -252,16 +254,16 @@ COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS 'The present 
 REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
 
 -- Of one subscription, so that who asks about one does not count the events of all.
-CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
-													OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
-													OUT lease_end timestamptz) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+CREATE FUNCTION eventstore.count_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
+													 OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
+													 OUT lease_end timestamptz) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
 	WITH p AS MATERIALIZED (
-		SELECT s.category, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
+		SELECT s.category, s.tenant, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
-		CROSS JOIN eventstore.find_subscription_division(find_subscription_status.subscription) d
+		CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
 		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		CROSS JOIN LATERAL (
 			SELECT h.consumer, h.checkpoint, h.lease_end FROM eventstore.subscription_shares h
@@ -272,16 +274,17 @@ $$
 			SELECT @extschema@.es_partition(r.stream, d.partitions) AS partition, count(r.parked_at) AS parked,
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
-			FROM eventstore.subscription_retries r CROSS JOIN eventstore.find_subscription_division(find_subscription_status.subscription) d
-			WHERE r.subscription = find_subscription_status.subscription GROUP BY 1
+			FROM eventstore.subscription_retries r CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
+			WHERE r.subscription = count_subscription_status.subscription GROUP BY 1
 		) r ON r.partition = p
-		WHERE s.name = find_subscription_status.subscription
+		WHERE s.name = count_subscription_status.subscription
 	), l AS (
 		SELECT p.partition, count(*) AS events, min(e.recorded_at) AS oldest
-		FROM (SELECT p.category, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3) s
+		FROM (SELECT p.category, p.tenant, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
 		CROSS JOIN LATERAL (
 			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions) AS partition FROM eventstore.events e
 			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
+			  AND (s.tenant IS NULL OR @extschema@.es_tenant(e.stream) = s.tenant)
 		) e
 		JOIN p ON p.partition = e.partition AND p.checkpoint < e.position
 		GROUP BY 1
@@ -290,12 +293,21 @@ $$
 		   coalesce(extract(epoch FROM greatest(clock_timestamp() - l.oldest, interval '0')), 0)::double precision, p.parked, p.lease_end
 	FROM p LEFT JOIN l ON l.partition = p.partition
 $$;
-COMMENT ON FUNCTION eventstore.find_subscription_status(text) IS 'The rows of eventstore.subscription_status of one subscription.';
+COMMENT ON FUNCTION eventstore.count_subscription_status(text) IS 'What find_subscription_status returns, whoever asks.';
+REVOKE ALL ON FUNCTION eventstore.count_subscription_status(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
+													OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
+													OUT lease_end timestamptz) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 64 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_find_subscription_status';
+COMMENT ON FUNCTION eventstore.find_subscription_status(text) IS
+	'The rows of eventstore.subscription_status of one subscription; none, if it sees more than the caller''s grants let him see.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_status(text) FROM PUBLIC;
 
-CREATE VIEW eventstore.subscription_status AS
+-- Barriers: no function of who asks comes before what leaves rows out.
+CREATE VIEW eventstore.subscription_status WITH (security_barrier) AS
 	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end,
-		   CASE WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state
+		   CASE WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state, d.tenant
 	FROM eventstore.subscriptions d CROSS JOIN LATERAL eventstore.find_subscription_status(d.name) s;
 COMMENT ON VIEW eventstore.subscription_status IS 'How far each partition of each subscription is, and who works on it.';
 COMMENT ON COLUMN eventstore.subscription_status.name IS 'Name of the subscription.';
@@ -307,10 +319,11 @@ COMMENT ON COLUMN eventstore.subscription_status.lag_seconds IS 'How long ago th
 COMMENT ON COLUMN eventstore.subscription_status.parked IS 'How many events of the partition are parked.';
 COMMENT ON COLUMN eventstore.subscription_status.lease_end IS 'When the consumer may be replaced, unless it calls before.';
 COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running or paused.';
+COMMENT ON COLUMN eventstore.subscription_status.tenant IS 'The tenant that the subscription is narrowed to; null = all.';
 REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 
 -- Events by a function, which sees what who asks may see; a table would be read as the view's owner.
-CREATE VIEW eventstore.parked AS
+CREATE VIEW eventstore.parked WITH (security_barrier) AS
 	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
 		   @extschema@.es_partition(r.stream, CASE WHEN s.next_partitions IS NULL THEN s.partitions ELSE
 				(SELECT d.partitions FROM eventstore.find_subscription_division(s.name) d) END) AS partition, r.attempts, r.reason, r.parked_at

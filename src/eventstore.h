@@ -52,6 +52,8 @@
  *		parked.c		es_replay_parked, es_drop_parked
  *		definition.c	what a subscription is defined by, as arguments
  *		rival.c			two sessions under one consumer's name
+ *		caller.c		who calls, and as whom the verbs run
+ *		status.c		how far a subscription is
  *		takeback.c		what a consumer has, or was delivered, taken back
  *		division.c		into how many partitions the streams are divided
  *		claim.c			what a token is good for

@@ -105,6 +105,7 @@ typedef enum EsRelation
 #define Anum_subscriptions_drain_to        11
 #define Anum_subscriptions_is_paused       12
 #define Anum_subscriptions_revision        13
+#define Anum_subscriptions_tenant          14
 
 /* Columns of eventstore.subscription_shares. */
 #define Anum_shares_subscription 1

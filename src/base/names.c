@@ -55,6 +55,18 @@ es_names_check_category(const text *category)
 		names_check_length(category, ES_MAX_STREAM_BYTES, "category");
 }
 
+/* Raise unless a stream may have it as its tenant: 1 to ES_MAX_STREAM_BYTES bytes, none of them '}'. */
+void
+es_names_check_tenant(const text *tenant)
+{
+	names_check_length(tenant, ES_MAX_STREAM_BYTES, "tenant");
+	if (memchr(VARDATA_ANY(tenant), '}', VARSIZE_ANY_EXHDR(tenant)) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no stream has this tenant"),
+				 errhint("The tenant of a stream is what stands in the first {...} of its name.")));
+}
+
 /* Raise unless it is a subscription's name: 1 to ES_MAX_STREAM_BYTES bytes. */
 void
 es_names_check_subscription(const text *subscription)

@@ -17,6 +17,7 @@
 
 extern void es_names_check_stream(const text *stream);
 extern void es_names_check_type(const text *type);
+extern void es_names_check_tenant(const text *tenant);
 extern void es_names_check_category(const text *category);
 extern void es_names_check_subscription(const text *subscription);
 extern void es_names_check_consumer(const text *consumer);

@@ -137,7 +137,9 @@ condition_raise_if(const ConditionFound *found)
 				 ? errdetail("An event that matches is not for this role to see.")
 				 : errdetail("The first event that matches is at position %lld.",
 							 (long long) found->position),
-			 errhint("Read by the query again, decide anew, and append with the position that was read up to.")));
+			 found->is_secret
+				 ? errhint("A condition holds over the whole store: have the query name what this role may see.")
+				 : errhint("Read by the query again, decide anew, and append with the position that was read up to.")));
 }
 
 /*

@@ -5,13 +5,14 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
- * arguments, barrier, environment, intact, order, projection, readtable, run, stale,
- * takeover, transaction, trouble, whole, witness.
+ * arguments, barrier, environment, intact, order, projection, readtable, rights, run,
+ * see, stale, takeover, transaction, trouble, whole, witness.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -41,6 +42,8 @@
 #include "projection/trouble.h"
 #include "projection/whole.h"
 #include "projection/witness.h"
+#include "rights/rights.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_create_projection);
 PG_FUNCTION_INFO_V1(es_drop_projection);
@@ -494,6 +497,30 @@ project_has_reached(const char *name, int64 position)
 }
 
 /*
+ * Raise 42501 if the current role is bound by its grants, and position is not that
+ * of an event within its bounds: how far a projection is tells of others' events.
+ */
+static void
+project_check_position(int64 position)
+{
+	Relation events;
+	Snapshot snapshot;
+
+	if (es_rights_of(GetUserId())->sees.has_all)
+		return;
+	events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!es_see_position(events, position, GetUserId(), snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to wait for position %lld", (long long) position),
+				 errdetail("Role \"%s\" sees no event there.", GetUserNameFromId(GetUserId(), false)),
+				 errhint("Wait for the position of an event of one's own, such as es_last_position() after an append.")));
+	UnregisterSnapshot(snapshot);
+	relation_close(events, NoLock);
+}
+
+/*
  * es_wait_projection(name text, position bigint, timeout interval = '30 s') -> boolean
  */
 Datum
@@ -511,6 +538,7 @@ es_wait_projection(PG_FUNCTION_ARGS)
 				 errmsg("position must not be negative")));
 	until = es_arguments_get_time_after(fcinfo, 2, "timeout", GetCurrentTimestamp());
 	PreventCommandIfParallelMode("es_wait_projection()");
+	project_check_position(position);
 	while (!project_has_reached(name, position))
 	{
 		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);

@@ -7,7 +7,7 @@
  * commit (guard.c): while they are open, nobody takes the partitions.
  *
  * Memory: the function call's context.  Locks: see above.  Calls: arguments,
- * claim, deliver, guard, retry, share, subscription.
+ * caller, claim, deliver, guard, retry, share, subscription.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 
 #include "base/arguments.h"
 #include "signal/guard.h"
+#include "subscription/caller.h"
 #include "subscription/claim.h"
 
 PG_FUNCTION_INFO_V1(es_ack);
@@ -177,6 +178,7 @@ Datum
 es_ack(PG_FUNCTION_ARGS)
 {
 	AckState ack = {0};
+	EsCaller caller;
 
 	ack.claim.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 	es_arguments_check_not_null(fcinfo, 1, "token");
@@ -190,6 +192,8 @@ es_ack(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("es_ack()");
 	PreventCommandIfParallelMode("es_ack()");
 
+	es_caller_check_named(GetUserId(), ack.claim.name);
+	es_caller_enter(&caller);
 	es_claim_begin(&ack.claim);
 	ack_resolve_retries(&ack);
 	ack_advance(&ack, ack.claim.position);
@@ -199,6 +203,7 @@ es_ack(PG_FUNCTION_ARGS)
 		ack.claim.mine.items[0].acked < ack.claim.mine.items[0].delivered)
 		ack_finish(&ack);
 	es_claim_end(&ack.claim);
+	es_caller_leave(&caller);
 	PG_RETURN_VOID();
 }
 
@@ -298,6 +303,7 @@ Datum
 es_nack(PG_FUNCTION_ARGS)
 {
 	AckState ack = {0};
+	EsCaller caller;
 
 	ack.claim.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 	es_arguments_check_not_null(fcinfo, 1, "token");
@@ -320,9 +326,12 @@ es_nack(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("es_nack()");
 	PreventCommandIfParallelMode("es_nack()");
 
+	es_caller_check_named(GetUserId(), ack.claim.name);
+	es_caller_enter(&caller);
 	es_claim_begin(&ack.claim);
 	ack_nack(&ack);
 	ack_finish(&ack);
 	es_claim_end(&ack.claim);
+	es_caller_leave(&caller);
 	PG_RETURN_VOID();
 }

@@ -89,6 +89,19 @@ es_definition_get_category(FunctionCallInfo fcinfo, int argument)
 	return PG_GETARG_DATUM(argument);
 }
 
+/* A text that a stream's tenant can be; (Datum) 0 where it is null. */
+Datum
+es_definition_get_tenant(FunctionCallInfo fcinfo, int argument)
+{
+	text *tenant;
+
+	if (PG_ARGISNULL(argument))
+		return (Datum) 0;
+	tenant = PG_GETARG_TEXT_PP(argument);
+	es_names_check_tenant(tenant);
+	return PointerGetDatum(tenant);
+}
+
 /* A text[] without lower bounds of its own; (Datum) 0 where it is null. */
 Datum
 es_definition_get_types(FunctionCallInfo fcinfo, int argument)

@@ -15,6 +15,7 @@ extern int es_definition_get_max_retries(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_lease(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_park_policy(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_category(FunctionCallInfo fcinfo, int argument);
+extern Datum es_definition_get_tenant(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_types(FunctionCallInfo fcinfo, int argument);
 extern bool es_definition_is_all_categories(FunctionCallInfo fcinfo, int argument);
 extern bool es_definition_is_all_types(FunctionCallInfo fcinfo, int argument);

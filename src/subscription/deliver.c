@@ -14,7 +14,7 @@
  * last have been made already.)
  *
  * Memory: the current context; rows go into the result's tuplestore.  Locks:
- * AccessShare on events.  Calls: fetch_row, names, order, partition, retry, scan,
+ * AccessShare on events.  Calls: bound, fetch_row, names, order, partition, retry, scan,
  * share, sight, subscription.
  *
  *-------------------------------------------------------------------------
@@ -33,6 +33,7 @@
 #include "base/partition.h"
 #include "base/scan.h"
 #include "order/order.h"
+#include "rights/bound.h"
 #include "subscription/deliver.h"
 #include "subscription/fetch_row.h"
 #include "subscription/sight.h"
@@ -155,6 +156,8 @@ deliver_is_in_run(DeliverRun *run)
 	run->partition = (int) (hash % (uint64) subscription->partitions);
 	share = run->owners[run->partition];
 	if (share == NULL || run->position <= share->checkpoint)
+		return false;
+	if (subscription->tenant != NULL && !es_bound_has_tenant(stream, subscription->tenant))
 		return false;
 	if (subscription->types != (Datum) 0 &&
 		!es_subscription_wants(subscription,

@@ -15,7 +15,7 @@
  *
  * Memory: a context of its own, reset for each look; rows in the query's.
  * Locks: see guard.c; wake.c's while it waits.  Calls: arguments, assign,
- * deliver, division, guard, lease, order, rest, retry, rival, shared, takeback,
+ * caller, deliver, division, guard, lease, order, rest, retry, rival, shared, takeback,
  * transaction, wake.
  *
  *-------------------------------------------------------------------------
@@ -44,6 +44,7 @@
 #include "signal/shared.h"
 #include "signal/wake.h"
 #include "subscription/assign.h"
+#include "subscription/caller.h"
 #include "subscription/deliver.h"
 #include "subscription/division.h"
 #include "subscription/lease.h"
@@ -71,7 +72,7 @@ typedef struct FetchState
 {
 	text *name;
 	text *consumer;
-	Oid caller; /* whose rights count for what may be seen */
+	EsCaller caller; /* whose rights count for what may be seen */
 	int max_count;
 	ReturnSetInfo *result;
 	bool has_time; /* to wait */
@@ -153,6 +154,7 @@ fetch_take(FetchState *fetch)
 	fetch->refusals = 0;
 	es_guard_take(ES_GUARD_MUTEX, key);
 	es_division_find(fetch->name, subscription);
+	es_caller_check(fetch->caller.role, subscription);
 	fetch->count = subscription->is_paused ? 0 : fetch->max_count;
 	es_assign_work(subscription, fetch->consumer, fetch->count == 0, &fetch->assignment);
 	es_guard_release(ES_GUARD_MUTEX, key);
@@ -243,7 +245,7 @@ fetch_read(FetchState *fetch)
 	*delivery = (EsDelivery){.subscription = &fetch->subscription,
 							 .shares = mine,
 							 .retries = &fetch->retries,
-							 .caller = fetch->caller,
+							 .caller = fetch->caller.role,
 							 .max_count = fetch->count,
 							 .result = fetch->result};
 	if (fetch->seen.items != NULL && fetch_has_same_shares(fetch))
@@ -427,21 +429,6 @@ fetch_run(FetchState *fetch, TimestampTz until)
  */
 
 /*
- * Subscriptions are the store owner's, who is whom the rest runs as: the right to
- * call es_fetch is the right to do it.  Not by SECURITY DEFINER, which would not
- * tell who the caller is.
- */
-static Oid
-fetch_find_owner(void)
-{
-	Relation rel = es_catalog_open(ES_SUBSCRIPTIONS, AccessShareLock);
-	Oid owner = rel->rd_rel->relowner;
-
-	relation_close(rel, NoLock);
-	return owner;
-}
-
-/*
  * es_fetch(subscription text, consumer text = NULL, max_count int = 100,
  *			wait interval = '0') -> SETOF (event's columns, partition int,
  *			token bigint, attempt int)
@@ -451,7 +438,6 @@ es_fetch(PG_FUNCTION_ARGS)
 {
 	FetchState fetch = {.lasting = CurrentMemoryContext, .rest = ES_REST(fcinfo->flinfo->fn_oid)};
 	TimestampTz until;
-	int security;
 
 	fetch.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 	fetch.consumer = es_arguments_get_consumer(fcinfo, 1);
@@ -467,10 +453,9 @@ es_fetch(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	fetch.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	GetUserIdAndSecContext(&fetch.caller, &security);
-	SetUserIdAndSecContext(fetch_find_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	es_caller_enter(&fetch.caller);
 	/* Whoever wants nothing has not to wait for it. */
 	fetch_run(&fetch, fetch.max_count == 0 ? DT_NOBEGIN : until);
-	SetUserIdAndSecContext(fetch.caller, security);
+	es_caller_leave(&fetch.caller);
 	return (Datum) 0;
 }

@@ -8,7 +8,7 @@
  * something.  What it has not acknowledged was no attempt.
  *
  * Memory: the function call's context.  Locks: see guard.c.  Calls: arguments,
- * division, guard, names, owner, share, subscription, takeback, transaction.
+ * caller, division, guard, names, owner, share, subscription, takeback, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 #include "base/names.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
+#include "subscription/caller.h"
 #include "subscription/division.h"
 #include "subscription/owner.h"
 #include "subscription/takeback.h"
@@ -102,9 +103,12 @@ es_release(PG_FUNCTION_ARGS)
 	EsSubscription subscription;
 	int64 settling;
 	int released;
+	EsCaller caller;
 
 	PreventCommandIfReadOnly("es_release()");
 	PreventCommandIfParallelMode("es_release()");
+	es_caller_check_named(GetUserId(), name);
+	es_caller_enter(&caller);
 	es_guard_take(ES_GUARD_USE, key);
 	for (;;)
 	{
@@ -119,5 +123,6 @@ es_release(PG_FUNCTION_ARGS)
 		es_guard_await(ES_GUARD_SETTLES, settling);
 	}
 	es_transaction_wake_consumers(key);
+	es_caller_leave(&caller);
 	PG_RETURN_INT32(released);
 }

@@ -11,7 +11,7 @@
  * to meet each event that is delivered.
  *
  * Memory: the current context.  Locks: AccessShare on the index, and policy.c's.
- * Calls: policy, scan.
+ * Calls: scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 
+#include "rights/see.h"
 #include "subscription/sight.h"
 
 /*
@@ -31,14 +32,14 @@
 void
 es_sight_open(EsSight *sight, const EsScan *scan, EsRelation index, Snapshot snapshot)
 {
-	sight->has_policies = es_policy_applies(scan->heap, sight->role);
+	sight->has_policies = es_see_has_policies(scan->heap, sight->role);
 	sight->position = 0;
 	if (!sight->has_policies)
 		return;
 	es_scan_open(&sight->scan, scan->heap, index);
 	memcpy(sight->scan.keys, scan->keys, sizeof(scan->keys));
 	sight->scan.key_count = scan->key_count;
-	es_scan_see_as(&sight->scan, sight->role, ForwardScanDirection);
+	es_see_as(&sight->scan, sight->role, ForwardScanDirection);
 	es_scan_begin(&sight->scan, snapshot);
 }
 
@@ -82,7 +83,7 @@ es_sight_check_one(const EsSight *sight, Relation events, int64 position, Snapsh
 		return;
 	es_scan_open(&scan, events, ES_EVENTS_PKEY);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(position));
-	es_scan_see_as(&scan, sight->role, ForwardScanDirection);
+	es_see_as(&scan, sight->role, ForwardScanDirection);
 	es_scan_begin(&scan, snapshot);
 	is_seen = es_scan_next(&scan, ForwardScanDirection);
 	es_scan_close(&scan);

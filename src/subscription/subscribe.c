@@ -44,19 +44,20 @@ subscribe_prevent(const char *verb)
  * es_create_subscription(name text, category text = NULL, types text[] = NULL,
  *						  after_position bigint = 0, partitions int = 64,
  *						  max_retries int = 10, lease interval = '30 s',
- *						  park_policy text = 'pass') -> void
+ *						  park_policy text = 'pass', tenant text = NULL) -> void
  */
 Datum
 es_create_subscription(PG_FUNCTION_ARGS)
 {
 	static EsSql statement = ES_SQL(
 		"INSERT INTO eventstore.subscriptions (name, category, types, partitions, max_retries, lease, "
-		"park_policy, division) VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (name) DO NOTHING",
-		TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, INT4OID, INTERVALOID, TEXTOID);
+		"park_policy, division, tenant) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) ON CONFLICT (name) DO NOTHING",
+		TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, INT4OID, INTERVALOID, TEXTOID, TEXTOID);
 	text *name = es_arguments_get_subscription(fcinfo, 0, "name");
 	Datum category = es_definition_get_category(fcinfo, 1);
 	Datum types = es_definition_get_types(fcinfo, 2);
 	int partitions = es_definition_get_partitions(fcinfo, 4);
+	Datum tenant = es_definition_get_tenant(fcinfo, 8);
 	EsSubscription subscription;
 	Datum values[] = {PointerGetDatum(name),
 					  category,
@@ -64,8 +65,9 @@ es_create_subscription(PG_FUNCTION_ARGS)
 					  Int32GetDatum(partitions),
 					  Int32GetDatum(es_definition_get_max_retries(fcinfo, 5)),
 					  es_definition_get_lease(fcinfo, 6),
-					  es_definition_get_park_policy(fcinfo, 7)};
-	char nulls[] = "       ";
+					  es_definition_get_park_policy(fcinfo, 7),
+					  tenant};
+	char nulls[] = "        ";
 	int64 after;
 
 	subscribe_prevent("es_create_subscription()");
@@ -74,6 +76,8 @@ es_create_subscription(PG_FUNCTION_ARGS)
 		nulls[1] = 'n';
 	if (types == (Datum) 0)
 		nulls[2] = 'n';
+	if (tenant == (Datum) 0)
+		nulls[7] = 'n';
 	if (es_sql_run(&statement, values, nulls) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

@@ -79,6 +79,33 @@ subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
 		: DatumGetInt64(values[Anum_subscriptions_drain_to]);
 	subscription->is_paused = DatumGetBool(values[Anum_subscriptions_is_paused]);
 	subscription->revision = DatumGetInt64(values[Anum_subscriptions_revision]);
+	subscription->tenant = subscription_copy_text(values[Anum_subscriptions_tenant],
+												  nulls[Anum_subscriptions_tenant]);
+}
+
+/*
+ * Find a subscription, if there is one of this name.
+ */
+bool
+es_subscription_exists(text *name, EsSubscription *subscription)
+{
+	Relation rel = es_catalog_open(ES_SUBSCRIPTIONS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan scan;
+	bool is_found;
+
+	subscription->name = name;
+	subscription->key = es_guard_key(name);
+	es_scan_open(&scan, rel, ES_SUBSCRIPTIONS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
+	es_scan_begin(&scan, snapshot);
+	is_found = es_scan_next(&scan, ForwardScanDirection);
+	if (is_found)
+		subscription_read_row(subscription, scan.slot);
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	return is_found;
 }
 
 /*
@@ -87,23 +114,10 @@ subscription_read_row(EsSubscription *subscription, TupleTableSlot *slot)
 void
 es_subscription_find(text *name, EsSubscription *subscription)
 {
-	Relation rel = es_catalog_open(ES_SUBSCRIPTIONS, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EsScan scan;
-
-	subscription->name = name;
-	subscription->key = es_guard_key(name);
-	es_scan_open(&scan, rel, ES_SUBSCRIPTIONS_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
-	es_scan_begin(&scan, snapshot);
-	if (!es_scan_next(&scan, ForwardScanDirection))
+	if (!es_subscription_exists(name, subscription))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("subscription \"%s\" does not exist", text_to_cstring(name))));
-	subscription_read_row(subscription, scan.slot);
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	relation_close(rel, NoLock);
 }
 
 /* When a lease ends that is renewed now. */

@@ -29,8 +29,10 @@ typedef struct EsSubscription
 	bool is_next_begun; /* its row does not say so yet; see division.c */
 	bool is_paused;     /* nothing is delivered */
 	int64 revision;     /* what was read under another is not good any more */
+	text *tenant;       /* NULL: all */
 } EsSubscription;
 
+extern bool es_subscription_exists(text *name, EsSubscription *subscription);
 extern void es_subscription_find(text *name, EsSubscription *subscription);
 extern void es_subscription_change(text *name, EsSubscription *subscription);
 extern void es_subscription_set_types(EsSubscription *subscription, Datum types);

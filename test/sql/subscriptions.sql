@@ -532,7 +532,7 @@ SELECT lives_ok($$SELECT es_drop_subscription(name => 'named')$$, 'dropped');
 SELECT lives_ok($$SELECT es_create_subscription(name => 'named', category => 'cat', types => '{A}', after_position => 5, partitions => 16, max_retries => 3, lease => '10 s')$$, 'by name');
 SELECT is((SELECT min(checkpoint) FROM eventstore.subscription_status WHERE name = 'named'), 5::bigint, 'after a position');
 SELECT is_empty($$SELECT es_fetch(subscription => 'named', consumer => 'c', max_count => 1, wait => '0')$$, 'fetch by name');
-SELECT columns_are('eventstore'::name, 'subscription_status'::name, '{name,partition,consumer,checkpoint,lag_events,lag_seconds,parked,lease_end,state}'::name[]);
+SELECT columns_are('eventstore'::name, 'subscription_status'::name, '{name,partition,consumer,checkpoint,lag_events,lag_seconds,parked,lease_end,state,tenant}'::name[]);
 
 BEGIN;
 SET LOCAL track_functions = 'all';
