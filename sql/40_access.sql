@@ -276,57 +276,39 @@ CREATE FUNCTION eventstore.is_everyone_let_in() RETURNS boolean
 	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_is_everyone_let_in';
 COMMENT ON FUNCTION eventstore.is_everyone_let_in() IS 'Whether nobody has put a permissive policy of his own on eventstore.events.';
 
--- Row security costs every reader of the table something, and is for DBAs to use: it is on only while somebody is bound.
+-- Row security costs every reader of the table something, and is for DBAs to use: it is on only while somebody is bound, or a DBA wants it.
 --
--- A restrictive policy bounds the bound. If row security was off before, a permissive one lets everyone in, but for what a DBA's own policies
--- say then: a permissive one of his ends it (is_everyone_let_in), as if he had switched row security on himself.
+-- A restrictive policy bounds the bound. As row security without any permissive policy hides everything, a second one lets everyone in, if
+-- nobody but the store has switched it on; until then it is one for DELETE, which is refused anyhow. A permissive policy of a DBA's ends what it
+-- says (is_everyone_let_in), as if he had switched row security on himself.
+CREATE POLICY eventstore_bounds ON eventstore.events AS RESTRICTIVE FOR SELECT
+	USING ((SELECT eventstore.sees_all()) OR eventstore.sees(stream));
+COMMENT ON POLICY eventstore_bounds ON eventstore.events IS 'Bounds whom es_grant has bound to categories or tenants.';
+
+CREATE POLICY eventstore_everyone ON eventstore.events FOR DELETE USING ((SELECT eventstore.is_everyone_let_in()));
+COMMENT ON POLICY eventstore_everyone ON eventstore.events IS
+	'Lets all others in, where the store has switched row security on for bounds alone; else it is one for DELETE, and says nothing.';
+
+CREATE FUNCTION eventstore.switch_row_security(is_on boolean, lets_everyone_in boolean) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_switch_row_security';
+COMMENT ON FUNCTION eventstore.switch_row_security(boolean, boolean) IS
+	'Switches row security on eventstore.events, and policy eventstore_everyone, without waiting for who uses the table.';
+REVOKE ALL ON FUNCTION eventstore.switch_row_security(boolean, boolean) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.guard_events() RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
 	is_needed boolean := EXISTS (SELECT FROM eventstore.markers_of_bounds(NULL, '(read|append)'));
-	is_guarded boolean := EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass AND polname = 'eventstore_bounds');
-	has_everyone boolean := EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass AND polname = 'eventstore_everyone');
 	is_on boolean := (SELECT relrowsecurity FROM pg_class WHERE oid = 'eventstore.events'::regclass);
-	tries int := 0;
+	is_ours boolean := EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass AND polname = 'eventstore_everyone' AND polcmd <> 'd');
 BEGIN
-	IF is_needed = is_guarded AND (is_on OR NOT is_needed) THEN
-		RETURN;
-	END IF;
-	-- Not by waiting, with all appends and reads behind it, for the longest of the open transactions; at last so, too.
-	LOOP
-		BEGIN
-			LOCK TABLE eventstore.events IN ACCESS EXCLUSIVE MODE NOWAIT;
-			EXIT;
-		EXCEPTION WHEN lock_not_available THEN
-			tries := tries + 1;
-		END;
-		IF tries = 100 THEN
-			LOCK TABLE eventstore.events IN ACCESS EXCLUSIVE MODE;
-			EXIT;
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-	IF is_needed THEN
-		IF NOT is_guarded THEN
-			CREATE POLICY eventstore_bounds ON eventstore.events AS RESTRICTIVE FOR SELECT
-				USING ((SELECT eventstore.sees_all()) OR eventstore.sees(stream));
-		END IF;
-		IF NOT is_on THEN
-			IF NOT has_everyone THEN
-				CREATE POLICY eventstore_everyone ON eventstore.events
-					USING ((SELECT eventstore.is_everyone_let_in())) WITH CHECK ((SELECT eventstore.is_everyone_let_in()));
-			END IF;
-			ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY;
-		END IF;
-		RETURN;
-	END IF;
-	DROP POLICY eventstore_bounds ON eventstore.events;
-	IF has_everyone THEN
-		DROP POLICY eventstore_everyone ON eventstore.events;
-		IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass) THEN
-			ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY;
-		END IF;
+	IF is_needed AND NOT is_on THEN
+		PERFORM eventstore.switch_row_security(true, true);
+	ELSIF is_ours AND NOT is_needed THEN
+		-- It stays on for policies that a DBA has made meanwhile.
+		PERFORM eventstore.switch_row_security(EXISTS (SELECT FROM pg_policy WHERE polrelid = 'eventstore.events'::regclass
+													   AND polname NOT IN ('eventstore_bounds', 'eventstore_everyone')), false);
 	END IF;
 END
 $$;

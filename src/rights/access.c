@@ -7,29 +7,49 @@
  * Policies ask as the role that selects, so PUBLIC may execute these: they tell
  * a role nothing but what it may see itself.
  *
- * Memory: the function call's context.  Locks: AccessShare on eventstore.events.
- * Calls: arguments, bound, catalog, names, rights.
+ * Row security is switched without ALTER TABLE and ALTER POLICY, which would
+ * wait for everybody who reads or appends, consumers that wait for hours among
+ * them, and have all others wait behind.  What runs meanwhile goes on as it
+ * began, and may: nobody has a right yet that depends on it.
+ *
+ * Memory: the function call's context.  Locks: AccessShare on eventstore.events;
+ * to switch, ShareUpdateExclusive, and RowExclusive on two catalogues.  Calls:
+ * arguments, bound, catalog, names, rights.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_policy.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/arguments.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/names.h"
 #include "rights/rights.h"
+#include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_tenant);
 PG_FUNCTION_INFO_V1(es_sees_all);
 PG_FUNCTION_INFO_V1(es_sees);
 PG_FUNCTION_INFO_V1(es_is_everyone_let_in);
+PG_FUNCTION_INFO_V1(es_switch_row_security);
 
 /*
  * es_tenant(stream text) -> text
@@ -79,9 +99,77 @@ es_is_everyone_let_in(PG_FUNCTION_ARGS)
 		{
 			const RowSecurityPolicy *policy = lfirst(cell);
 
-			if (policy->permissive && strncmp(policy->policy_name, "eventstore_", 11) != 0)
+			if (policy->permissive && strcmp(policy->policy_name, ES_EVERYONE_POLICY) != 0)
 				result = false;
 		}
 	relation_close(events, NoLock);
 	PG_RETURN_BOOL(result);
+}
+
+/* ----------------------------------------------------------------------
+ * The switch
+ * ----------------------------------------------------------------------
+ */
+
+static void
+access_switch_table(Oid table, bool is_on)
+{
+	Relation classes = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(table));
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for relation %u", table);
+	((Form_pg_class) GETSTRUCT(row))->relrowsecurity = is_on;
+	CatalogTupleUpdate(classes, &row->t_self, row);
+	heap_freetuple(row);
+	table_close(classes, RowExclusiveLock);
+}
+
+/* Have a policy count for a kind of command. */
+static void
+access_switch_policy(Oid table, const char *name, char command)
+{
+	Relation policies = table_open(PolicyRelationId, RowExclusiveLock);
+	NameData policy;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple found;
+
+	namestrcpy(&policy, name);
+	ScanKeyInit(&keys[0], Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(table));
+	ScanKeyInit(&keys[1], Anum_pg_policy_polname, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&policy));
+	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 2, keys);
+	found = systable_getnext(scan);
+	if (!HeapTupleIsValid(found))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("policy \"%s\" for table \"%s.events\" does not exist", name, ES_SCHEMA)));
+	found = heap_copytuple(found);
+	((Form_pg_policy) GETSTRUCT(found))->polcmd = command;
+	CatalogTupleUpdate(policies, &found->t_self, found);
+	systable_endscan(scan);
+	heap_freetuple(found);
+	table_close(policies, RowExclusiveLock);
+}
+
+/*
+ * eventstore.switch_row_security(is_on boolean, lets_everyone_in boolean) -> void
+ */
+Datum
+es_switch_row_security(PG_FUNCTION_ARGS)
+{
+	Relation events;
+
+	es_arguments_check_not_null(fcinfo, 0, "is_on");
+	es_arguments_check_not_null(fcinfo, 1, "lets_everyone_in");
+	events = es_catalog_open(ES_EVENTS, ShareUpdateExclusiveLock);
+	access_switch_table(RelationGetRelid(events), PG_GETARG_BOOL(0));
+	access_switch_policy(RelationGetRelid(events), ES_EVERYONE_POLICY,
+						 PG_GETARG_BOOL(1) ? '*' : ACL_DELETE_CHR);
+	CacheInvalidateRelcache(events);
+	relation_close(events, NoLock);
+	CommandCounterIncrement();
+	PG_RETURN_VOID();
 }

@@ -6,8 +6,8 @@
  * Two things limit it: the bounds that es_grant has put to the role (rights.c),
  * and policies for row security that a DBA has put on eventstore.events.
  *
- * For plain SELECTs, bounds are policies, too: eventstore.guard_events makes
- * them and switches row security on as long as somebody is bound.  Where there
+ * For plain SELECTs, bounds are policies, too: eventstore.guard_events switches
+ * them and row security on as long as somebody is bound.  Where there
  * are no others, scans need not become SELECTs, as they do for policies
  * (base/policy.c): rows are passed over by their streams' names, and who is not
  * bound pays nothing.
@@ -21,6 +21,7 @@
 
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -30,10 +31,6 @@
 #include "rights/rights.h"
 #include "rights/see.h"
 
-/* The names that eventstore.guard_events gives to its policies. */
-#define SEE_BOUNDS_POLICY   "eventstore_bounds"
-#define SEE_EVERYONE_POLICY "eventstore_everyone"
-
 /*
  * Whether row security is on, if at all, for the store's own policies only:
  * these say what bounds say.
@@ -41,7 +38,7 @@
 static bool
 see_has_own_policies_only(Relation events)
 {
-	bool has_everyone = false;
+	bool lets_everyone_in = false;
 	ListCell *cell;
 
 	if (!events->rd_rel->relrowsecurity)
@@ -52,13 +49,13 @@ see_has_own_policies_only(Relation events)
 	{
 		const RowSecurityPolicy *policy = lfirst(cell);
 
-		if (strcmp(policy->policy_name, SEE_EVERYONE_POLICY) == 0)
-			has_everyone = true;
-		else if (strcmp(policy->policy_name, SEE_BOUNDS_POLICY) != 0)
+		if (strcmp(policy->policy_name, ES_EVERYONE_POLICY) == 0)
+			lets_everyone_in = policy->polcmd != ACL_DELETE_CHR;
+		else if (strcmp(policy->policy_name, ES_BOUNDS_POLICY) != 0)
 			return false;
 	}
-	/* Without it, row security was on before somebody was bound. */
-	return has_everyone;
+	/* If it does not, row security was on before somebody was bound. */
+	return lets_everyone_in;
 }
 
 /*

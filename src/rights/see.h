@@ -10,6 +10,10 @@
 
 #include "base/scan.h"
 
+/* The store's own policies on eventstore.events; see sql/40_access.sql. */
+#define ES_BOUNDS_POLICY   "eventstore_bounds"
+#define ES_EVERYONE_POLICY "eventstore_everyone"
+
 extern bool es_see_is_free(Relation events, Oid role);
 extern bool es_see_has_policies(Relation events, Oid role);
 extern bool es_see_is_limited(Relation events, Oid role);

@@ -44,7 +44,7 @@ RESET ROLE;
 SELECT es_revoke('regress_es_free', 'append', '', 'it''s "{quoted\" and');
 -- Nothing is left.
 SELECT count(*) FROM eventstore.grants;
-SELECT relrowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid), (SELECT count(*) FROM pg_proc WHERE proname ~ '_within_') FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
+SELECT relrowsecurity, (SELECT array_agg(polname || ' ' || polcmd::text ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid), (SELECT count(*) FROM pg_proc WHERE proname ~ '_within_') FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
 SELECT count(*) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'regress_es_free'::regrole AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- Four categories, two tenants and none
@@ -237,7 +237,7 @@ RESET ROLE;
 
 -- A table that a DBA has put row security on stays so, and closed to who has no policy.
 SELECT es_revoke(role::regrole, level, category, tenant) FROM (SELECT * FROM eventstore.grants WHERE category IS NOT NULL OR tenant IS NOT NULL) g;
-SELECT relrowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
+SELECT relrowsecurity, (SELECT array_agg(polname || ' ' || polcmd::text ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
 ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY;
 SELECT es_grant('regress_es_category', 'read', 'a');
 SET ROLE regress_es_free;
@@ -250,7 +250,7 @@ SET ROLE regress_es_category;
 SELECT count(*) FROM eventstore.events UNION ALL SELECT count(*) FROM es_read_all();
 RESET ROLE;
 SELECT es_revoke('regress_es_category', 'read');
-SELECT relrowsecurity, (SELECT array_agg(polname) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
+SELECT relrowsecurity, (SELECT array_agg(polname || ' ' || polcmd::text ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE oid = 'eventstore.events'::regclass;
 DROP POLICY everyone ON eventstore.events;
 ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY;
 SELECT es_grant('regress_es_category', 'read', 'a'), es_grant('regress_es_tenant', 'read', tenant => 'x'), es_grant('regress_es_both', 'append', 'c');

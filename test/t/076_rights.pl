@@ -174,6 +174,7 @@ SQL
 	is_silent($role, q{SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE schemaname = 'eventstore';}, "$role: statistics");
 	is_silent($role, q{CREATE VIEW hostile.v AS SELECT * FROM eventstore.events; SELECT * FROM hostile.v; DROP VIEW hostile.v;}, "$role: a view of its own");
 	is_silent($role, qq{GRANT free TO $role; SET ROLE free; SET SESSION AUTHORIZATION free; SELECT * FROM eventstore.events; SELECT es_grant('$role', 'read'); SELECT es_create_subscription('forged');}, "$role: somebody else's rights");
+	is(sqlstate($node, qq{SET ROLE $role; CREATE FUNCTION hostile.$role() RETURNS int LANGUAGE sql AS 'SELECT 1'}), '', "$role: functions of its own are no business of the store's");
 	# Its own
 	is(sql($node, qq{SET ROLE $role; SELECT string_agg(stream, ' ' ORDER BY position) FROM es_read_all() WHERE version = 1}), 'mine-{mine}-1 mine-{mine}-2', "$role: it sees its own");
 	cmp_ok(sql($node, qq{SET ROLE $role; SELECT es_append('mine-{mine}-1', -1, 'Mine', '{}')}), '>', 1, "$role: it appends to its own");

@@ -115,6 +115,27 @@ is(sqlstate($node, 'SET ROLE renamed; SELECT * FROM es_read_all()'), '42501', 'a
 sql($node, q{SELECT es_revoke('members', 'read', 'b')});
 is(sql($node, q{SELECT count(*) FROM pg_proc WHERE proname ~ '^may_.*_within_'}), '2', 'bounds that nobody has are gone');
 
+# The first bound of a store waits for nobody who reads, appends or waits, and counts for statements that are prepared already.
+sql($node, 'CREATE DATABASE first');
+sql($node, q{CREATE EXTENSION eventstore; SELECT es_append('a-1', 0, 'T', '{}'), es_append('b-1', 0, 'T', '{}'); SELECT es_grant('free', 'read'), es_grant('free', 'append')}, 'first');
+my $busy = session($node, 'first');
+$busy->query(q{BEGIN});
+$busy->query(q{SELECT es_append('c-1', 0, 'T', '{}')});
+$busy->query(q{SELECT count(*) FROM eventstore.events});
+my $prepared = session($node, 'first');
+$prepared->query('SET plan_cache_mode = force_generic_plan');
+$prepared->query('SET ROLE free');
+$prepared->query('PREPARE p AS SELECT count(*) FROM eventstore.events');
+is($prepared->query('EXECUTE p'), '2', 'who is not bound sees all');
+is(sqlstate($node, q{SET lock_timeout = '10 s'; BEGIN; SELECT es_revoke('free', 'read'), es_revoke('free', 'append'); SELECT es_grant('free', 'read', 'a'); COMMIT}, 'first'), '', 'and is bound while others read and append');
+is($prepared->query('EXECUTE p'), '1', 'a prepared statement is bound');
+$busy->query('COMMIT');
+is(sql($node, q{SELECT count(*) FROM eventstore.events}, 'first'), '3', 'others were not held up');
+is(sqlstate($node, q{SELECT es_revoke('free', 'read'); SELECT es_grant('free', 'read')}, 'first'), '', 'the last bound is taken');
+is($prepared->query('EXECUTE p'), '3', 'and nothing is bound any more');
+is(sql($node, q{SELECT relrowsecurity FROM pg_class WHERE oid = 'eventstore.events'::regclass}, 'first'), 'f', 'nor is row security on');
+$_->quit for $busy, $prepared;
+
 # A standby
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
