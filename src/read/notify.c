@@ -97,8 +97,7 @@ notify_has_event(const text *category, int64 after, int64 head, Snapshot snapsho
 
 	es_scan_open(&scan, events, category != NULL ? ES_EVENTS_CATEGORY_POSITION : ES_EVENTS_PKEY);
 	if (category != NULL)
-		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ,
-						PointerGetDatum(category));
+		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
 	es_scan_add_key(&scan, column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	es_scan_add_key(&scan, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
 	es_see_within_bounds(&scan, GetUserId());

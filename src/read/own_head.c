@@ -46,8 +46,7 @@ own_find(Relation events, const text *category, int64 after, int64 upto, Snapsho
 
 	es_scan_open(&scan, events, category != NULL ? ES_EVENTS_CATEGORY_POSITION : ES_EVENTS_PKEY);
 	if (category != NULL)
-		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ,
-						PointerGetDatum(category));
+		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
 	es_scan_add_key(&scan, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
 	es_scan_add_key(&scan, column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	es_see_within_bounds(&scan, GetUserId());
@@ -87,7 +86,8 @@ int64
 es_own_head(int64 head, Snapshot snapshot)
 {
 	Oid role = GetUserId();
-	bool is_known = own_role == role && own_generation == es_rights_generation() && own_upto <= head;
+	bool is_known = own_role == role && own_generation == es_rights_generation() &&
+		own_upto <= head;
 	Relation events;
 	int64 found;
 

@@ -37,9 +37,9 @@ typedef struct ReadQueryState
 {
 	EsQuery *query;
 	EsMatchRange range;
-	bool is_limited;   /* there may be events that the caller may not see */
-	EsMatch *matches;  /* one an item */
-	bool *has_match;   /* it stands at one */
+	bool is_limited;  /* there may be events that the caller may not see */
+	EsMatch *matches; /* one an item */
+	bool *has_match;  /* it stands at one */
 } ReadQueryState;
 
 static void

@@ -125,7 +125,8 @@ rights_look_at_mark(RightsMarks *marks, RightsMark which, Oid role)
 {
 	oidvector *no_arguments = buildoidvector(NULL, 0);
 	HeapTuple mark = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(rights_names[which]),
-									 PointerGetDatum(no_arguments), ObjectIdGetDatum(marks->schema));
+									 PointerGetDatum(no_arguments),
+									 ObjectIdGetDatum(marks->schema));
 
 	rights_hashes[which] = GetSysCacheHashValue3(PROCNAMEARGSNSP,
 												 CStringGetDatum(rights_names[which]),

@@ -139,9 +139,8 @@ es_see_slot(Relation events, TupleTableSlot *slot, Oid role, Snapshot snapshot)
 
 	return see_is_within(role, slot) &&
 		(!es_see_has_policies(events, role) ||
-		 es_see_position(events,
-						 DatumGetInt64(slot_getattr(slot, Anum_events_position, &is_null)), role,
-						 snapshot));
+		 es_see_position(events, DatumGetInt64(slot_getattr(slot, Anum_events_position, &is_null)),
+						 role, snapshot));
 }
 
 /*
