@@ -225,6 +225,7 @@
  *													an inline projection: so that no append
  *													is in flight; tried for moments;
  *													es_repair_positions
+ *								ShareUpdateExcl.	es_grant of the first bound, es_revoke of the last
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot
  *								RowExclusive		es_save_snapshot
  *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot

@@ -151,9 +151,11 @@ INSERT INTO bad_calls (want, call) VALUES
 INSERT INTO bad_calls (want, call) VALUES
 	('22004', $$es_grant(NULL, 'read')$$), ('22004', $$es_grant(current_user::regrole, NULL)$$), ('22023', $$es_grant(current_user::regrole, 'write')$$), ('22023', $$es_grant(current_user::regrole, '')$$),
 	('22023', $$es_grant(current_user::regrole, 'Read')$$), ('22023', $$es_grant('-', 'read')$$), ('22023', $$es_grant(0, 'read')$$), ('42704', $$es_grant('regress_es_nobody', 'read')$$), ('42704', $$es_grant(4294967295::oid, 'read')$$),
-	('0A000', $$es_grant(current_user::regrole, 'read', 'category')$$),
+	('22023', $$es_grant(current_user::regrole, 'admin', 'category')$$), ('22023', $$es_grant(current_user::regrole, 'read', 'category-1')$$), ('22023', $$es_grant(current_user::regrole, 'read', NULL, '')$$), ('22023', $$es_grant(current_user::regrole, 'read', NULL, 'a}')$$),
+	('54000', $$es_grant(current_user::regrole, 'read', repeat('x', 513))$$), ('54000', $$es_grant(current_user::regrole, 'read', 'c', repeat('x', 513))$$), ('22004', $$es_tenant(NULL)$$), ('22023', $$es_tenant('')$$), ('54000', $$es_tenant(repeat('x', 513))$$),
+	('22023', $$es_create_subscription('bad', tenant => '')$$), ('22023', $$es_create_subscription('bad', tenant => 'a}')$$), ('54000', $$es_create_subscription('bad', tenant => repeat('x', 513))$$),
 	('22004', $$es_revoke(NULL, 'read')$$), ('22004', $$es_revoke(current_user::regrole, NULL)$$), ('22023', $$es_revoke(current_user::regrole, 'write')$$), ('22023', $$es_revoke('-', 'read')$$),
-	('42704', $$es_revoke('regress_es_nobody', 'read')$$), ('42704', $$es_revoke(4294967295::oid, 'read')$$), ('0A000', $$es_revoke(current_user::regrole, 'read', 'category')$$);
+	('42704', $$es_revoke('regress_es_nobody', 'read')$$), ('42704', $$es_revoke(4294967295::oid, 'read')$$), ('22023', $$es_revoke(current_user::regrole, 'admin', 'category')$$);
 
 -- Trigger functions cannot be called.
 INSERT INTO bad_calls (want, call) VALUES ('39P01', 'eventstore.refuse_change()');
