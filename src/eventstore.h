@@ -181,6 +181,8 @@
  *
  *	 stream				a named sequence of events; the unit of consistency
  *	 category			what stands before the first '-' of a stream's name
+ *	 tenant				what stands in the first {...} of a stream's name
+ *	 bound				a category, a tenant or both that a grant is limited to
  *	 version			place of an event in its stream: 1, 2, 3 ...
  *	 position			place of an event in the whole store
  *	 expected version	what the caller of an append believes the stream's

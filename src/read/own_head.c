@@ -21,6 +21,7 @@
 
 #include "access/relation.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/fmgroids.h"
 
 #include "base/catalog.h"
@@ -57,21 +58,39 @@ own_find(Relation events, const text *category, int64 after, int64 upto, Snapsho
 	return position;
 }
 
-/* The same for all of its bounds. */
+/*
+ * The categories of the current role's bounds; NULL: any.  Copies, as rights may
+ * be read anew while events are looked at.
+ */
+static List *
+own_categories(void)
+{
+	const EsBounds *bounds = &es_rights_of(GetUserId())->sees;
+	List *categories = NIL;
+	int i;
+
+	for (i = 0; i < bounds->count; i++)
+		categories = lappend(categories,
+							 bounds->items[i].category == NULL
+								 ? NULL
+								 : DatumGetTextPCopy(PointerGetDatum(bounds->items[i].category)));
+	return categories;
+}
+
+/* As own_find, of all that is within a role's bounds. */
 static int64
 own_find_any(Relation events, int64 after, int64 upto, Snapshot snapshot)
 {
 	int64 position = 0;
-	int i;
+	ListCell *cell;
 
-	for (i = 0; i < es_rights_of(GetUserId())->sees.count; i++)
+	foreach (cell, own_categories())
 	{
-		const text *category = es_rights_of(GetUserId())->sees.items[i].category;
-		int64 found = own_find(events, category, Max(after, position), upto, snapshot);
+		int64 found = own_find(events, lfirst(cell), Max(after, position), upto, snapshot);
 
 		position = Max(position, found);
 		/* It has looked at everything. */
-		if (category == NULL)
+		if (lfirst(cell) == NULL)
 			break;
 	}
 	return position;
