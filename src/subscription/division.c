@@ -163,7 +163,11 @@ es_division_plan(EsSubscription *subscription, int partitions, int64 drain_to)
  * ----------------------------------------------------------------------
  */
 
-/* Whether all is done up to where the present division ends. */
+/*
+ * Whether all is done up to where the present division ends.  What this
+ * transaction has done itself is not, until it commits: meanwhile others see
+ * the present division going on, and get retries in it.
+ */
 static bool
 division_is_drained(const EsSubscription *subscription)
 {
@@ -172,7 +176,7 @@ division_is_drained(const EsSubscription *subscription)
 	int p;
 
 	for (p = 0; p < subscription->partitions; p++)
-		if (owners[p] == NULL || es_share_is_open(owners[p]) ||
+		if (owners[p] == NULL || owners[p]->row.is_own || es_share_is_open(owners[p]) ||
 			es_share_is_outstanding(owners[p]) || owners[p]->checkpoint < subscription->drain_to)
 			return false;
 	return true;
@@ -193,17 +197,6 @@ division_go_on(EsSubscription *subscription)
 	subscription->next_partitions = 0;
 	subscription->drain_to = PG_INT64_MAX;
 	subscription->is_next_begun = true;
-}
-
-/*
- * Whether the next division has begun since a subscription was found: what is
- * about to be delivered in the one before is the next one's now.  Call it with
- * the mutex.
- */
-bool
-es_division_has_ended(const EsSubscription *subscription)
-{
-	return subscription->next_partitions != 0 && division_is_drained(subscription);
 }
 
 /* Store that it has. */

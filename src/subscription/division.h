@@ -15,7 +15,6 @@ extern void es_division_forget(const EsSubscription *subscription);
 extern bool
 es_division_ends_at(const EsSubscription *subscription, const EsShares *shares, int64 *position);
 extern void es_division_plan(EsSubscription *subscription, int partitions, int64 drain_to);
-extern bool es_division_has_ended(const EsSubscription *subscription);
 extern void es_division_find(text *name, EsSubscription *subscription);
 extern void es_division_change(text *name, EsSubscription *subscription);
 extern void es_division_tidy(EsSubscription *subscription, bool has_older);

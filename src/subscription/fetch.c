@@ -272,7 +272,7 @@ fetch_store(FetchState *fetch)
 	es_guard_take(ES_GUARD_MUTEX, key);
 	if (is_settling)
 		replay = es_retry_find_replay(&fetch->subscription, &fetch->assignment.mine);
-	is_same = !TransactionIdIsValid(replay) && !es_division_has_ended(&fetch->subscription) &&
+	is_same = !TransactionIdIsValid(replay) &&
 		es_lease_check(&fetch->subscription, &fetch->assignment);
 	if (is_same)
 	{

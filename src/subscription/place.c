@@ -131,9 +131,8 @@ place_add(EsPlaceVisit *visit, const EsPlaceEntry *entry)
 	placed->tuple = ExecCopySlotHeapTuple(visit->slot);
 	placed->row.place = entry->place;
 	placed->row.revision = entry->revision;
-	placed->row.base = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header))
-		? place_get(visit, visit->table->base)
-		: entry->revision;
+	placed->row.is_own = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header));
+	placed->row.base = placed->row.is_own ? place_get(visit, visit->table->base) : entry->revision;
 	placed->row.tid = visit->slot->tts_tid;
 	placed->row.writer = visit->dirty.xmin;
 	placed->row.remover = visit->dirty.xmax;

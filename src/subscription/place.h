@@ -30,7 +30,8 @@ typedef struct EsPlaceRow
 {
 	int place;
 	int64 revision;
-	int64 base; /* that the next version is to have */
+	int64 base;  /* that the next version is to have */
+	bool is_own; /* this transaction wrote it, and may not commit */
 	ItemPointerData tid;
 	TransactionId writer;  /* another's, open, that wrote it; or invalid */
 	TransactionId remover; /* another's, open, that deletes it; or invalid */
