@@ -422,6 +422,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_activity()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_trouble(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.count_behind(text, bigint, text[], text[])'),
+		('read append admin', 'EXECUTE', 'FUNCTION eventstore.event_digest(eventstore.event)'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),

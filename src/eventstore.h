@@ -15,6 +15,10 @@
  *		runner.c		applies async projections
  *		turn.c			its turn at one of them, and what its end means
  *
+ *	 keeping/			what becomes of history
+ *		custody.c		who takes events from history, and who seals it
+ *		digest.c		what an event comes down to
+ *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
  *		read_query.c	es_read_query
@@ -219,6 +223,8 @@
  * the end of the transaction; the deadlock detector knows them all:
  *
  *	 object						mode				taken by
+ *	 userlock "custody"			RowExclusive		what takes events from history, or changes them
+ *								Share, moments		es_seal
  *	 eventstore.streams			RowExclusive		append, es_assert_version
  *								AccessShare			es_stream_version
  *	 eventstore.events			RowExclusive		append
