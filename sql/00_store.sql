@@ -91,3 +91,28 @@ CREATE TRIGGER every_event_is_immutable BEFORE UPDATE OR DELETE ON eventstore.ev
 	FOR EACH ROW EXECUTE FUNCTION eventstore.refuse_change();
 ALTER TABLE eventstore.events ENABLE ALWAYS TRIGGER every_event_is_immutable;
 COMMENT ON TRIGGER every_event_is_immutable ON eventstore.events IS 'Refuses UPDATE and DELETE of each event, whatever way they come.';
+
+-- A row for each event that is gone: as ids are unique for ever, it can not go itself.
+CREATE TABLE eventstore.removed_events
+(
+	id          uuid             NOT NULL CONSTRAINT removed_events_pkey PRIMARY KEY,
+	position    bigint           NOT NULL,
+	stream      text COLLATE "C" NOT NULL,
+	version     bigint           NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	recorded_at timestamptz      NOT NULL,
+	removed_at  timestamptz      NOT NULL,
+	digest      bytea            NOT NULL
+);
+CREATE UNIQUE INDEX removed_events_position_idx ON eventstore.removed_events (position);
+COMMENT ON TABLE eventstore.removed_events IS 'Events that were truncated, deleted or retained no longer: their ids stay known. Written by es_truncate_stream and its kin only.';
+COMMENT ON COLUMN eventstore.removed_events.id IS 'Id of the event.';
+COMMENT ON COLUMN eventstore.removed_events.position IS 'Its position.';
+COMMENT ON COLUMN eventstore.removed_events.stream IS 'Its stream.';
+COMMENT ON COLUMN eventstore.removed_events.version IS 'Its version.';
+COMMENT ON COLUMN eventstore.removed_events.type IS 'Its type.';
+COMMENT ON COLUMN eventstore.removed_events.recorded_at IS 'When it was appended.';
+COMMENT ON COLUMN eventstore.removed_events.removed_at IS 'When it was removed.';
+COMMENT ON COLUMN eventstore.removed_events.digest IS 'What it was: see eventstore.event_digest.';
+REVOKE ALL ON TABLE eventstore.removed_events FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.removed_events', '');

@@ -324,13 +324,16 @@ REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 
 -- Events by a function, which sees what who asks may see; a table would be read as the view's owner.
 CREATE VIEW eventstore.parked WITH (security_barrier) AS
-	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
+	SELECT r.subscription, r.position, r.stream, coalesce(e.category, pg_catalog.split_part(r.stream, '-', 1)) AS category, r.version,
+		   coalesce(e.id, g.id) AS id, coalesce(e.type, g.type) AS type, e.data, e.metadata, e.tags, coalesce(e.recorded_at, g.recorded_at) AS recorded_at,
 		   @extschema@.es_partition(r.stream, CASE WHEN s.next_partitions IS NULL THEN s.partitions ELSE
 				(SELECT d.partitions FROM eventstore.find_subscription_division(s.name) d) END) AS partition, r.attempts, r.reason, r.parked_at
 	FROM eventstore.subscription_retries r
 	JOIN eventstore.subscriptions s ON s.name = r.subscription
-	CROSS JOIN LATERAL eventstore.find_event(r.position) e
-	WHERE r.parked_at IS NOT NULL;
+	LEFT JOIN LATERAL eventstore.find_event(r.position) e ON true
+	-- What row security would hide of an event that is gone nobody knows.
+	LEFT JOIN eventstore.removed_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
+	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
 COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
 COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';
 COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream.';
@@ -343,7 +346,7 @@ COMMENT ON COLUMN eventstore.parked.category IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.version IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.id IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.type IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.data IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.parked.data IS 'See eventstore.events; null: the event is gone.';
 COMMENT ON COLUMN eventstore.parked.metadata IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.tags IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.recorded_at IS 'See eventstore.events.';

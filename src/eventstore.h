@@ -18,12 +18,15 @@
  *	 keeping/			what becomes of history
  *		custody.c		who takes events from history, and who seals it
  *		digest.c		what an event comes down to
+ *		truncate.c		es_truncate_stream, es_delete_stream
+ *		forget.c		taking events from a stream
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
  *		read_query.c	es_read_query
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
+ *		beginning.c		where a stream begins
  *		position_at.c	es_position_at
  *		own_head.c		the head, as a bound role is told it
  *		notify.c		es_wait, es_channel, eventstore.notify_status
@@ -81,6 +84,7 @@
  *		as_of.c			es_projection_as_of
  *		replay.c		the history applied once more, beside the tables
  *		reshape.c		a declared table that gets the columns of another query
+ *		gone.c			events that a replay does without
  *		mend.c			making tables like their copies
  *		difference.c	between a table and its copy
  *		shadow.c		copies of tables
@@ -163,6 +167,7 @@
  *
  *	 base/				what stands on PostgreSQL alone
  *		stream.c		the row of a stream: find, lock, move on
+ *		removed.c		events that are gone
  *		hint.c			where the rows of streams were seen last
  *		scan.c			index scans
  *		policy.c		what row security lets a role see of them
@@ -225,9 +230,13 @@
  *	 object						mode				taken by
  *	 userlock "custody"			RowExclusive		what takes events from history, or changes them
  *								Share, moments		es_seal
+ *	 userlock "keeps" of a		Exclusive			what takes events from it, or changes them
+ *	   stream					RowExclusive		es_save_snapshot, which does not wait for it
  *	 eventstore.streams			RowExclusive		append, es_assert_version
  *								AccessShare			es_stream_version
- *	 eventstore.events			RowExclusive		append
+ *	 eventstore.removed_events	AccessShare			append with given ids, es_load, the floor
+ *								RowExclusive		what takes events
+ *	 eventstore.events			RowExclusive		append, what takes events or changes them
  *								AccessShare			reads, es_load, es_fold, es_save_snapshot
  *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops
  *													an inline projection: so that no append
@@ -239,7 +248,8 @@
  *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot
  *	 their indexes				AccessShare or RowExclusive, some only once needed
  *	 rows of streams, in byte	FOR NO KEY UPDATE	append
- *	   order of the names		FOR SHARE			es_assert_version
+ *	   order of the names							es_delete_stream
+ *								FOR SHARE			es_assert_version
  *	 speculative insertion		short				the first event of a stream
  *	 another transaction		Share, wait only	es_append_if, for what matches;
  *													who makes the same stream, or
@@ -307,7 +317,7 @@
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
- * (catalog.c: OIDs; last.c: the last position; inflight.c: what is published;
+ * (catalog.c: OIDs; immutability.c: what may be changed just now; last.c: the last position; inflight.c: what is published;
  * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below

@@ -3,17 +3,58 @@
  * expected.c
  *		The expected version of an append: whether a stream is there.
  *
- * Memory: none.  Locks: none.  Calls: nothing of ours.
+ * A stream whose events are all gone, deleted or truncated, goes on at the next
+ * version: to who expects none it has none, to who expects that version it is
+ * there.
+ *
+ * Memory: none.  Locks: AccessShare on events, where that has to be found out.
+ * Calls: catalog, removed, scan.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/relation.h"
+#include "access/xact.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
 
 #include "append/expected.h"
 #include "base/errors.h"
 #include "base/event.h"
+#include "base/removed.h"
+#include "base/scan.h"
+
+/*
+ * Whether a stream that has a version has an event.  Events go from the first
+ * one on, so it has one if the last is there.
+ */
+static bool
+expected_has_events(const EsStream *stream)
+{
+	SnapshotData copy;
+	Snapshot snapshot;
+	Relation events;
+	EsScan scan;
+	bool result;
+
+	if (!es_removed_is_any())
+		return true;
+	snapshot = IsolationUsesXactSnapshot() ? es_scan_snapshot(&copy)
+										   : RegisterSnapshot(GetLatestSnapshot());
+	events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream->name));
+	es_scan_add_key(&scan, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream->version));
+	es_scan_begin(&scan, snapshot);
+	result = es_scan_next(&scan, ForwardScanDirection);
+	es_scan_close(&scan);
+	relation_close(events, NoLock);
+	if (snapshot != &copy)
+		UnregisterSnapshot(snapshot);
+	return result;
+}
 
 /*
  * Whether a stream at a version is where the caller of an append expects it.
@@ -30,7 +71,9 @@ es_expected_fits(const EsStream *stream, int64 expected_version, int64 version)
 		case ES_EXPECT_ANY:
 			return true;
 		case ES_EXPECT_EXISTS:
-			return version > 0;
+			return version > 0 && (version != stream->version || expected_has_events(stream));
+		case ES_EXPECT_NO_STREAM:
+			return version == 0 || (version == stream->version && !expected_has_events(stream));
 		default:
 			return version == expected_version;
 	}

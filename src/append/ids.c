@@ -8,13 +8,16 @@
  * answer got lost.  It stores nothing and gets the first answer.  Any other
  * use of a stored id raises SE002.
  *
+ * An id stays stored when its event is gone: it is looked up among the removed
+ * ones, too, after the events, as an event goes from here to there.
+ *
  * Ids are looked up whoever stored them; an append that is just storing one
  * is waited for.  What slips through between the look and the insertion runs
  * into the unique index, whose error es_ids_rethrow_duplicate translates.
  *
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.
- * Calls: catalog, names, scan, see.
+ * Calls: catalog, names, removed, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,16 +34,25 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/names.h"
+#include "base/removed.h"
 #include "base/scan.h"
 #include "rights/see.h"
 
-/* Where a stored id is; stream points into the scan's slot. */
+/* Where a stored id is; stream points into the scan's slot, or is a copy. */
 typedef struct IdsPlace
 {
 	text *stream;
 	int64 version;
 	int64 position;
+	bool is_removed; /* where it was */
 } IdsPlace;
+
+/* A look for ids, among the events and among those that are gone. */
+typedef struct IdsLook
+{
+	EsScan scan;
+	EsRemovedLook removed;
+} IdsLook;
 
 static char *
 ids_to_cstring(const pg_uuid_t *id)
@@ -73,14 +85,47 @@ ids_read_place(TupleTableSlot *slot, IdsPlace *place)
 	place->position = DatumGetInt64(slot->tts_values[Anum_events_position - 1]);
 	place->stream = DatumGetTextPP(slot->tts_values[Anum_events_stream - 1]);
 	place->version = DatumGetInt64(slot->tts_values[Anum_events_version - 1]);
+	place->is_removed = false;
+}
+
+static void
+ids_open(IdsLook *look, Relation events)
+{
+	es_scan_open(&look->scan, events, ES_EVENTS_ID);
+	es_removed_open(&look->removed);
+}
+
+static void
+ids_close(IdsLook *look)
+{
+	es_removed_close(&look->removed);
+	es_scan_close(&look->scan);
+}
+
+/* Find the id of an event that is gone. */
+static bool
+ids_find_removed(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+{
+	SnapshotData dirty;
+	EsRemoved removed;
+
+	InitDirtySnapshot(dirty);
+	if (!es_removed_find(&look->removed, id, &dirty, &removed))
+		return false;
+	place->stream = removed.stream;
+	place->version = removed.version;
+	place->position = removed.position;
+	place->is_removed = true;
+	return true;
 }
 
 /*
  * Find a stored id, committed or not; wait for one that is being stored.
  */
 static bool
-ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
+ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
 {
+	EsScan *scan = &look->scan;
 	SnapshotData dirty;
 
 	InitDirtySnapshot(dirty);
@@ -103,9 +148,10 @@ ids_find(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 			XactLockTableWait(dirty.xmin, scan->heap, &tid, XLTW_InsertIndexUnique);
 			continue;
 		}
-		if (is_found)
-			ids_read_place(slot, place);
-		return is_found;
+		if (!is_found)
+			return ids_find_removed(look, id, place);
+		ids_read_place(slot, place);
+		return true;
 	}
 }
 
@@ -122,7 +168,9 @@ ids_raise_stored(Relation events, const pg_uuid_t *id, const IdsPlace *place)
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
-			 errdetail("Event id \"%s\" is stored at version %lld of stream \"%s\", position %lld.",
+			 errdetail(place->is_removed
+						   ? "Event id \"%s\" was stored at version %lld of stream \"%s\", position %lld, and is gone."
+						   : "Event id \"%s\" is stored at version %lld of stream \"%s\", position %lld.",
 					   ids_to_cstring(id), (long long) place->version,
 					   text_to_cstring(place->stream), (long long) place->position),
 			 errhint("Only the very same call, with the same ids in the same order, is a retry.")));
@@ -214,7 +262,7 @@ ids_note(IdsFound *found, const EsEvent *event, const IdsPlace *place, const tex
 
 /* Look up all ids once; sets the appends' results. */
 static IdsFound
-ids_look(EsScan *scan, EsAppend *const *appends, int append_count)
+ids_look(IdsLook *look, EsAppend *const *appends, int append_count)
 {
 	IdsFound found = {0};
 	int i;
@@ -228,7 +276,7 @@ ids_look(EsScan *scan, EsAppend *const *appends, int append_count)
 			IdsPlace place;
 
 			/* At its own position: it is the event itself, just inserted. */
-			if (event->has_given_id && ids_find(scan, &event->id, &place) &&
+			if (event->has_given_id && ids_find(look, &event->id, &place) &&
 				place.position != event->position)
 			{
 				ids_note(&found, event, &place, appends[i]->stream);
@@ -253,17 +301,17 @@ ids_look(EsScan *scan, EsAppend *const *appends, int append_count)
 bool
 es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 {
-	EsScan scan;
+	IdsLook look;
 	IdsFound found = {0};
 	int found_before;
 
-	es_scan_open(&scan, events, ES_EVENTS_ID);
+	ids_open(&look, events);
 	do
 	{
 		found_before = found.found;
-		found = ids_look(&scan, appends, append_count);
+		found = ids_look(&look, appends, append_count);
 	} while (found.found != found_before && found.found < found.event_count);
-	es_scan_close(&scan);
+	ids_close(&look);
 
 	if (found.found > 0 && found.in_order < found.event_count)
 		ids_raise_stored(events, found.first_id, &found.first);
@@ -278,7 +326,7 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 void
 es_ids_raise_partial_retry(Relation events, const EsAppend *stored)
 {
-	IdsPlace place = {stored->stream, stored->last_version, stored->last_position};
+	IdsPlace place = {stored->stream, stored->last_version, stored->last_position, false};
 
 	ids_raise_stored(events, &stored->events[stored->event_count - 1].id, &place);
 }
@@ -308,7 +356,7 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 						 MemoryContext context)
 {
 	ErrorData *error;
-	EsScan scan;
+	IdsLook look;
 	IdsFound found;
 
 	MemoryContextSwitchTo(context);
@@ -317,8 +365,8 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 		PG_RE_THROW();
 
 	FlushErrorState();
-	es_scan_open(&scan, events, ES_EVENTS_ID);
-	found = ids_look(&scan, appends, append_count);
+	ids_open(&look, events);
+	found = ids_look(&look, appends, append_count);
 	if (found.found > 0)
 		ids_raise_stored(events, found.first_id, &found.first);
 	ereport(ERROR,

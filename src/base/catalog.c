@@ -64,7 +64,10 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_SKIPPED_EVENTS] = "skipped_events",
 	 [ES_SKIPPED_EVENTS_PKEY] = "skipped_events_pkey",
 	 [ES_PROJECTION_MISSED] = "projection_missed",
-	 [ES_PROJECTION_MISSED_PKEY] = "projection_missed_pkey"};
+	 [ES_PROJECTION_MISSED_PKEY] = "projection_missed_pkey",
+	 [ES_REMOVED] = "removed_events",
+	 [ES_REMOVED_PKEY] = "removed_events_pkey",
+	 [ES_REMOVED_POSITION] = "removed_events_position_idx"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -60,6 +60,9 @@ typedef enum EsRelation
 	ES_SKIPPED_EVENTS_PKEY, /* (projection, position) */
 	ES_PROJECTION_MISSED,
 	ES_PROJECTION_MISSED_PKEY, /* (projection, position) */
+	ES_REMOVED,
+	ES_REMOVED_PKEY,     /* (id) */
+	ES_REMOVED_POSITION, /* (position) */
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -188,6 +191,14 @@ typedef enum EsRelation
 
 /* Columns of eventstore.skipped_events, and the first of eventstore.projection_missed. */
 #define Natts_skipped_events 6
+
+/* Columns of eventstore.removed_events. */
+#define Anum_removed_id          1
+#define Anum_removed_position    2
+#define Anum_removed_stream      3
+#define Anum_removed_version     4
+#define Anum_removed_type        5
+#define Anum_removed_recorded_at 6
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

@@ -20,18 +20,11 @@
 
 #include "base/sql.h"
 
-/*
- * Run a statement.
- *
- * nulls: a character each, 'n' for null; NULL: none is.
- *
- * Returns how many rows it found or wrote.
- */
-int64
-es_sql_run(EsSql *statement, Datum *values, const char *nulls)
+/* Run a statement; to be ended by SPI_finish(). */
+static void
+sql_execute(EsSql *statement, Datum *values, const char *nulls)
 {
 	Snapshot snapshot;
-	int64 count;
 
 	SPI_connect();
 	if (statement->plan == NULL)
@@ -47,7 +40,41 @@ es_sql_run(EsSql *statement, Datum *values, const char *nulls)
 							 0) < 0)
 		elog(ERROR, "could not run: %s", statement->text);
 	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Run a statement.
+ *
+ * nulls: a character each, 'n' for null; NULL: none is.
+ *
+ * Returns how many rows it found or wrote.
+ */
+int64
+es_sql_run(EsSql *statement, Datum *values, const char *nulls)
+{
+	int64 count;
+
+	sql_execute(statement, values, nulls);
 	count = (int64) SPI_processed;
 	SPI_finish();
 	return count;
+}
+
+/*
+ * Run a statement for a number.
+ *
+ * Returns the first column of the first row, a bigint; 0 where there is no row,
+ * or it is null.
+ */
+int64
+es_sql_number(EsSql *statement, Datum *values, const char *nulls)
+{
+	bool is_null = true;
+	Datum value = (Datum) 0;
+
+	sql_execute(statement, values, nulls);
+	if (SPI_processed > 0 && SPI_tuptable != NULL)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+	SPI_finish();
+	return is_null ? 0 : DatumGetInt64(value);
 }

@@ -401,7 +401,6 @@ stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 	{
 		memset(row->tts_isnull, true, desc->natts * sizeof(bool));
 		row->tts_values[Anum_streams_stream - 1] = PointerGetDatum(stream->name);
-		row->tts_values[Anum_streams_tombstoned - 1] = BoolGetDatum(false);
 		row->tts_isnull[Anum_streams_stream - 1] = false;
 		row->tts_isnull[Anum_streams_version - 1] = false;
 		row->tts_isnull[Anum_streams_recorded_at - 1] = false;
@@ -409,11 +408,13 @@ stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 	}
 	row->tts_values[Anum_streams_version - 1] = Int64GetDatum(version);
 	row->tts_values[Anum_streams_recorded_at - 1] = TimestampTzGetDatum(recorded_at);
+	row->tts_values[Anum_streams_tombstoned - 1] = BoolGetDatum(stream->is_tombstoned);
 	return ExecStoreVirtualTuple(row);
 }
 
 /*
- * Move the stream on to a version, making its row if it has none.
+ * Move the stream on to a version, making its row if it has none.  A caller that
+ * has locked it may tombstone it before, in *stream.
  *
  * Returns true if what stands in *stream was true until now: the row is
  * written, and this transaction holds it until its end.  Otherwise *stream is

@@ -28,7 +28,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_REBUILD,
 	ES_USERLOCK_TOLD,   /* nothing: announce.c */
 	ES_USERLOCK_TIDIES, /* a subscription: guard.c */
-	ES_USERLOCK_CUSTODY /* nothing: custody.c */
+	ES_USERLOCK_CUSTODY, /* nothing: custody.c */
+	ES_USERLOCK_KEEPS    /* a stream: removed.c */
 } EsUserlock;
 
 static inline LOCKTAG

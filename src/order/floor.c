@@ -9,8 +9,8 @@
  * event that is there would be given out twice, or be passed over by every
  * reader that is further, so it must not be given out.
  *
- * The floor is the highest position of an event, committed or not, and of
- * what else remembers how far somebody has read: shares of subscriptions,
+ * The floor is the highest position of an event, committed or not, gone or not,
+ * and of what else remembers how far somebody has read: shares of subscriptions,
  * projections, the head that was announced.  Who takes positions compares it with
  * the sequence where it is not known that we wrote that last (position.c),
  * and raises if the sequence is below.  es_repair_positions() puts that right.
@@ -19,7 +19,7 @@
  * right: more events are to come, in the order of commits.
  *
  * Memory: the current context.  Locks: AccessShare on the relations.  Calls:
- * catalog, scan.
+ * catalog, removed, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +35,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/removed.h"
 #include "base/scan.h"
 #include "order/floor.h"
 
@@ -45,7 +46,10 @@
  */
 #define FLOOR_WIDEST_GAP (INT64CONST(1) << 40)
 
-/* The last position that a snapshot sees an event at; 0 if there is none. */
+/*
+ * The last position that a snapshot sees an event at, or sees that there was one
+ * which is gone; 0 if there is none.
+ */
 int64
 es_floor_visible(Snapshot snapshot)
 {
@@ -60,7 +64,7 @@ es_floor_visible(Snapshot snapshot)
 		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
 	es_scan_close(&scan);
 	relation_close(events, NoLock);
-	return position;
+	return Max(position, es_removed_last(snapshot));
 }
 
 /* The last position of an event that was not rolled back, committed or not. */

@@ -10,7 +10,8 @@
  * They are found by a scan of the position index, whatever the visibility of
  * rows.  Pages that the visibility map knows to be visible to everybody are
  * passed over: while the snapshot lives, a page with a row that it does not
- * see can not become so.  The scan starts from a head that is known to be
+ * see can not become so.  An event that was redacted since has a newer row, but
+ * an older one that the snapshot sees.  The scan starts from a head that is known to be
  * older than the snapshot: one that the snapshot sees announced, or one of an
  * earlier transaction of this session.  The latter is remembered with what was
  * in progress then, as a snapshot can be imported, and then be older.
@@ -145,6 +146,21 @@ past_was_in_flight(TupleTableSlot *slot, Snapshot snapshot)
 	return result;
 }
 
+/* Whether a snapshot sees an event at a position. */
+static bool
+past_is_seen(Relation events, int64 position, Snapshot snapshot)
+{
+	EsScan scan;
+	bool result;
+
+	es_scan_open(&scan, events, ES_EVENTS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(position));
+	es_scan_begin(&scan, snapshot);
+	result = es_scan_next(&scan, ForwardScanDirection);
+	es_scan_close(&scan);
+	return result;
+}
+
 /* The lowest position of such a row in a range; head + 1 if there is none. */
 static int64
 past_find_in_flight(Snapshot snapshot, int64 after, int64 head)
@@ -161,10 +177,14 @@ past_find_in_flight(Snapshot snapshot, int64 after, int64 head)
 	while (es_scan_next_unsettled(&scan, &map))
 	{
 		bool is_null;
+		int64 found;
 
 		if (!past_was_in_flight(scan.slot, snapshot))
 			continue;
-		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+		found = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+		if (past_is_seen(events, found, snapshot))
+			continue;
+		position = found;
 		break;
 	}
 	es_scan_close(&scan);

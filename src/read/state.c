@@ -8,6 +8,8 @@
  * while that very event stands in the stream, as the calling statement sees it.
  * So one that is ahead of the stream is passed over, and stays so when the
  * stream grows past it by other events, as after a restore of older data.
+ * Where the stream was truncated right behind that event, it counts, too
+ * (beginning.c).
  *
  * es_snapshot and es_load see what the calling statement sees: snapshot and
  * tail come from one MVCC snapshot; and what row security lets the caller see.
@@ -18,8 +20,9 @@
  *
  * Memory: the function call's context; the plan of the write is kept for the
  * session.  Locks: AccessShare on snapshots, events and their indexes; to
- * save, RowExclusive on snapshots and the row.  Calls: arguments,
- * catalog, conceal, rights, scan, see.
+ * save, RowExclusive on snapshots and the row, and the userlock "keeps" of the
+ * stream, which is not waited for.  Calls: arguments, beginning, catalog,
+ * conceal, removed, rights, scan, see.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,7 +52,9 @@
 #include "base/arguments.h"
 #include "base/compat.h"
 #include "base/conceal.h"
+#include "base/removed.h"
 #include "base/scan.h"
+#include "read/beginning.h"
 #include "rights/rights.h"
 #include "rights/see.h"
 
@@ -57,20 +62,11 @@ PG_FUNCTION_INFO_V1(es_save_snapshot);
 PG_FUNCTION_INFO_V1(es_snapshot);
 PG_FUNCTION_INFO_V1(es_load);
 
-/* An event, as a snapshot tells it from others. */
-typedef struct StateEvent
-{
-	int64 version;
-	int64 position;
-	pg_uuid_t id;
-	TimestampTz recorded_at;
-} StateEvent;
-
 /* A row of eventstore.snapshots. */
 typedef struct StateSnapshot
 {
 	bool exists;
-	StateEvent event; /* that it was taken at */
+	EsStateEvent event; /* that it was taken at */
 	Datum state;      /* jsonb */
 	TimestampTz saved_at;
 } StateSnapshot;
@@ -204,7 +200,7 @@ state_has_hidden(Relation events, const text *stream, int64 upto, Snapshot snaps
 
 /* Whether the next event is of a version, and then which it is. */
 static bool
-state_next_is(EsScan *scan, int64 version, StateEvent *event)
+state_next_is(EsScan *scan, int64 version, EsStateEvent *event)
 {
 	if (!es_scan_next(scan, ForwardScanDirection) ||
 		DatumGetInt64(state_column(scan, Anum_events_version)) != version)
@@ -217,10 +213,33 @@ state_next_is(EsScan *scan, int64 version, StateEvent *event)
 }
 
 static bool
-state_is_same(const StateEvent *a, const StateEvent *b)
+state_is_same(const EsStateEvent *a, const EsStateEvent *b)
 {
 	return a->version == b->version && a->position == b->position &&
 		memcmp(&a->id, &b->id, UUID_LEN) == 0 && a->recorded_at == b->recorded_at;
+}
+
+/*
+ * Whether a snapshot of events that are gone counts for the caller.  What row
+ * security would have hidden of them nobody knows any more; where it hides
+ * nothing of what is left of the stream, it is taken to have hidden nothing.
+ */
+static bool
+state_is_of_removed(Relation events, const text *stream, const StateSnapshot *kept,
+					Snapshot snapshot)
+{
+	EsStateEvent event;
+	EsScan scan;
+	bool result;
+
+	if (!es_beginning_follows(events, stream, &kept->event, snapshot))
+		return false;
+	if (!es_policy_applies(events, GetUserId()))
+		return true;
+	state_begin_events(&scan, events, stream, kept->event.version + 1, snapshot);
+	result = state_next_is(&scan, kept->event.version + 1, &event);
+	es_scan_close(&scan);
+	return result && !state_has_hidden(events, stream, PG_INT64_MAX, snapshot);
 }
 
 /*
@@ -231,7 +250,7 @@ static void
 state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapshot *kept,
 				 Snapshot snapshot)
 {
-	StateEvent event;
+	EsStateEvent event;
 
 	if (kept->exists && state_has_hidden(events, stream, kept->event.version, snapshot))
 		kept->exists = false;
@@ -241,14 +260,14 @@ state_begin_tail(EsScan *scan, Relation events, const text *stream, StateSnapsho
 		if (state_next_is(scan, kept->event.version, &event) && state_is_same(&event, &kept->event))
 			return;
 		es_scan_close(scan);
-		kept->exists = false;
+		kept->exists = state_is_of_removed(events, stream, kept, snapshot);
 	}
-	state_begin_events(scan, events, stream, 1, snapshot);
+	state_begin_events(scan, events, stream, kept->exists ? kept->event.version + 1 : 1, snapshot);
 }
 
 /* Find a stream's event of a version, whoever may see it.  Returns false if it is not there. */
 static bool
-state_find_event(const text *stream, int64 version, Snapshot snapshot, StateEvent *event)
+state_find_event(const text *stream, int64 version, Snapshot snapshot, EsStateEvent *event)
 {
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	bool is_found;
@@ -262,22 +281,39 @@ state_find_event(const text *stream, int64 version, Snapshot snapshot, StateEven
 	return is_found;
 }
 
-/* Whether a snapshot that exists counts. */
+/* Whether a snapshot that exists counts by its event, which is there. */
 static bool
-state_counts(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
+state_stands(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
 {
-	StateEvent event;
+	EsStateEvent event;
 
 	return state_find_event(stream, kept->event.version, snapshot, &event) &&
 		state_is_same(&event, &kept->event);
 }
 
-/* Whether it tells of events that the caller may not see. */
+/* Whether a snapshot that exists counts. */
 static bool
-state_is_hidden(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
+state_counts(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
+{
+	Relation events;
+	bool result;
+
+	if (state_stands(kept, stream, snapshot))
+		return true;
+	events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	result = es_beginning_follows(events, stream, &kept->event, snapshot);
+	relation_close(events, NoLock);
+	return result;
+}
+
+/* Whether it counts, and tells of no events that the caller may not see. */
+static bool
+state_may_see(const StateSnapshot *kept, const text *stream, Snapshot snapshot)
 {
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	bool result = state_has_hidden(events, stream, kept->event.version, snapshot);
+	bool result = state_stands(kept, stream, snapshot)
+		? !state_has_hidden(events, stream, kept->event.version, snapshot)
+		: state_is_of_removed(events, stream, kept, snapshot);
 
 	relation_close(events, NoLock);
 	return result;
@@ -389,6 +425,36 @@ state_write(const text *stream, int32 schema_version, const StateSnapshot *fresh
 }
 
 /*
+ * Whether a state of a stream can be kept: its event is there, and stays so until
+ * this transaction is over.
+ *
+ * event: receives it.
+ */
+static bool
+state_may_save(const text *stream, int64 version, Snapshot snapshot, EsStateEvent *event)
+{
+	Snapshot latest;
+	bool is_there;
+
+	if (!es_removed_keep(stream))
+	{
+		ereport(NOTICE,
+				(errmsg("snapshot of stream \"%s\" is not kept", text_to_cstring(stream)),
+				 errdetail("Events of the stream are being removed or redacted.")));
+		return false;
+	}
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	is_there = state_find_event(stream, version, snapshot, event) &&
+		state_find_event(stream, version, latest, event);
+	UnregisterSnapshot(latest);
+	if (!is_there)
+		ereport(NOTICE,
+				(errmsg("snapshot of stream \"%s\" is not kept", text_to_cstring(stream)),
+				 errdetail("The stream has no event of version %lld.", (long long) version)));
+	return is_there;
+}
+
+/*
  * es_save_snapshot(stream text, version bigint, state jsonb, schema_version int = 1) -> void
  */
 Datum
@@ -411,13 +477,8 @@ es_save_snapshot(PG_FUNCTION_ARGS)
 
 	CommandCounterIncrement();
 	snapshot = es_scan_snapshot(&copy);
-	if (!state_find_event(stream, version, snapshot, &fresh.event))
-	{
-		ereport(NOTICE,
-				(errmsg("snapshot of stream \"%s\" is not kept", text_to_cstring(stream)),
-				 errdetail("The stream has no event of version %lld.", (long long) version)));
+	if (!state_may_save(stream, version, snapshot, &fresh.event))
 		PG_RETURN_VOID();
-	}
 
 	kept = state_find_kept(stream, schema_version, snapshot);
 	fresh.saved_at = GetCurrentTimestamp();
@@ -451,8 +512,7 @@ es_snapshot(PG_FUNCTION_ARGS)
 	text *stream = es_arguments_get_stream(fcinfo, 0);
 	int32 schema_version = state_get_schema_version(fcinfo, 1);
 	StateSnapshot kept = state_find_kept(stream, schema_version, GetActiveSnapshot());
-	bool is_none = !kept.exists || !state_counts(&kept, stream, GetActiveSnapshot()) ||
-		state_is_hidden(&kept, stream, GetActiveSnapshot());
+	bool is_none = !kept.exists || !state_may_see(&kept, stream, GetActiveSnapshot());
 	Datum values[3] = {Int64GetDatum(kept.event.version), kept.state,
 					   TimestampTzGetDatum(kept.saved_at)};
 	bool nulls[3] = {is_none, is_none, is_none};

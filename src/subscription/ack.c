@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
+#include "base/removed.h"
 #include "signal/guard.h"
 #include "subscription/caller.h"
 #include "subscription/claim.h"
@@ -267,7 +268,8 @@ ack_nack(AckState *ack)
 		ack_nack_retry(ack, retry);
 	else if (retry == NULL && ack_find_event(ack, &event))
 		ack_nack_event(ack, &event);
-	else
+	/* Gone since it was delivered, it will not come again. */
+	else if (!es_removed_is_at(ack->claim.position))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("position %lld is not outstanding under token %lld",

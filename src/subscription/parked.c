@@ -8,8 +8,8 @@
  * halfway: it changes the subscription as a whole (guard.c).
  *
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
- * statements; AccessShare on events.  Calls: arguments, division, guard, owner, retry,
- * scan, share, sql, subscription, takeback, transaction.
+ * statements; AccessShare on events.  Calls: arguments, division, guard, owner, removed,
+ * retry, scan, share, sql, subscription, takeback, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 
 #include "base/arguments.h"
 #include "base/compat.h"
+#include "base/removed.h"
 #include "base/scan.h"
 #include "base/sql.h"
 #include "order/transaction.h"
@@ -40,7 +41,21 @@ PG_FUNCTION_INFO_V1(es_replay_parked_event);
 PG_FUNCTION_INFO_V1(es_replay_parked_text);
 PG_FUNCTION_INFO_V1(es_drop_parked);
 
-/* The position of an event; 0: there is none of this id. */
+/* The position that an event had which is gone; 0: there was none of this id. */
+static int64
+parked_find_removed(Datum id, Snapshot snapshot)
+{
+	EsRemovedLook look;
+	EsRemoved removed;
+	bool is_found;
+
+	es_removed_open(&look);
+	is_found = es_removed_find(&look, DatumGetUUIDP(id), snapshot, &removed);
+	es_removed_close(&look);
+	return is_found ? removed.position : 0;
+}
+
+/* The position of an event, or of one that is gone; 0: there is none of this id. */
 static int64
 parked_find_position(Datum id)
 {
@@ -55,6 +70,8 @@ parked_find_position(Datum id)
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
 		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+	else
+		position = parked_find_removed(id, snapshot);
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
 	relation_close(events, NoLock);

@@ -33,6 +33,7 @@
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/replay/difference.h"
+#include "projection/replay/gone.h"
 #include "projection/replay/replay.h"
 
 PG_FUNCTION_INFO_V1(es_projection_as_of);
@@ -162,6 +163,7 @@ as_of_call(PG_FUNCTION_ARGS)
 	replay = es_replay_begin(projection);
 	replay->projection.recorded_until = until;
 	count = as_of_replay(replay, position);
+	es_gone_tell(&replay->projection, position);
 	forboth(name, names, shadow, replay->shadows) as_of_store(lfirst(shadow), lfirst(name));
 	es_replay_end(replay);
 	PG_RETURN_INT64(count);

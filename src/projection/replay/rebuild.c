@@ -46,6 +46,7 @@
 #include "projection/progress.h"
 #include "projection/readtable.h"
 #include "projection/redefine.h"
+#include "projection/replay/gone.h"
 #include "projection/replay/mend.h"
 #include "projection/replay/rebuild.h"
 #include "projection/replay/replay.h"
@@ -417,6 +418,7 @@ es_rebuild_run(EsProjection *projection, const EsSuccessor *successor)
 	count = obstacle == NULL ? rebuild_beside(projection, try.replay, successor)
 							 : rebuild_in_place(projection, obstacle, successor);
 	es_progress_hide();
+	es_gone_tell(projection, PG_INT64_MAX);
 	return count;
 }
 

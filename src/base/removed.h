@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * removed.h
+ *		Events that are gone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef ES_REMOVED_H
+#define ES_REMOVED_H
+
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/scan.h"
+
+/* A look for some of them. */
+typedef struct EsRemovedLook
+{
+	Relation rel;
+	bool is_any;  /* something may have been removed, ever; else not yet */
+	bool is_open; /* the scan */
+	EsScan scan;
+} EsRemovedLook;
+
+/* What is known of one. */
+typedef struct EsRemoved
+{
+	int64 position;
+	text *stream;
+	int64 version;
+	TimestampTz recorded_at;
+} EsRemoved;
+
+extern void es_removed_open(EsRemovedLook *look);
+extern bool
+es_removed_find(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot, EsRemoved *removed);
+extern void es_removed_close(EsRemovedLook *look);
+extern bool es_removed_is_any(void);
+extern int64 es_removed_last(Snapshot snapshot);
+extern bool es_removed_is_at(int64 position);
+
+extern void es_removed_guard(const text *stream);
+extern bool es_removed_try_guard(const text *stream);
+extern bool es_removed_keep(const text *stream);
+
+#endif /* ES_REMOVED_H */

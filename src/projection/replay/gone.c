@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * gone.c
+ *		What a replay does without: events that were removed.
+ *
+ * A read table keeps what it was made of when an event goes.  A replay makes a
+ * table of what is left, so it may differ from the one that it stands beside;
+ * who asks for it is told how many events are missing.
+ *
+ * Memory: the current context.  Locks: AccessShare on the removed events.
+ * Calls: catalog, names, projection, scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/names.h"
+#include "base/scan.h"
+#include "projection/replay/gone.h"
+
+static bool
+gone_passes(const EsFilter *filter, const text *name)
+{
+	return !filter->is_on || es_projection_has_name(filter, name);
+}
+
+/* Whether the projection would have been applied to a removed event. */
+static bool
+gone_is_missed(const EsProjection *projection, TupleTableSlot *slot)
+{
+	slot_getsomeattrs(slot, Anum_removed_recorded_at);
+	if (projection->recorded_until != 0 &&
+		DatumGetTimestampTz(slot->tts_values[Anum_removed_recorded_at - 1]) >
+			projection->recorded_until)
+		return false;
+	return gone_passes(&projection->types,
+					   DatumGetTextPP(slot->tts_values[Anum_removed_type - 1])) &&
+		gone_passes(&projection->categories,
+					es_names_category(DatumGetTextPP(slot->tts_values[Anum_removed_stream - 1])));
+}
+
+/*
+ * Tell the caller how many events a replay up to a position does without; where
+ * there are none, nothing.
+ */
+void
+es_gone_tell(const EsProjection *projection, int64 upto)
+{
+	Relation rel = es_catalog_open(ES_REMOVED, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64 count = 0;
+	EsScan scan;
+
+	es_scan_open(&scan, rel, ES_REMOVED_POSITION);
+	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	es_scan_begin(&scan, snapshot);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (gone_is_missed(projection, scan.slot))
+			count++;
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural("projection \"%s\" is made without %lld event that is gone",
+							   "projection \"%s\" is made without %lld events that are gone",
+							   (unsigned long) count, projection->name, (long long) count),
+				 errdetail("They were truncated, deleted or retained no longer.")));
+}
