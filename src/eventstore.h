@@ -19,6 +19,7 @@
  *		custody.c		who takes events from history, and who seals it
  *		digest.c		what an event comes down to
  *		truncate.c		es_truncate_stream, es_delete_stream
+ *		redact.c		es_redact
  *		forget.c		taking events from a stream
  *
  *	 read/				what is asked of the store
