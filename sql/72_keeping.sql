@@ -47,3 +47,32 @@ CREATE FUNCTION @extschema@.es_redact(id uuid, reason text, keys text[] DEFAULT 
 COMMENT ON FUNCTION @extschema@.es_redact(uuid, text, text[]) IS
 	'Blanks the data and metadata of a stored event, or some keys of its data; eventstore.redactions says who did it, and why.';
 REVOKE ALL ON FUNCTION @extschema@.es_redact(uuid, text, text[]) FROM PUBLIC;
+
+CREATE TABLE eventstore.retention
+(
+	name        text COLLATE "C" NOT NULL CONSTRAINT retention_pkey PRIMARY KEY,
+	max_age     interval,
+	max_count   bigint,
+	applied_at  timestamptz,
+	events_gone bigint           NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE eventstore.retention IS 'How long the events of streams and categories are kept; see es_set_retention.';
+COMMENT ON COLUMN eventstore.retention.name IS 'Name of the stream, which has a "-", or of the category.';
+COMMENT ON COLUMN eventstore.retention.max_age IS 'Events that were recorded longer ago are not kept; null = they are.';
+COMMENT ON COLUMN eventstore.retention.max_count IS 'How many events of a stream are kept, the last ones; null = all.';
+COMMENT ON COLUMN eventstore.retention.applied_at IS 'When it was applied to all of its streams last.';
+COMMENT ON COLUMN eventstore.retention.events_gone IS 'How many events are gone by it.';
+REVOKE ALL ON TABLE eventstore.retention FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.retention', '');
+
+CREATE FUNCTION @extschema@.es_set_retention(stream_or_category text, max_age interval DEFAULT NULL, max_count bigint DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_set_retention';
+COMMENT ON FUNCTION @extschema@.es_set_retention(text, interval, bigint) IS
+	'Says how long the events of a stream, or of each stream of a category, are kept, and how many; neither: all of them, for ever.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_retention(text, interval, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_apply_retention() RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_apply_retention';
+COMMENT ON FUNCTION @extschema@.es_apply_retention() IS
+	'Forgets the events that are not to be kept any longer; returns how many are gone. The worker does it by itself.';
+REVOKE ALL ON FUNCTION @extschema@.es_apply_retention() FROM PUBLIC;

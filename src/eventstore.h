@@ -11,7 +11,7 @@
  *
  *	 server/			processes of our own
  *		launcher.c		keeps a worker in each of eventstore.databases
- *		worker.c		announces the head
+ *		worker.c		announces the head, applies retention
  *		runner.c		applies async projections
  *		turn.c			its turn at one of them, and what its end means
  *
@@ -19,6 +19,7 @@
  *		custody.c		who takes events from history, and who seals it
  *		digest.c		what an event comes down to
  *		truncate.c		es_truncate_stream, es_delete_stream
+ *		retention.c		es_set_retention, es_apply_retention
  *		redact.c		es_redact
  *		forget.c		taking events from a stream
  *

@@ -67,7 +67,9 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_PROJECTION_MISSED_PKEY] = "projection_missed_pkey",
 	 [ES_REMOVED] = "removed_events",
 	 [ES_REMOVED_PKEY] = "removed_events_pkey",
-	 [ES_REMOVED_POSITION] = "removed_events_position_idx"};
+	 [ES_REMOVED_POSITION] = "removed_events_position_idx",
+	 [ES_RETENTION] = "retention",
+	 [ES_RETENTION_PKEY] = "retention_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

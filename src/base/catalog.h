@@ -63,6 +63,8 @@ typedef enum EsRelation
 	ES_REMOVED,
 	ES_REMOVED_PKEY,     /* (id) */
 	ES_REMOVED_POSITION, /* (position) */
+	ES_RETENTION,
+	ES_RETENTION_PKEY, /* (name) */
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -199,6 +201,11 @@ typedef enum EsRelation
 #define Anum_removed_version     4
 #define Anum_removed_type        5
 #define Anum_removed_recorded_at 6
+
+/* Columns of eventstore.retention. */
+#define Anum_retention_name      1
+#define Anum_retention_max_age   2
+#define Anum_retention_max_count 3
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

@@ -158,10 +158,16 @@ es_removed_is_at(int64 position)
  * ----------------------------------------------------------------------
  */
 
+/*
+ * Streams share this many locks, so that who takes events from all of them does
+ * not use up the lock table.
+ */
+#define REMOVED_LOCKS 1024
+
 static bool
 removed_lock(const text *stream, LOCKMODE mode, bool may_wait)
 {
-	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_KEEPS, es_partition_hash(stream));
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_KEEPS, es_partition_hash(stream) % REMOVED_LOCKS);
 
 	return LockAcquire(&tag, mode, false, !may_wait) != LOCKACQUIRE_NOT_AVAIL;
 }

@@ -18,6 +18,7 @@ bool es_guc_notify = true;
 double es_guc_notify_queue_limit = 0.9;
 char *es_guc_databases = NULL;
 int es_guc_projection_workers = 2;
+int es_guc_retention_interval = 60;
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)
@@ -56,5 +57,10 @@ es_settings_define(void)
 		"Processes at the most that apply async projections, in each database that has a worker.",
 		"0: none; es_run_projection does the same from any session. They count towards max_worker_processes.",
 		&es_guc_projection_workers, 2, 0, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("eventstore.retention_interval",
+							"How often the worker applies retention.",
+							"0: never; es_apply_retention does the same from any session.",
+							&es_guc_retention_interval, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

@@ -12,6 +12,7 @@ extern bool es_guc_notify;
 extern double es_guc_notify_queue_limit;
 extern char *es_guc_databases;
 extern int es_guc_projection_workers;
+extern int es_guc_retention_interval;
 
 extern void es_settings_define(void);
 

@@ -26,10 +26,10 @@ typedef enum EsUserlock
 	ES_USERLOCK_SETTLES,
 	ES_USERLOCK_PROJECTION, /* a projection, and so the next: projection.c */
 	ES_USERLOCK_REBUILD,
-	ES_USERLOCK_TOLD,   /* nothing: announce.c */
-	ES_USERLOCK_TIDIES, /* a subscription: guard.c */
+	ES_USERLOCK_TOLD,    /* nothing: announce.c */
+	ES_USERLOCK_TIDIES,  /* a subscription: guard.c */
 	ES_USERLOCK_CUSTODY, /* nothing: custody.c */
-	ES_USERLOCK_KEEPS    /* a stream: removed.c */
+	ES_USERLOCK_KEEPS    /* streams: removed.c */
 } EsUserlock;
 
 static inline LOCKTAG

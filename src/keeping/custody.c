@@ -33,6 +33,18 @@ es_custody_alter(void)
 }
 
 /*
+ * The same, without waiting; returns false if a seal is being made, or waits for
+ * others.
+ */
+bool
+es_custody_try_alter(void)
+{
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
+
+	return LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
  * Have nobody be about to, until es_custody_unsettle, which is to follow soon.
  * Returns false if somebody is and we may not wait.
  */

@@ -9,6 +9,7 @@
 #define ES_CUSTODY_H
 
 extern void es_custody_alter(void);
+extern bool es_custody_try_alter(void);
 extern bool es_custody_settle(bool may_wait);
 extern void es_custody_unsettle(void);
 

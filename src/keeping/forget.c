@@ -55,8 +55,10 @@ forget_run_as_owner(ForgetCall *call, const EsPermit *permit)
 	int security;
 
 	GetUserIdAndSecContext(&user, &security);
+	/* The worker is a superuser, as whom nothing of the owner's may be run later. */
 	SetUserIdAndSecContext(RelationGetForm(events)->relowner,
-						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS |
+							   (IsBackgroundWorker ? SECURITY_RESTRICTED_OPERATION : 0));
 	PG_TRY();
 	{
 		if (permit == NULL)
@@ -105,17 +107,17 @@ es_forget_change(EsSql *statement, Datum *values, const char *nulls, const EsPer
 int64
 es_forget_events(const text *stream, int64 first, int64 last)
 {
-	static EsSql statement =
-		ES_SQL("WITH gone AS (DELETE FROM eventstore.events e "
-			   "WHERE e.stream = $1 AND e.version BETWEEN $2 AND $3 RETURNING e.position, e.stream, e.category, e.version, "
-			   "e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at), "
-			   "noted AS (INSERT INTO eventstore.removed_events "
-			   "(id, position, stream, version, type, recorded_at, removed_at, digest) "
-			   "SELECT g.id, g.position, g.stream, g.version, g.type, g.recorded_at, pg_catalog.clock_timestamp(), "
-			   "eventstore.event_digest(ROW(g.position, g.stream, g.category, g.version, g.id, g.type, g.data, g.metadata, "
-			   "g.tags, g.recorded_at)::eventstore.event) FROM gone g ON CONFLICT DO NOTHING) "
-			   "SELECT pg_catalog.count(*) FROM gone",
-			   TEXTOID, INT8OID, INT8OID);
+	static EsSql statement = ES_SQL(
+		"WITH gone AS (DELETE FROM eventstore.events e "
+		"WHERE e.stream = $1 AND e.version BETWEEN $2 AND $3 RETURNING e.position, e.stream, e.category, e.version, "
+		"e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at), "
+		"noted AS (INSERT INTO eventstore.removed_events "
+		"(id, position, stream, version, type, recorded_at, removed_at, digest) "
+		"SELECT g.id, g.position, g.stream, g.version, g.type, g.recorded_at, pg_catalog.clock_timestamp(), "
+		"eventstore.event_digest(ROW(g.position, g.stream, g.category, g.version, g.id, g.type, g.data, g.metadata, "
+		"g.tags, g.recorded_at)::eventstore.event) FROM gone g ON CONFLICT DO NOTHING) "
+		"SELECT pg_catalog.count(*) FROM gone",
+		TEXTOID, INT8OID, INT8OID);
 	EsPermit permit = {ES_CHANGE_REMOVE, stream, first, last};
 	Datum values[] = {PointerGetDatum(stream), Int64GetDatum(first), Int64GetDatum(last)};
 

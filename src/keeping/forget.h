@@ -12,8 +12,8 @@
 #include "base/sql.h"
 
 extern int64 es_forget_run(EsSql *statement, Datum *values, const char *nulls);
-extern int64 es_forget_change(EsSql *statement, Datum *values, const char *nulls,
-							  const EsPermit *permit);
+extern int64
+es_forget_change(EsSql *statement, Datum *values, const char *nulls, const EsPermit *permit);
 extern int64 es_forget_events(const text *stream, int64 first, int64 last);
 extern void es_forget_snapshots(const text *stream, int64 first, int64 last);
 

@@ -67,7 +67,7 @@ typedef struct StateSnapshot
 {
 	bool exists;
 	EsStateEvent event; /* that it was taken at */
-	Datum state;      /* jsonb */
+	Datum state;        /* jsonb */
 	TimestampTz saved_at;
 } StateSnapshot;
 

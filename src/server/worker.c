@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *		The background worker of a database: it announces the head.
+ *		The background worker of a database: it announces the head, and applies
+ *		retention in between.
  *
  * Appenders wake it after commit or rollback, which costs them a latch.  Where
  * the head has moved, it puts it into shared memory, wakes the sessions that
@@ -19,7 +20,8 @@
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * announce, catalog, order, pending, runner, scan, settings, shared, wake.
+ * announce, catalog, order, pending, retention, runner, scan, settings, shared,
+ * wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +47,7 @@
 #include "base/compat.h"
 #include "base/scan.h"
 #include "base/settings.h"
+#include "keeping/retention.h"
 #include "order/order.h"
 #include "order/standby.h"
 #include "server/runner.h"
@@ -277,6 +280,34 @@ worker_round(void)
 }
 
 /*
+ * Apply retention a bit further, in a transaction of its own: what is to be
+ * announced does not wait for it.  Returns in how many milliseconds there is
+ * more of it.
+ */
+static long
+worker_retain(void)
+{
+	bool is_installed;
+
+	if (es_retention_due() > 0)
+		return es_retention_due();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	is_installed = es_catalog_is_installed();
+	if (is_installed)
+	{
+		pgstat_report_activity(STATE_RUNNING, "applying retention");
+		es_retention_work();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, "waiting for appends");
+	return is_installed ? es_retention_due() : WORKER_IDLE_MS;
+}
+
+/*
  * Leave the processor to who appends: where appends come faster than rounds,
  * one round announces many.  What a round takes grows with that and with all
  * else that runs, and so does the time to the next.
@@ -338,6 +369,7 @@ es_worker_main(Datum database)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		sleep_ms = worker_round();
+		sleep_ms = Min(sleep_ms, worker_retain());
 		ended = GetCurrentTimestamp();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);
