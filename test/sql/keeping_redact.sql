@@ -97,6 +97,10 @@ SELECT es_redact(id(11), 'x', '{name}');
 SELECT is((SELECT name FROM eventstore.events WHERE stream = 'redact-2'), NULL, 'a generated column follows');
 SELECT is((SELECT array_agg(version) FROM es_read_query('[{"tags": ["name:ann", "x"]}]') WHERE stream = 'redact-2'), '{1}', 'by its tags it is found as before, once');
 ALTER TABLE eventstore.events DROP COLUMN name;
+SELECT es_append('redact-3', 0, 'A', jsonb_build_object('text', repeat('x', 7000)), NULL, id(12), '{name:eve,y}') FROM generate_series(1, 1);
+SELECT es_redact(id(12), 'x', '{text}'), es_redact(id(12), 'x', '{text}');
+VACUUM eventstore.events;
+SELECT is((SELECT array_agg(data::text) FROM es_read_query('[{"tags": ["name:eve", "y"]}]') WHERE stream = 'redact-3'), '{"{\"text\": null}"}', 'and so it is after VACUUM');
 
 -- One that is gone
 SELECT es_delete_stream('redact-2', 1);
