@@ -21,6 +21,7 @@
  *		truncate.c		es_truncate_stream, es_delete_stream
  *		retention.c		es_set_retention, es_apply_retention
  *		redact.c		es_redact
+ *		retain.c		applying retention to streams, one after the other
  *		forget.c		taking events from a stream
  *
  *	 read/				what is asked of the store

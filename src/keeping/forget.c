@@ -58,7 +58,7 @@ forget_run_as_owner(ForgetCall *call, const EsPermit *permit)
 	/* The worker is a superuser, as whom nothing of the owner's may be run later. */
 	SetUserIdAndSecContext(RelationGetForm(events)->relowner,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS |
-							   (IsBackgroundWorker ? SECURITY_RESTRICTED_OPERATION : 0));
+							   (MyBackendType == B_BG_WORKER ? SECURITY_RESTRICTED_OPERATION : 0));
 	PG_TRY();
 	{
 		if (permit == NULL)
