@@ -13,9 +13,23 @@
  *		launcher.c		keeps a worker in each of eventstore.databases
  *		worker.c		announces the head, applies retention
  *		runner.c		applies async projections
+ *		sealer.c		seals history at intervals
  *		turn.c			its turn at one of them, and what its end means
  *
  *	 keeping/			what becomes of history
+ *		verify.c		es_verify
+ *		seal.c			es_seal
+ *		verify_seals.c	es_verify_seals
+ *		judge.c			whether a block of a seal is what history says
+ *		leaves.c		the digests of history, as it was before it was changed
+ *		block.c			blocks of a seal
+ *		lineage.c		whether each stream is what its events make of it
+ *		succession.c	whether positions are each event's own
+ *		identity.c		whether each id is of one event
+ *		entries.c		whether the indexes are made of the events
+ *		findings.c		what was found
+ *		removals.c		the list of removed events, from end to end
+ *		as_owner.c		reading the store's tables as their owner
  *		custody.c		who takes events from history, and who seals it
  *		digest.c		what an event comes down to
  *		truncate.c		es_truncate_stream, es_delete_stream
@@ -233,6 +247,7 @@
  *	 object						mode				taken by
  *	 userlock "custody"			RowExclusive		what takes events from history, or changes them
  *								Share, moments		es_seal
+ *	 userlock "seals"			Exclusive			es_seal; before the latter
  *	 userlock "keeps" of a		Exclusive			what takes events from it, or changes them
  *	   stream					RowExclusive		es_save_snapshot, which does not wait for it
  *	 eventstore.streams			RowExclusive		append, es_assert_version

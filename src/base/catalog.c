@@ -69,7 +69,10 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_REMOVED_PKEY] = "removed_events_pkey",
 	 [ES_REMOVED_POSITION] = "removed_events_position_idx",
 	 [ES_RETENTION] = "retention",
-	 [ES_RETENTION_PKEY] = "retention_pkey"};
+	 [ES_RETENTION_PKEY] = "retention_pkey",
+	 [ES_SEALS] = "seals",
+	 [ES_SEALS_PKEY] = "seals_pkey",
+	 [ES_SEAL_BLOCKS] = "seal_blocks"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 
@@ -123,6 +126,13 @@ bool
 es_catalog_is_installed(void)
 {
 	return OidIsValid(catalog_oids[ES_POSITIONS]) || OidIsValid(catalog_look_up(ES_POSITIONS));
+}
+
+/* Whether one of the store's relations is there. */
+bool
+es_catalog_has(EsRelation which)
+{
+	return OidIsValid(catalog_oids[which]) || OidIsValid(catalog_look_up(which));
 }
 
 /*

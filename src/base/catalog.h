@@ -65,6 +65,9 @@ typedef enum EsRelation
 	ES_REMOVED_POSITION, /* (position) */
 	ES_RETENTION,
 	ES_RETENTION_PKEY, /* (name) */
+	ES_SEALS,
+	ES_SEALS_PKEY, /* (seal) */
+	ES_SEAL_BLOCKS,
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -207,8 +210,27 @@ typedef enum EsRelation
 #define Anum_retention_max_age   2
 #define Anum_retention_max_count 3
 
+/* Columns of eventstore.seals. */
+#define Anum_seals_seal           1
+#define Anum_seals_after_position 2
+#define Anum_seals_upto           3
+#define Anum_seals_events         4
+#define Anum_seals_sealed_at      5
+#define Anum_seals_digest         6
+#define Natts_seals               6
+
+/* Columns of eventstore.seal_blocks. */
+#define Anum_seal_blocks_seal          1
+#define Anum_seal_blocks_block         2
+#define Anum_seal_blocks_last_position 3
+#define Anum_seal_blocks_events        4
+#define Anum_seal_blocks_digest        5
+#define Anum_seal_blocks_outline       6
+#define Natts_seal_blocks              6
+
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);
+extern bool es_catalog_has(EsRelation which);
 extern Oid es_catalog_oid(EsRelation which);
 extern Oid es_catalog_event_type(void);
 extern uint64 es_catalog_generation(void);

@@ -148,3 +148,17 @@ es_names_category(const text *stream)
 	memcpy(VARDATA(category), name, length);
 	return category;
 }
+
+/* Whether a category is that of a stream. */
+bool
+es_names_is_category(const text *stream, const text *category)
+{
+	const char *name = VARDATA_ANY(stream);
+	Size length = VARSIZE_ANY_EXHDR(stream);
+	const char *dash = memchr(name, '-', length);
+
+	if (dash != NULL)
+		length = dash - name;
+	return VARSIZE_ANY_EXHDR(category) == length &&
+		memcmp(VARDATA_ANY(category), name, length) == 0;
+}

@@ -25,5 +25,6 @@ extern void es_names_check_tag(const text *tag);
 extern void es_names_check_tags(ArrayType *tags);
 extern bool es_names_equal(const text *a, const text *b);
 extern text *es_names_category(const text *stream);
+extern bool es_names_is_category(const text *stream, const text *category);
 
 #endif /* ES_NAMES_H */

@@ -19,6 +19,7 @@ double es_guc_notify_queue_limit = 0.9;
 char *es_guc_databases = NULL;
 int es_guc_projection_workers = 2;
 int es_guc_retention_interval = 60;
+int es_guc_seal_interval = 0;
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)
@@ -61,6 +62,10 @@ es_settings_define(void)
 							"How often the worker applies retention.",
 							"0: never; es_apply_retention does the same from any session.",
 							&es_guc_retention_interval, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("eventstore.seal_interval", "How often the worker seals history.",
+							"0: never; es_seal does the same from any session.",
+							&es_guc_seal_interval, 0, 0, 31536000, PGC_SIGHUP, GUC_UNIT_S, NULL,
 							NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

@@ -13,6 +13,7 @@ extern double es_guc_notify_queue_limit;
 extern char *es_guc_databases;
 extern int es_guc_projection_workers;
 extern int es_guc_retention_interval;
+extern int es_guc_seal_interval; /* seconds; 0: never */
 
 extern void es_settings_define(void);
 

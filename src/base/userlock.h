@@ -29,7 +29,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_TOLD,    /* nothing: announce.c */
 	ES_USERLOCK_TIDIES,  /* a subscription: guard.c */
 	ES_USERLOCK_CUSTODY, /* nothing: custody.c */
-	ES_USERLOCK_KEEPS    /* streams: removed.c */
+	ES_USERLOCK_KEEPS,   /* streams: removed.c */
+	ES_USERLOCK_SEALS    /* nothing: seal.c */
 } EsUserlock;
 
 static inline LOCKTAG

@@ -44,6 +44,7 @@ PG_FUNCTION_INFO_V1(es_event_digest);
 
 struct EsDigester
 {
+	MemoryContext memory; /* of bytes */
 	pg_cryptohash_ctx *hash;
 	bool is_started;
 	StringInfoData bytes; /* not hashed yet */
@@ -68,6 +69,7 @@ es_digest_begin(void)
 {
 	EsDigester *digester = (EsDigester *) palloc0(sizeof(EsDigester));
 
+	digester->memory = CurrentMemoryContext;
 	initStringInfo(&digester->bytes);
 	digester->hash = pg_cryptohash_create(PG_SHA256);
 	if (digester->hash == NULL)
@@ -121,8 +123,11 @@ digest_flush(EsDigester *digester)
 		resetStringInfo(&digester->bytes);
 	else
 	{
+		MemoryContext caller = MemoryContextSwitchTo(digester->memory);
+
 		pfree(digester->bytes.data);
 		initStringInfo(&digester->bytes);
+		MemoryContextSwitchTo(caller);
 	}
 }
 

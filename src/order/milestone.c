@@ -12,7 +12,7 @@
  *
  * What a mark says is true whether or not its transaction commits, and for
  * every snapshot.  It leans on the clock, which may be set back by less than
- * MARK_MARGIN_MS, also from a server to the one that takes over from it.
+ * ES_MARK_MARGIN_MS, also from a server to the one that takes over from it.
  *
  * Memory: the current context.  Locks: RowExclusive or AccessShare on
  * eventstore.marks.  Calls: catalog, scan.
@@ -32,9 +32,6 @@
 #include "base/compat.h"
 #include "base/scan.h"
 #include "order/milestone.h"
-
-/* By how much the clock may be set back, in milliseconds. */
-#define MARK_MARGIN_MS 1000
 
 /*
  * Note that everything up to a position, which this transaction has taken, was
@@ -78,7 +75,7 @@ es_milestone_find(TimestampTz at, Snapshot snapshot)
 			slot_getattr(scan.slot, Anum_marks_recorded_by, &is_null));
 
 		CHECK_FOR_INTERRUPTS();
-		if (at <= TimestampTzPlusMilliseconds(by, MARK_MARGIN_MS))
+		if (at <= TimestampTzPlusMilliseconds(by, ES_MARK_MARGIN_MS))
 			break;
 		position = DatumGetInt64(slot_getattr(scan.slot, Anum_marks_position, &is_null));
 	}

@@ -18,6 +18,9 @@
 #define es_milestone_is_due(first, last) \
 	(((first) -1) / ES_MILESTONE_EVERY != (last) / ES_MILESTONE_EVERY)
 
+/* By how much the clock may be set back, in milliseconds. */
+#define ES_MARK_MARGIN_MS 1000
+
 extern void es_milestone_set(int64 position, TimestampTz recorded_at);
 extern int64 es_milestone_find(TimestampTz at, Snapshot snapshot);
 

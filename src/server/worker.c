@@ -20,8 +20,8 @@
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * announce, catalog, order, pending, retention, runner, scan, settings, shared,
- * wake.
+ * announce, catalog, order, pending, retention, runner, scan, sealer, settings,
+ * shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,6 +51,7 @@
 #include "order/order.h"
 #include "order/standby.h"
 #include "server/runner.h"
+#include "server/sealer.h"
 #include "server/worker.h"
 #include "signal/announce.h"
 #include "signal/pending.h"
@@ -370,6 +371,7 @@ es_worker_main(Datum database)
 		}
 		sleep_ms = worker_round();
 		sleep_ms = Min(sleep_ms, worker_retain());
+		sleep_ms = Min(sleep_ms, es_sealer_turn());
 		ended = GetCurrentTimestamp();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);

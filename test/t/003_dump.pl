@@ -26,7 +26,7 @@ sql($node, <<"SQL");
 	SELECT es_assert_version('asserted-1', 0);
 	SELECT es_save_snapshot('retried-1', 1, '{"seen": ["First"]}');
 	SELECT es_save_snapshot('many-1', 200, '200', 7);
-	SELECT es_append('gone-1', 0, 'Opened', '{}');
+	SELECT es_assert_version('gone-1', 0);
 	UPDATE eventstore.streams SET tombstoned = true WHERE stream = 'gone-1';
 SQL
 # Positions that were given out and lost must not come back either.

@@ -148,7 +148,9 @@ sub is_sound
 			       row_number() OVER w AS expected,
 			       lag(position) OVER w AS position_before,
 			       lag(recorded_at) OVER w AS recorded_before
-			FROM eventstore.events WINDOW w AS (PARTITION BY stream ORDER BY version)
+			FROM (SELECT stream, version, position, recorded_at FROM eventstore.events
+			      UNION ALL SELECT stream, version, position, recorded_at FROM eventstore.removed_events) a
+			WINDOW w AS (PARTITION BY stream ORDER BY version)
 		)
 		SELECT 'version not dense', stream, version FROM e WHERE version <> expected
 		UNION ALL
@@ -165,6 +167,7 @@ sub is_sound
 		WHERE category <> split_part(stream, '-', 1)
 		LIMIT 20
 SQL
+	$wrong .= sql($node, 'SELECT * FROM es_verify() LIMIT 20', $database);
 	is($wrong, '', "$name: the store is sound");
 }
 
