@@ -1,11 +1,12 @@
 -- es_seal, es_verify_seals: what is sealed, what is found, and what is accounted for.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS eventstore;
+DROP DATABASE IF EXISTS test_seals;
 RESET client_min_messages;
 \pset format unaligned
 \pset tuples_only on
 \set VERBOSITY terse
-DROP DATABASE IF EXISTS test_seals;
+\set home :DBNAME
 CREATE DATABASE test_seals TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';
 \connect test_seals
 CREATE EXTENSION eventstore;
@@ -162,6 +163,6 @@ SELECT * FROM es_verify_seals();
 SELECT * FROM eventstore.seals;
 RESET ROLE;
 DROP OWNED BY test_seals_admin, test_seals_reader;
-\connect contrib_regression
+\connect :home
 DROP DATABASE test_seals;
 DROP ROLE test_seals_admin, test_seals_reader;
