@@ -70,13 +70,28 @@ ifeq ($(wildcard $(shell sed -n "s/^LLVM_BINPATH *= *//p" $(PG_MAKEFILE))/llvm-l
 override with_llvm = no
 endif
 
+# es_protect and es_reveal take the OpenSSL that the server is built with, and its headers; make with_crypto=no does without.
+crypto := $(with_crypto)
+ifneq ($(crypto),no)
+compiler := $(if $(filter default,$(origin CC)),$(shell '$(PG_CONFIG)' --cc),$(CC))
+crypto := $(shell $(compiler) $$('$(PG_CONFIG)' --cppflags) -I'$(headers)' -include pg_config.h -include openssl/evp.h -dM -E -x c /dev/null 2>/dev/null | grep -q 'define USE_OPENSSL 1' || echo no)
+endif
+ifeq ($(crypto),no)
+ifneq ($(filter all install,$(to_do)),)
+$(info Built without OpenSSL: es_protect and es_reveal will say so, all else is there)
+endif
+else
+PG_CPPFLAGS += -DES_WITH_OPENSSL
+SHLIB_LINK += -lcrypto
+endif
+
 # Comes before all else that install does.
 install: may-install
 include $(PGXS)
 install: handed-back
 
 # An object that was built for another server does not load, or worse. The second line is what a later `make install` reads.
-server := $(shell '$(PG_CONFIG)' --version) $(headers) $(pkglibdir)
+server := $(shell '$(PG_CONFIG)' --version) $(headers) $(pkglibdir)$(if $(crypto), without OpenSSL)
 ifneq ($(shell sed -n 1p .built-for 2>/dev/null),$(server))
 .PHONY: .built-for
 endif

@@ -17,15 +17,15 @@ CREATE FUNCTION eventstore.may_append() RETURNS boolean
 COMMENT ON FUNCTION eventstore.may_append() IS 'Whoever may execute this has been granted the level "append".';
 REVOKE ALL ON FUNCTION eventstore.may_append() FROM PUBLIC;
 
-CREATE FUNCTION eventstore.may_administer() RETURNS boolean
-	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
-COMMENT ON FUNCTION eventstore.may_administer() IS 'Whoever may execute this has been granted the level "admin".';
-REVOKE ALL ON FUNCTION eventstore.may_administer() FROM PUBLIC;
-
 CREATE FUNCTION eventstore.may_reveal() RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
 COMMENT ON FUNCTION eventstore.may_reveal() IS 'Whoever may execute this has been granted the level "reveal".';
 REVOKE ALL ON FUNCTION eventstore.may_reveal() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.may_administer() RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
+COMMENT ON FUNCTION eventstore.may_administer() IS 'Whoever may execute this has been granted the level "admin".';
+REVOKE ALL ON FUNCTION eventstore.may_administer() FROM PUBLIC;
 
 CREATE FUNCTION eventstore.may_read_within() RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
@@ -464,6 +464,10 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, uuid)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, uuid)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_protect(text, jsonb)'),
+		('reveal admin',      'EXECUTE', 'FUNCTION @extschema@.es_reveal(jsonb)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_erase_subject(text, text)'),
+		('admin',             'SELECT',  'TABLE eventstore.erasures'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text, text)')
 	) AS r (levels, privilege, object)

@@ -182,6 +182,15 @@
  *		pending.c		categories that a transaction has to tell of
  *		channel.c		names of LISTEN channels
  *
+ *	 erasure/			values that can be made unreadable; beside signal/
+ *		erasure.c		es_protect, es_reveal, es_erase_subject
+ *		traces.c		snapshots that may hold what is erased
+ *		key.c			subjects' keys
+ *		provider.c		keys that a function of the user's has
+ *		fence.c			which subjects are erased
+ *		envelope.c		the form in which a protected value stands in JSON
+ *		cipher.c		OpenSSL
+ *
  *	 base/				what stands on PostgreSQL alone
  *		stream.c		the row of a stream: find, lock, move on
  *		removed.c		events that are gone
@@ -240,6 +249,9 @@
  *	 conditional append	an append that fails if an event matches a query
  *	 window				moment between positions taken and rows in the table
  *	 reducer			function (state, event) -> state
+ *	 subject			whose values are protected under one key
+ *	 envelope			a protected value, as it stands in JSON
+ *	 fence				what keeps an erased subject erased
  *
  * Locks, in the order in which they are taken.  Unless said, they are held to
  * the end of the transaction; the deadlock detector knows them all:
@@ -325,6 +337,11 @@
  *	   cluster
  *	 userlock "told"			Exclusive			the session that has told the log of a full
  *													NOTIFY queue, beyond transactions; nobody waits
+ *	 userlock "subject"			Exclusive			es_protect, where it makes a key;
+ *													es_erase_subject; before all of its others
+ *	 eventstore.subject_keys,	AccessShare			es_protect, es_reveal
+ *	   erasures					RowExclusive		es_protect, where it makes a key; es_erase_subject
+ *	 eventstore.snapshots		RowExclusive		es_erase_subject, and rows FOR UPDATE
  *	 eventstore.subscription...	AccessShare or		the verbs of subscriptions
  *								RowExclusive
  *	 partitions of the lock		moments, shared		es_head and what is built on it

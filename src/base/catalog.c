@@ -72,7 +72,11 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_RETENTION_PKEY] = "retention_pkey",
 	 [ES_SEALS] = "seals",
 	 [ES_SEALS_PKEY] = "seals_pkey",
-	 [ES_SEAL_BLOCKS] = "seal_blocks"};
+	 [ES_SEAL_BLOCKS] = "seal_blocks",
+	 [ES_SUBJECT_KEYS] = "subject_keys",
+	 [ES_SUBJECT_KEYS_PKEY] = "subject_keys_pkey",
+	 [ES_ERASURES] = "erasures",
+	 [ES_ERASURES_PKEY] = "erasures_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -68,6 +68,10 @@ typedef enum EsRelation
 	ES_SEALS,
 	ES_SEALS_PKEY, /* (seal) */
 	ES_SEAL_BLOCKS,
+	ES_SUBJECT_KEYS,
+	ES_SUBJECT_KEYS_PKEY, /* (subject, id) */
+	ES_ERASURES,
+	ES_ERASURES_PKEY, /* (subject) */
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -227,6 +231,16 @@ typedef enum EsRelation
 #define Anum_seal_blocks_digest        5
 #define Anum_seal_blocks_outline       6
 #define Natts_seal_blocks              6
+
+/* Columns of eventstore.subject_keys. */
+#define Anum_subject_keys_subject    1
+#define Anum_subject_keys_id         2
+#define Anum_subject_keys_key        3
+#define Anum_subject_keys_created_at 4
+#define Natts_subject_keys           4
+
+/* Columns of eventstore.erasures. */
+#define Anum_erasures_erased_at 2
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

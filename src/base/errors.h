@@ -35,4 +35,7 @@
 /* UPDATE, DELETE or TRUNCATE of stored events. */
 #define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 
+/* Something is to be protected for a subject that was erased. */
+#define ES_ERRCODE_SUBJECT_ERASED MAKE_SQLSTATE('S', 'E', '0', '1', '0')
+
 #endif /* ES_ERRORS_H */

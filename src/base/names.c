@@ -81,6 +81,13 @@ es_names_check_consumer(const text *consumer)
 	names_check_length(consumer, ES_MAX_STREAM_BYTES, "consumer name");
 }
 
+/* Raise unless it is a subject: 1 to ES_MAX_SUBJECT_BYTES bytes. */
+void
+es_names_check_subject(const text *subject)
+{
+	names_check_length(subject, ES_MAX_SUBJECT_BYTES, "subject");
+}
+
 /* Raise unless it is a tag: 1 to ES_MAX_TAG_BYTES bytes. */
 void
 es_names_check_tag(const text *tag)

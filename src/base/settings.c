@@ -20,6 +20,7 @@ char *es_guc_databases = NULL;
 int es_guc_projection_workers = 2;
 int es_guc_retention_interval = 60;
 int es_guc_seal_interval = 0;
+char *es_guc_key_provider = NULL;
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)
@@ -33,6 +34,24 @@ settings_check_databases(char **value, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return is_list;
+}
+
+/*
+ * Nothing, or a schema and a function: no search_path may lead to another one.
+ * Whether it is there is seen when it is called.
+ */
+static bool
+settings_check_key_provider(char **value, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*value);
+	List *names;
+	bool is_name = SplitIdentifierString(copy, '.', &names) && list_length(names) == 2;
+
+	if (!is_name && (*value)[0] != '\0')
+		GUC_check_errdetail("It has to be the name of a function with that of its schema.");
+	list_free(names);
+	pfree(copy);
+	return is_name || (*value)[0] == '\0';
 }
 
 /* Called once, by _PG_init. */
@@ -67,5 +86,11 @@ es_settings_define(void)
 							"0: never; es_seal does the same from any session.",
 							&es_guc_seal_interval, 0, 0, 31536000, PGC_SIGHUP, GUC_UNIT_S, NULL,
 							NULL, NULL);
+	DefineCustomStringVariable(
+		"eventstore.key_provider",
+		"Function that has the keys of es_protect, as schema.function; empty: eventstore.subject_keys has.",
+		"It takes a subject and whether to make a key if there is none, and returns 32 bytes, or null for "
+		"a subject that is erased. It runs with the rights of its owner.",
+		&es_guc_key_provider, "", PGC_SUSET, 0, settings_check_key_provider, NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

@@ -14,6 +14,7 @@ extern char *es_guc_databases;
 extern int es_guc_projection_workers;
 extern int es_guc_retention_interval;
 extern int es_guc_seal_interval; /* seconds; 0: never */
+extern char *es_guc_key_provider;
 
 extern void es_settings_define(void);
 

@@ -30,7 +30,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_TIDIES,  /* a subscription: guard.c */
 	ES_USERLOCK_CUSTODY, /* nothing: custody.c */
 	ES_USERLOCK_KEEPS,   /* streams: removed.c */
-	ES_USERLOCK_SEALS    /* nothing: seal.c */
+	ES_USERLOCK_SEALS,   /* nothing: seal.c */
+	ES_USERLOCK_SUBJECT  /* a subject: key.c */
 } EsUserlock;
 
 static inline LOCKTAG
