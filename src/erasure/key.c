@@ -210,6 +210,7 @@ es_key_find(const text *subject, const uint8 *id, EsKey *key)
 
 	if (es_fence_stands(subject, &erased_at))
 		return ES_KEY_ERASED;
+	es_cipher_require();
 	if (!es_provider_is_set())
 		return key_look(subject, id, key) ? ES_KEY_FOUND : ES_KEY_LOST;
 	if (!es_provider_ask(subject, false, key->bytes))
