@@ -157,6 +157,8 @@ es_traces_remove(const text *subject)
 	relation_close(snapshots, NoLock);
 	if (traces.removed > 0)
 		ereport(NOTICE,
-				(errmsg("%lld snapshots that may hold what subject \"%s\" had are deleted",
-						(long long) traces.removed, text_to_cstring(subject))));
+				(errmsg_plural("%lld snapshot that may hold what subject \"%s\" had is deleted",
+							   "%lld snapshots that may hold what subject \"%s\" had are deleted",
+							   (unsigned long) traces.removed, (long long) traces.removed,
+							   text_to_cstring(subject))));
 }
