@@ -357,6 +357,8 @@
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
  * stand; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; rights.c: the rights of roles, there; turn.c: what it knows of projections, in
+ * stand; cipher.c: OpenSSL's algorithms; roster.c: the inline projections with their plans, below
+ * CacheMemoryContext; turn.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the
  * transaction, the categories to notify about (pending.c) and the subscriptions
  * whose consumers to wake (transaction.c).

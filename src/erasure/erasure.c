@@ -61,6 +61,8 @@ es_protect(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("value must not be null"),
 				 errhint("Protect the JSON value null for a value that is nothing.")));
+	/* Above all because of the snapshot that keys are looked for by. */
+	PreventCommandIfParallelMode("es_protect()");
 	es_cipher_require();
 	es_key_obtain(subject, &key);
 	envelope = es_envelope_make(subject, &key, PG_GETARG_JSONB_P(1));
@@ -102,6 +104,7 @@ reveal_open(const EsEnvelope *envelope)
 	Jsonb *value = NULL;
 	EsKey key;
 
+	PreventCommandIfParallelMode("es_reveal()");
 	switch (es_key_find(subject, envelope->key_id, &key))
 	{
 		case ES_KEY_FOUND:

@@ -193,7 +193,6 @@ es_key_obtain(text *subject, EsKey *key)
 
 	PreventCommandIfReadOnly("es_protect()");
 	PreventCommandDuringRecovery("es_protect()");
-	PreventCommandIfParallelMode("es_protect()");
 	key_lock(subject);
 	key_check_fence(subject);
 	if (!key_look(subject, NULL, key))

@@ -44,6 +44,8 @@ SELECT call, attempt(call) FROM unnest(ARRAY[
 	'(SELECT count(*) FROM es_fetch(''parallel''))', 'es_ack(''parallel'', 1, 1)', 'es_nack(''parallel'', 1, 1, ''x'')', 'es_release(''parallel'')',
 	'es_position_at(now())', 'es_create_subscription(''parallel_new'')', 'es_reset_subscription(''parallel'', -1)', 'es_alter_subscription(''parallel'', 2)', 'es_pause_subscription(''parallel'')', 'es_drop_parked(''parallel'', gen_random_uuid())',
 	'es_wait_projection(''parallel_async'', 1, ''1 ms'')', 'es_run_projection(''parallel_async'')']) call;
+SELECT split_part(call, ' ', 1), attempt(call) FROM unnest(ARRAY['es_protect(''parallel'', ''1'')', 'es_erase_subject(''parallel'', ''x'')', 'es_reveal(''[1]'')',
+	format('es_reveal( ''{"$es": 1, "subject": "parallel", "key": "0123456789abcdef", "box": "%s"}'')', repeat('A', 60))]) call;
 -- Those that read as the statement does run there.
 SELECT call, attempt(call) FROM unnest(ARRAY[
 	'(SELECT count(*) FROM es_read(''parallel-1''))', '(SELECT count(*) FROM es_last_event(''parallel-1''))', '(SELECT count(*) FROM es_stream_as_of(''parallel-1'', now()))',
