@@ -158,6 +158,7 @@
  *	 order/				one order over all streams
  *		transaction.c	what a transaction that appends owes to others
  *		order.c			the head
+ *		behind.c		events that are committed, but not below the head yet
  *		standby.c		the head on a hot standby
  *		inflight.c		appends in flight: publishing and finding them
  *		window.c		between positions taken and rows in the table
@@ -175,7 +176,8 @@
  *
  *	 signal/			how sessions tell each other
  *		guard.c			locks of sessions that work on one subscription
- *		wake.c			sessions that wait
+ *		wake.c			sessions that wait, and what they listen to
+ *		news.c			new events, for those who wait for some of them
  *		rest.c			waiting without a snapshot
  *		shared.c		shared memory: which database has a worker, its runners
  *		announce.c		NOTIFY, as long as its queue has room
@@ -224,6 +226,9 @@
  *						version to be; the check is the optimistic lock
  *	 append				one call's events for one stream
  *	 in flight			an append whose transaction is still open
+ *	 behind				of an event: committed, and still above the head; of a
+ *						session: it waits for the append that keeps it there
+ *	 topic				what sessions listen to that wait for some events only
  *	 head				position up to which the store is settled
  *	 floor				the highest position of an event, or that somebody has read up to
  *	 projection			SQL that is applied to every event
@@ -321,7 +326,9 @@
  *	 read tables and their rows						what the projection's SQL takes, in the
  *													order of projections' names; rows of
  *													declared tables in that of their keys
- *	 userlock "waits"			AccessShare			es_wait, while it waits
+ *	 userlocks "waits", of the	AccessShare or		es_wait and es_fetch, while they wait;
+ *	   store or a topic;		RowShare			nobody waits for them
+ *	   "behind" an append
  *	 userlock "use" of a			AccessShare			es_ack, es_nack, es_release,
  *	   subscription									es_replay_parked; es_fetch for
  *													moments, to the end if it parks
@@ -360,8 +367,8 @@
  * stand; cipher.c: OpenSSL's algorithms; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; turn.c: what it knows of projections, in
  * TopMemoryContext; launcher.c: what it has told the log) and, to the end of the
- * transaction, the categories to notify about (pending.c) and the subscriptions
- * whose consumers to wake (transaction.c).
+ * transaction, the categories to notify about (pending.c), the events to wake for
+ * (news.c) and the subscriptions whose consumers to wake (transaction.c).
  *
  * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
  * catalogues of procedures (roster.c, rights.c), of roles and their members

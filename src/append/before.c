@@ -8,7 +8,7 @@
  * makes of the event is checked as what es_append is given.
  *
  * Memory: the executor state's per-tuple context.  Locks: none.  Calls: catalog,
- * event, names.  User code runs here.
+ * event, names, transaction.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/names.h"
+#include "order/transaction.h"
 
 /* The columns that a trigger must leave as they are. */
 static const AttrNumber before_fixed_columns[] = {Anum_events_position, Anum_events_stream,
@@ -120,5 +121,6 @@ es_before_fire(EState *estate, ResultRelInfo *info, TupleTableSlot *slot, const 
 				 errdetail("Position, stream, category, version, id and recorded_at must stay as they are.")));
 	caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
 	before_check_left(info->ri_RelationDesc, slot);
+	es_transaction_change_type(append, DatumGetTextPP(BEFORE_VALUE(slot, Anum_events_type)));
 	MemoryContextSwitchTo(caller);
 }

@@ -87,6 +87,7 @@ es_note_foreign_events(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"note_foreign_events\" was not called as a trigger")));
 	es_position_disown();
+	es_transaction_store_foreign();
 	return PointerGetDatum(NULL);
 }
 
@@ -124,8 +125,9 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	PreventCommandIfParallelMode("es_repair_positions()");
 
 	es_floor_check_fed();
-	/* Async projections may go on then. */
+	/* Async projections may go on then, and who waits for events. */
 	es_transaction_change_projection();
+	es_transaction_store_foreign();
 	/* Tokens have gaps as they like. */
 	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
 	if (foreign_is_right(above, &last))

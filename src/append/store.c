@@ -279,7 +279,7 @@ store_assign_positions(EsAppend *appends, int append_count)
 
 	for (i = 0; i < append_count; i++)
 	{
-		es_transaction_append(appends[i].category);
+		es_transaction_append(&appends[i]);
 		event_count += appends[i].event_count;
 	}
 	position = es_inflight_take(event_count);

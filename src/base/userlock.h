@@ -18,7 +18,7 @@
 typedef enum EsUserlock
 {
 	ES_USERLOCK_INFLIGHT = 0x4501, /* a position: inflight.c; sql/32_order.sql */
-	ES_USERLOCK_WAITS,             /* nothing: wake.c */
+	ES_USERLOCK_WAITS,             /* nothing, or a topic: wake.c */
 	ES_USERLOCK_MUTEX,             /* a subscription, and so the next two: guard.c */
 	ES_USERLOCK_USE,
 	ES_USERLOCK_CONSUMERS,
@@ -31,7 +31,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_CUSTODY, /* nothing: custody.c */
 	ES_USERLOCK_KEEPS,   /* streams: removed.c */
 	ES_USERLOCK_SEALS,   /* nothing: seal.c */
-	ES_USERLOCK_SUBJECT  /* a subject: key.c */
+	ES_USERLOCK_SUBJECT, /* a subject: key.c */
+	ES_USERLOCK_BEHIND   /* a position: wake.c */
 } EsUserlock;
 
 static inline LOCKTAG

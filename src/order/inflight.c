@@ -174,12 +174,15 @@ inflight_withdraw(ResourceOwner owner)
 /*
  * Withdraw what the ending transaction has published.  Called when others see
  * its events, or never will.  Returns whether there was anything.
+ *
+ * position: receives what it was.
  */
 bool
-es_inflight_leave(void)
+es_inflight_leave(int64 *position)
 {
 	if (!inflight_is_published)
 		return false;
+	*position = inflight_position(&inflight_tag);
 	inflight_withdraw(TopTransactionResourceOwner);
 	return true;
 }
@@ -207,10 +210,11 @@ es_inflight_commit_sub(SubTransactionId sub, SubTransactionId parent)
 
 /* Like es_inflight_leave, where a subtransaction is rolled back. */
 bool
-es_inflight_abort_sub(SubTransactionId sub)
+es_inflight_abort_sub(SubTransactionId sub, int64 *position)
 {
 	if (!inflight_is_published || inflight_sub != sub)
 		return false;
+	*position = inflight_position(&inflight_tag);
 	inflight_withdraw(CurTransactionResourceOwner);
 	return true;
 }

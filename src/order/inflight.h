@@ -17,10 +17,10 @@ typedef struct EsInflight
 } EsInflight;
 
 extern int64 es_inflight_take(int64 count);
-extern bool es_inflight_leave(void);
+extern bool es_inflight_leave(int64 *position);
 extern bool es_inflight_forget(void);
 extern void es_inflight_commit_sub(SubTransactionId sub, SubTransactionId parent);
-extern bool es_inflight_abort_sub(SubTransactionId sub);
+extern bool es_inflight_abort_sub(SubTransactionId sub, int64 *position);
 extern EsInflight es_inflight_find(void);
 
 #endif /* ES_INFLIGHT_H */

@@ -8,12 +8,14 @@
  *
  *	 append				inflight.c publishes that positions are about to be taken
  *	 before commit		NOTIFY, where no worker does it
- *	 after commit or	withdraw what was published, then wake the worker or
- *	 rollback			who waits: in this order, so that who is woken finds
- *						the head moved
+ *	 after commit or	withdraw what was published, then wake the worker, or
+ *	 rollback			who waits for what was appended, and who waits behind
+ *						it: in this order, so that who is woken finds the head
+ *						moved
  *	 PREPARE			keep it published: the prepared transaction holds it
  *
- * A rolled-back append wakes, too: what it held back can be read now.
+ * A rolled-back append wakes, too: what it held back can be read now.  An append
+ * that was left to the worker, and has none at its end, wakes everybody.
  * Consumers of a subscription are woken when a transaction ends that did
  * something about it.
  *
@@ -25,7 +27,7 @@
  *
  * Memory: the list of subscriptions, in the transaction's context.  Locks:
  * inflight.c's, and NOTIFY's own.  Calls: announce, catalog, guard, inflight, last,
- * order, pending, settings, shared, wake.
+ * news, order, pending, settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +47,7 @@
 #include "order/window.h"
 #include "signal/announce.h"
 #include "signal/guard.h"
+#include "signal/news.h"
 #include "signal/pending.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
@@ -55,12 +58,41 @@ static List *transaction_subscriptions = NIL;
 /* Whether the worker has to look at the projections when it is over. */
 static bool transaction_has_projection = false;
 
-/* This transaction appends to a stream of a category. */
+/* Whether it has stored events that were not appended. */
+static bool transaction_has_foreign = false;
+
+/*
+ * This transaction appends.  With a worker it is enough to wake that: what it
+ * finds new, it tells others of.
+ */
 void
-es_transaction_append(const text *category)
+es_transaction_append(const EsAppend *append)
 {
-	if (es_guc_notify && !es_shared_has_worker())
-		es_pending_add(category);
+	int i;
+
+	if (es_shared_has_worker())
+	{
+		es_news_add_unknown();
+		return;
+	}
+	if (es_guc_notify)
+		es_pending_add(append->category);
+	for (i = 0; i < append->event_count; i++)
+		es_news_add(append->category, append->events[i].type);
+}
+
+/* A trigger has given an event of an append a type. */
+void
+es_transaction_change_type(const EsAppend *append, const text *type)
+{
+	es_news_add(append->category, type);
+}
+
+/* This transaction stores events that are not appended. */
+void
+es_transaction_store_foreign(void)
+{
+	transaction_has_foreign = true;
 }
 
 /*
@@ -112,17 +144,35 @@ transaction_wake_consumers(void)
 		es_guard_wake((uint32) lfirst_int(cell));
 }
 
-/* Wake who reads: the worker wakes the others. */
+/* Wake everybody who reads, or the worker, which wakes the others. */
 static void
-transaction_wake(void)
+transaction_wake_all(void)
 {
 	if (!es_shared_wake_worker())
-		es_wake_waiters();
+		es_wake_all();
+}
+
+/*
+ * The same for an append that is over: only those whom it concerns.
+ *
+ * position: what it had published.
+ */
+static void
+transaction_wake(int64 position, bool is_committed)
+{
+	if (es_shared_wake_worker() || !es_wake_has_listeners())
+		return;
+	es_wake_general();
+	es_wake_behind(position);
+	if (is_committed)
+		es_news_tell();
 }
 
 static void
 transaction_on_end(XactEvent event, void *arg)
 {
+	int64 position;
+
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
@@ -135,8 +185,10 @@ transaction_on_end(XactEvent event, void *arg)
 				es_last_keep();
 			else
 				es_last_undo();
-			if (es_inflight_leave())
-				transaction_wake();
+			if (es_inflight_leave(&position))
+				transaction_wake(position, event == XACT_EVENT_COMMIT);
+			if (transaction_has_foreign && event == XACT_EVENT_COMMIT)
+				transaction_wake_all();
 			transaction_wake_consumers();
 			break;
 		case XACT_EVENT_PREPARE:
@@ -144,12 +196,14 @@ transaction_on_end(XactEvent event, void *arg)
 			es_last_undo();
 			/* Who waits has to look from time to time from now on. */
 			if (es_inflight_forget())
-				transaction_wake();
+				transaction_wake_all();
 			break;
 		default:
 			return;
 	}
 	es_pending_forget();
+	es_news_forget();
+	transaction_has_foreign = false;
 	transaction_subscriptions = NIL;
 }
 
@@ -169,6 +223,8 @@ transaction_on_release(ResourceReleasePhase phase, bool is_commit, bool is_top_l
 static void
 transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void *arg)
 {
+	int64 position;
+
 	switch (event)
 	{
 		case SUBXACT_EVENT_COMMIT_SUB:
@@ -180,8 +236,8 @@ transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionI
 			es_window_abort_sub(sub);
 			es_last_undo_sub(sub);
 			es_pending_undo_sub(sub);
-			if (es_inflight_abort_sub(sub))
-				transaction_wake();
+			if (es_inflight_abort_sub(sub, &position))
+				transaction_wake(position, false);
 			break;
 		default:
 			break;

@@ -3,13 +3,14 @@
  * notify.c
  *		The verbs of being told: es_wait, es_channel, and how it stands with NOTIFY.
  *
- * es_wait sleeps on its latch, and appenders (or the worker) set it.  Only
+ * es_wait sleeps on its latch, and who appends something that it waits for (or
+ * the worker) sets it.  Only
  * what nobody tells about is looked at from time to time: prepared
  * transactions, which any session may end, and a standby's replay.
  *
  * Memory: a context of its own, reset in each round.  Locks: wake.c's while it
- * waits.  Calls: announce, arguments, catalog, channel, order, own_head, rest,
- * rights, scan, see, settings, shared, wake.
+ * waits.  Calls: announce, arguments, behind, catalog, channel, order, own_head,
+ * rest, rights, scan, see, settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +34,7 @@
 #include "base/compat.h"
 #include "base/scan.h"
 #include "base/settings.h"
+#include "order/behind.h"
 #include "order/order.h"
 #include "read/own_head.h"
 #include "rights/rights.h"
@@ -109,18 +111,18 @@ notify_has_event(const text *category, int64 after, int64 head, Snapshot snapsho
 }
 
 /*
- * Whether there is something to read after a position; sets the rest.
+ * Whether there is something to read after a position; sets the head.
  *
  * told: the head, as the caller may know it; set if there is.
  */
 static bool
-notify_look(const text *category, int64 after, int64 *head, int64 *told, bool *is_told)
+notify_look(const text *category, int64 after, int64 *head, int64 *told)
 {
 	bool is_bound = !es_rights_of(GetUserId())->sees.has_all;
 	Snapshot snapshot;
 	bool is_found;
 
-	*told = *head = es_order_head(is_told);
+	*told = *head = es_order_head(NULL);
 	if (*head <= after)
 		return false;
 	if (category == NULL && !is_bound)
@@ -137,7 +139,8 @@ notify_look(const text *category, int64 after, int64 *head, int64 *told, bool *i
  * Sleep until the head may be beyond what it was, or until a time.  Returns
  * false when that has come.
  *
- * With a worker, its word is enough: it tells the head in shared memory.
+ * is_told: there will be a wake-up then.  With a worker, its word is enough: it
+ * tells the head in shared memory.
  */
 static bool
 notify_sleep(EsRest *rest, TimestampTz until, int64 head, bool is_told)
@@ -145,17 +148,19 @@ notify_sleep(EsRest *rest, TimestampTz until, int64 head, bool is_told)
 	for (;;)
 	{
 		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		int events;
 		int64 told;
 
 		if (ms <= 0)
 			return false;
-		is_told = is_told || es_shared_has_worker();
 		ms = Min(ms, is_told ? NOTIFY_LONGEST_MS : NOTIFY_LOOK_MS);
 		es_rest_lie_down(rest);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-						 PG_WAIT_EXTENSION);
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+						   PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		if ((events & WL_LATCH_SET) == 0 && !is_told && es_behind_is_still(head))
+			continue;
 		if (!es_shared_get_head(&told) || told > head)
 			return true;
 	}
@@ -170,6 +175,8 @@ es_wait(PG_FUNCTION_ARGS)
 	const text *category = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	MemoryContext caller = CurrentMemoryContext;
 	EsRest rest = ES_REST(fcinfo->flinfo->fn_oid);
+	EsWanted wanted = {.category = category};
+	EsListener listener = {0};
 	MemoryContext round;
 	TimestampTz until;
 	int64 after;
@@ -188,19 +195,23 @@ es_wait(PG_FUNCTION_ARGS)
 
 	round = AllocSetContextCreate(caller, "es_wait", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(round);
-	es_wake_join();
+	es_wake_listen(&listener, &wanted);
 	for (;;)
 	{
 		bool is_told;
 
 		MemoryContextReset(round);
-		is_found = notify_look(category, after, &head, &told, &is_told);
+		is_found = notify_look(category, after, &head, &told);
+		if (is_found)
+			break;
 		/* Up to here nothing is to be looked at again. */
 		after = Max(after, head);
-		if (is_found || !notify_sleep(&rest, until, head, is_told))
+		if (!es_behind_listen(&listener, &wanted, after, &is_told))
+			continue;
+		if (!notify_sleep(&rest, until, head, is_told))
 			break;
 	}
-	es_wake_part();
+	es_wake_part(&listener);
 	es_rest_end(&rest);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(round);

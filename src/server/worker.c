@@ -6,9 +6,9 @@
  *
  * Appenders wake it after commit or rollback, which costs them a latch.  Where
  * the head has moved, it puts it into shared memory, wakes the sessions that
- * wait, and NOTIFYs on the channel of all events and on those of the categories
- * in between.  However many appends have been committed meanwhile, it is one
- * NOTIFY a channel, and no appender takes NOTIFY's lock.
+ * wait for the events in between, and NOTIFYs on the channel of all events and on
+ * those of these events' categories.  However many appends have been committed
+ * meanwhile, it is one NOTIFY a channel, and no appender takes NOTIFY's lock.
  *
  * What was announced is saved in eventstore.head, every WORKER_SAVE_MS at the
  * most: a worker that starts goes on there, and may announce the last moments
@@ -20,8 +20,8 @@
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * announce, catalog, order, pending, retention, runner, scan, sealer, settings,
- * shared, wake.
+ * announce, catalog, news, order, pending, retention, runner, scan, sealer,
+ * settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,6 +54,7 @@
 #include "server/sealer.h"
 #include "server/worker.h"
 #include "signal/announce.h"
+#include "signal/news.h"
 #include "signal/pending.h"
 #include "signal/shared.h"
 #include "signal/wake.h"
@@ -87,6 +88,9 @@ static int64 worker_saved;
 static bool worker_is_held_back; /* there was no room to announce more */
 static TimestampTz worker_saved_at = 0;
 
+/* Up to where who waits has been woken; -1: not yet. */
+static int64 worker_woken = -1;
+
 static const char worker_save_head[] =
 	"INSERT INTO eventstore.head AS h (position) VALUES ($1) "
 	"ON CONFLICT (only_row) DO UPDATE SET position = excluded.position";
@@ -113,12 +117,15 @@ worker_save(int64 position)
 }
 
 /*
- * Note the categories of events after a position and up to the head.  Returns
- * how far they are known: WORKER_SLICE events at most, and not many more
+ * Note what is new, up to the head: the categories of events after a position,
+ * to announce; what events there are after another one, for who waits.  Returns
+ * how far it is known: WORKER_SLICE events at most, and not many more
  * categories than WORKER_CATEGORIES.
+ *
+ * announced, woken: PG_INT64_MAX: nothing is to be noted.
  */
 static int64
-worker_find_categories(int64 after, int64 head)
+worker_find_news(int64 announced, int64 woken, int64 head)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
@@ -127,18 +134,27 @@ worker_find_categories(int64 after, int64 head)
 	EsScan scan;
 
 	es_scan_open(&scan, events, ES_EVENTS_PKEY);
-	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	es_scan_add_key(&scan, 1, BTGreaterStrategyNumber, F_INT8GT,
+					Int64GetDatum(Min(announced, woken)));
 	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(head));
 	es_scan_begin(&scan, snapshot);
 	while (es_scan_next(&scan, ForwardScanDirection))
 	{
+		int64 position;
+		const text *category;
 		bool is_null;
 
 		CHECK_FOR_INTERRUPTS();
-		es_pending_add(DatumGetTextPP(slot_getattr(scan.slot, Anum_events_category, &is_null)));
+		position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+		category = DatumGetTextPP(slot_getattr(scan.slot, Anum_events_category, &is_null));
+		if (position > announced)
+			es_pending_add(category);
+		if (position > woken)
+			es_news_add(category,
+						DatumGetTextPP(slot_getattr(scan.slot, Anum_events_type, &is_null)));
 		if (++count == WORKER_SLICE || es_pending_count() == WORKER_CATEGORIES)
 		{
-			covered = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+			covered = position;
 			break;
 		}
 	}
@@ -149,19 +165,37 @@ worker_find_categories(int64 after, int64 head)
 }
 
 /*
- * Find what is to be announced up to the head, or a slice of it.  Returns how
- * far that is; while the queue of notifications is full it is nothing, and the
- * head goes on without.
+ * Wake who waits for what is new, and find what is to be announced, up to the
+ * head or a slice of it.  Returns how far that is; while the queue of
+ * notifications is full it is nothing, and the head goes on without.
  */
 static int64
 worker_prepare(int64 head)
 {
+	/* Who begins to wait later looks for himself, and finds the head here. */
+	bool wakes = head > worker_woken && es_wake_has_listeners();
+	bool announces = head > worker_announced && es_guc_notify &&
+		!(worker_is_held_back && !es_announce_has_room());
+	int64 covered = head;
+
+	if (wakes || announces)
+		covered = worker_find_news(announces ? worker_announced : PG_INT64_MAX,
+								   wakes ? worker_woken : PG_INT64_MAX, head);
+	if (wakes)
+	{
+		if (covered < head)
+			es_news_add_unknown();
+		es_news_tell();
+		es_news_forget();
+	}
+	worker_woken = head;
 	if (head <= worker_announced)
 		return worker_announced;
-	if (es_guc_notify && worker_is_held_back && !es_announce_has_room())
-		return head;
-	worker_is_held_back = false;
-	return es_guc_notify ? worker_find_categories(worker_announced, head) : head;
+	if (!announces)
+		covered = head;
+	if (announces || !es_guc_notify)
+		worker_is_held_back = false;
+	return covered;
 }
 
 /*
@@ -191,19 +225,29 @@ worker_find_store(void)
 		return;
 	worker_announced = worker_saved = es_standby_announced(GetActiveSnapshot());
 	worker_is_held_back = false;
+	worker_woken = -1;
 	worker_store = store;
 }
 
-/* Tell sessions that wait, if there is anything new for them. */
+/*
+ * Tell the head to who waits for every move of it; to all who wait, in the first
+ * round: they may have missed something while there was no worker.
+ */
 static void
 worker_tell_head(int64 head)
 {
 	int64 told;
 
-	if (es_shared_get_head(&told) && told == head)
+	if (worker_woken >= 0 && es_shared_get_head(&told) && told == head)
 		return;
 	es_shared_set_head(head);
-	es_wake_waiters();
+	if (worker_woken >= 0)
+		es_wake_general();
+	else
+	{
+		es_wake_all();
+		worker_woken = head;
+	}
 }
 
 /*
@@ -328,7 +372,7 @@ worker_pause(TimestampTz begun, TimestampTz ended)
 static void
 worker_wake_at_exit(int code, Datum arg)
 {
-	es_wake_waiters();
+	es_wake_all();
 }
 
 /*

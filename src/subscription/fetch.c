@@ -11,12 +11,13 @@
  * shares when the lease has ended.
  *
  * While it waits, it has written nothing but, at most, new shares; they lock
- * nobody out.
+ * nobody out.  It is woken by events that the subscription wants, and by others'
+ * changes of it; not by what else is appended.
  *
  * Memory: a context of its own, reset for each look; rows in the query's.
  * Locks: see guard.c; wake.c's while it waits.  Calls: arguments, assign,
- * caller, deliver, division, guard, lease, order, rest, retry, rival, shared, takeback,
- * transaction, wake.
+ * behind, caller, deliver, division, guard, lease, order, rest, retry, rival,
+ * takeback, transaction, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +25,7 @@
 
 #include "access/relation.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -37,11 +39,11 @@
 
 #include "base/arguments.h"
 #include "base/catalog.h"
+#include "order/behind.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
 #include "signal/rest.h"
-#include "signal/shared.h"
 #include "signal/wake.h"
 #include "subscription/assign.h"
 #include "subscription/caller.h"
@@ -56,6 +58,12 @@ PG_FUNCTION_INFO_V1(es_fetch);
 /* How often to look where nobody tells, in milliseconds. */
 #define FETCH_LOOK_MS 50   /* at prepared transactions, and on the head's way */
 #define FETCH_OPEN_MS 1000 /* at others' open transactions */
+
+/*
+ * How often to pass over what is not wanted, though nobody wakes for it: else
+ * the first event that is would be found behind all of that.
+ */
+#define FETCH_PASS_MS 10000
 
 /* WaitLatch takes no longer time than an int holds. */
 #define FETCH_LONGEST_MS 3600000
@@ -78,7 +86,8 @@ typedef struct FetchState
 	bool has_time; /* to wait */
 
 	EsSubscription subscription;
-	int count; /* at most; while the subscription is paused 0 */
+	int count;     /* at most; while the subscription is paused 0 */
+	bool has_read; /* by the last look */
 	EsAssignment assignment;
 	EsRetries retries;
 	EsDelivery delivery;
@@ -91,6 +100,8 @@ typedef struct FetchState
 	int64 token;   /* the consumer's newest */
 	EsShares seen; /* the shares of the last look ... */
 	int64 seen_to; /* ... in which there is nothing up to here */
+	EsListener listener;
+	bool is_told;  /* who moves the head wakes it */
 	int64 *asleep; /* shares that are marked so */
 	int asleep_count;
 	EsRest rest;
@@ -131,6 +142,63 @@ fetch_mark_asleep(FetchState *fetch)
 }
 
 /* ----------------------------------------------------------------------
+ * What is listened to
+ * ----------------------------------------------------------------------
+ */
+
+/* Whether the present division ends somewhere. */
+static bool
+fetch_ends(const FetchState *fetch)
+{
+	return fetch->subscription.next_partitions != 0 || fetch->subscription.drain_to != PG_INT64_MAX;
+}
+
+static EsWanted
+fetch_wanted(const FetchState *fetch)
+{
+	const EsSubscription *subscription = &fetch->subscription;
+	EsWanted wanted = {.is_nothing = fetch->count == 0};
+
+	/* Where a division ends, whoever appends brings the head there. */
+	if (fetch_ends(fetch))
+		return wanted;
+	wanted.category = subscription->category;
+	if (subscription->types != (Datum) 0)
+	{
+		wanted.types = subscription->type_items;
+		wanted.type_count = subscription->type_count;
+	}
+	return wanted;
+}
+
+/* Before it is looked for events: what comes later wakes. */
+static void
+fetch_listen(FetchState *fetch)
+{
+	EsWanted wanted = fetch_wanted(fetch);
+
+	es_wake_listen(&fetch->listener, &wanted);
+}
+
+/* Up to where there is nothing, whoever looks. */
+static int64
+fetch_seen_to(const FetchState *fetch)
+{
+	/* Where it has not looked; nor will see anything, by its snapshot or its division. */
+	return !fetch->has_read || IsolationUsesXactSnapshot() || fetch_ends(fetch) ? PG_INT64_MAX
+																				: fetch->seen_to;
+}
+
+/* Returns false if there may be something by now. */
+static bool
+fetch_listen_behind(FetchState *fetch)
+{
+	EsWanted wanted = fetch_wanted(fetch);
+
+	return es_behind_listen(&fetch->listener, &wanted, fetch_seen_to(fetch), &fetch->is_told);
+}
+
+/* ----------------------------------------------------------------------
  * A look
  * ----------------------------------------------------------------------
  */
@@ -159,6 +227,8 @@ fetch_take(FetchState *fetch)
 	es_assign_work(subscription, fetch->consumer, fetch->count == 0, &fetch->assignment);
 	es_guard_release(ES_GUARD_MUTEX, key);
 	es_guard_release(ES_GUARD_USE, key);
+	if (fetch->has_time)
+		fetch_listen(fetch);
 	if (fetch->assignment.is_changed)
 		es_transaction_wake_consumers(key);
 	return !fetch->assignment.is_held;
@@ -316,6 +386,7 @@ fetch_look(FetchState *fetch)
 	const EsDelivery *delivery = &fetch->delivery;
 	bool is_moving;
 
+	fetch->has_read = false;
 	if (!fetch_take(fetch))
 		return fetch->has_time ? FETCH_NOTHING : FETCH_DONE;
 	if (fetch_is_outdated(fetch))
@@ -329,6 +400,8 @@ fetch_look(FetchState *fetch)
 	if (delivery->count == 0 && !is_moving && fetch->has_time)
 	{
 		fetch_remember(fetch);
+		/* Of a consumer that has nothing, or while it is paused, nothing is looked at. */
+		fetch->has_read = fetch->assignment.mine.count > 0 && fetch->count > 0;
 		return FETCH_NOTHING;
 	}
 	if (!fetch_store(fetch))
@@ -350,7 +423,6 @@ fetch_next_look(const FetchState *fetch, TimestampTz until)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = Min(until, fetch->assignment.next_end);
-	bool is_told;
 
 	if (!fetch->assignment.is_held)
 		next = Min(next, fetch->delivery.next_due);
@@ -361,9 +433,8 @@ fetch_next_look(const FetchState *fetch, TimestampTz until)
 											   Min(FETCH_LOOK_MS * fetch->refusals, FETCH_OPEN_MS)));
 	if (fetch->assignment.has_others_open)
 		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_OPEN_MS));
-	(void) es_order_head(&is_told);
-	if (!is_told && !es_shared_has_worker())
-		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_LOOK_MS));
+	if (fetch->subscription.types != (Datum) 0)
+		next = Min(next, TimestampTzPlusMilliseconds(now, FETCH_PASS_MS));
 	return next;
 }
 
@@ -372,19 +443,29 @@ static bool
 fetch_sleep(FetchState *fetch, TimestampTz until)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long ms;
+	TimestampTz next;
+	int events;
 
 	if (now >= until)
 		return false;
+	if (!fetch_listen_behind(fetch))
+		return true;
 	/* What it has is not known while the subscription is being changed. */
 	if (fetch->refusals == 0)
 		fetch_mark_asleep(fetch);
-	ms = TimestampDifferenceMilliseconds(now, fetch_next_look(fetch, until));
-	es_rest_lie_down(&fetch->rest);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 Min(ms, FETCH_LONGEST_MS), PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
+	next = fetch_next_look(fetch, until);
+	do
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+
+		es_rest_lie_down(&fetch->rest);
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						   Min(ms, fetch->is_told ? FETCH_LONGEST_MS : FETCH_LOOK_MS),
+						   PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	} while ((events & WL_LATCH_SET) == 0 && !fetch->is_told && GetCurrentTimestamp() < next &&
+			 es_behind_is_still(fetch_seen_to(fetch)));
 	return true;
 }
 
@@ -399,7 +480,6 @@ fetch_run(FetchState *fetch, TimestampTz until)
 	fetch->has_time = has_joined;
 	if (has_joined)
 	{
-		es_wake_join();
 		es_guard_take(ES_GUARD_WAITS, key);
 	}
 	MemoryContextSwitchTo(round);
@@ -416,7 +496,7 @@ fetch_run(FetchState *fetch, TimestampTz until)
 	if (has_joined)
 	{
 		es_guard_release(ES_GUARD_WAITS, key);
-		es_wake_part();
+		es_wake_part(&fetch->listener);
 	}
 	es_rest_end(&fetch->rest);
 	MemoryContextSwitchTo(fetch->lasting);
