@@ -41,7 +41,7 @@ REVOKE ALL ON SEQUENCE eventstore.subscription_tokens FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_tokens', '');
 
 CREATE SEQUENCE eventstore.subscription_revisions AS bigint;
-COMMENT ON SEQUENCE eventstore.subscription_revisions IS 'Gives out the numbers of revisions of shares. It never goes back.';
+COMMENT ON SEQUENCE eventstore.subscription_revisions IS 'Gives out the numbers of revisions of shares and retries. It never goes back.';
 REVOKE ALL ON SEQUENCE eventstore.subscription_revisions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_revisions', '');
 
@@ -104,10 +104,14 @@ CREATE TABLE eventstore.subscription_retries
 	delivered_to       bigint           NOT NULL DEFAULT 0,
 	delivered_attempts int              NOT NULL DEFAULT 0,
 	reason             text COLLATE "C",
+	place              int,
+	revision           bigint,
+	base               bigint,
 	CONSTRAINT subscription_retries_pkey PRIMARY KEY (subscription, position)
 );
-CREATE INDEX subscription_retries_active_idx ON eventstore.subscription_retries (subscription, position) WHERE due IS NOT NULL OR is_blocking;
-CREATE UNIQUE INDEX subscription_retries_blocking_key ON eventstore.subscription_retries (subscription, stream) WHERE is_blocking;
+CREATE UNIQUE INDEX subscription_retries_place_key ON eventstore.subscription_retries (subscription, place, revision) WHERE place IS NOT NULL;
+CREATE INDEX subscription_retries_revision_idx ON eventstore.subscription_retries (subscription, revision, place) WHERE place IS NOT NULL;
+CREATE INDEX subscription_retries_parked_idx ON eventstore.subscription_retries (subscription, position) WHERE parked_at IS NOT NULL;
 COMMENT ON TABLE eventstore.subscription_retries IS 'Events of a subscription that go their own way: to be delivered again, parked, or skipped beyond the checkpoint.';
 COMMENT ON COLUMN eventstore.subscription_retries.subscription IS 'Name of the subscription.';
 COMMENT ON COLUMN eventstore.subscription_retries.position IS 'Position of the event.';
@@ -122,6 +126,9 @@ COMMENT ON COLUMN eventstore.subscription_retries.is_replayed IS 'Whether it was
 COMMENT ON COLUMN eventstore.subscription_retries.delivered_to IS 'Later events of the stream up to this position were delivered, too ...';
 COMMENT ON COLUMN eventstore.subscription_retries.delivered_attempts IS '... so many times.';
 COMMENT ON COLUMN eventstore.subscription_retries.reason IS 'Why it is here.';
+COMMENT ON COLUMN eventstore.subscription_retries.place IS 'Where it is found, as in subscription_shares; null = it is parked, and nobody waits for it.';
+COMMENT ON COLUMN eventstore.subscription_retries.revision IS 'Of a place, only the highest one counts.';
+COMMENT ON COLUMN eventstore.subscription_retries.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
 REVOKE ALL ON TABLE eventstore.subscription_retries FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_retries', '');
 
@@ -232,18 +239,31 @@ REVOKE ALL ON FUNCTION @extschema@.es_release(text, text) FROM PUBLIC;
 -- What there is to see
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
+-- These two are what the views read in place of the tables: they find rows at the same cost, however many dead ones there are.
+CREATE FUNCTION eventstore.find_subscription_shares(subscription text) RETURNS SETOF eventstore.subscription_shares
+	LANGUAGE C STABLE PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_find_subscription_shares';
+COMMENT ON FUNCTION eventstore.find_subscription_shares(text) IS 'The rows of eventstore.subscription_shares of a subscription.';
+REVOKE ALL ON FUNCTION eventstore.find_subscription_shares(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_subscription_retries(subscription text) RETURNS SETOF eventstore.subscription_retries
+	LANGUAGE C STABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'es_find_subscription_retries';
+COMMENT ON FUNCTION eventstore.find_subscription_retries(text) IS
+	'The rows of eventstore.subscription_retries of a subscription.';
+REVOKE ALL ON FUNCTION eventstore.find_subscription_retries(text) FROM PUBLIC;
+
 -- As division.c finds it: the next division has begun when the one before is drained, whether its row says so yet or not.
 CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
+	WITH shares AS MATERIALIZED (SELECT * FROM eventstore.find_subscription_shares(find_subscription_division.subscription))
 	SELECT CASE WHEN n.has_begun THEN s.next_division ELSE s.division END, CASE WHEN n.has_begun THEN s.next_partitions ELSE s.partitions END
 	FROM eventstore.subscriptions s
 	CROSS JOIN LATERAL (
 		SELECT s.next_division IS NOT NULL AND NOT EXISTS (
 			SELECT FROM generate_series(0, s.partitions - 1) p
 			CROSS JOIN LATERAL (
-				SELECT h.checkpoint, h.token, h.delivered, h.acked FROM eventstore.subscription_shares h
-				WHERE h.subscription = s.name AND h.division = s.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
+				SELECT h.checkpoint, h.token, h.delivered, h.acked FROM shares h
+				WHERE h.division = s.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
 			) h
 			WHERE h.checkpoint < s.drain_to OR (h.token <> 0 AND h.acked < h.delivered)
 		) AS has_begun
@@ -259,23 +279,25 @@ CREATE FUNCTION eventstore.count_subscription_status(subscription text, OUT part
 													 OUT lease_end timestamptz) RETURNS SETOF record
 	LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 64 SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
-	WITH p AS MATERIALIZED (
+	WITH shares AS MATERIALIZED (
+		SELECT * FROM eventstore.find_subscription_shares(count_subscription_status.subscription)
+	), p AS MATERIALIZED (
 		SELECT s.category, s.tenant, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
 		CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
 		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		CROSS JOIN LATERAL (
-			SELECT h.consumer, h.checkpoint, h.lease_end FROM eventstore.subscription_shares h
-			WHERE h.subscription = s.name AND h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
+			SELECT h.consumer, h.checkpoint, h.lease_end FROM shares h
+			WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1
 		) h
 		LEFT JOIN (
 			-- What was parked once does not take the checkpoint back when it is replayed.
 			SELECT @extschema@.es_partition(r.stream, d.partitions) AS partition, count(r.parked_at) AS parked,
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
-			FROM eventstore.subscription_retries r CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
-			WHERE r.subscription = count_subscription_status.subscription GROUP BY 1
+			FROM eventstore.find_subscription_retries(count_subscription_status.subscription) r
+			CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d GROUP BY 1
 		) r ON r.partition = p
 		WHERE s.name = count_subscription_status.subscription
 	), l AS (

@@ -90,7 +90,9 @@
  *		deliver.c		what a fetch delivers
  *		sight.c			whether row security hides any of them
  *		fetch_row.c		the rows that it returns
+ *		seen.c			what a statement sees of shares and retries
  *		retry.c			events that go their own way
+ *		retry_row.c		their rows: found, read, written
  *		share.c			partitions that stand at the same place
  *		subscription.c	the definition of a subscription
  *

@@ -128,8 +128,9 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	/* Async projections may go on then, and who waits for events. */
 	es_transaction_change_projection();
 	es_transaction_store_foreign();
-	/* Tokens have gaps as they like. */
+	/* Tokens and revisions have gaps as they like. */
 	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
+	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision());
 	if (foreign_is_right(above, &last))
 		PG_RETURN_INT64(last);
 	relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);

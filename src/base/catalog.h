@@ -42,9 +42,11 @@ typedef enum EsRelation
 	ES_SHARES_REVISION, /* (subscription, revision, place) */
 	ES_REVISIONS,       /* the sequence */
 	ES_RETRIES,
-	ES_RETRIES_PKEY,   /* (subscription, position) */
-	ES_RETRIES_ACTIVE, /* the same, those that are due or blocking */
-	ES_EVENT,          /* the type */
+	ES_RETRIES_PKEY,     /* (subscription, position) */
+	ES_RETRIES_PLACE,    /* (subscription, place, revision), of those that have a place */
+	ES_RETRIES_REVISION, /* (subscription, revision, place), the same */
+	ES_RETRIES_PARKED,   /* (subscription, position), of those that are parked */
+	ES_EVENT,            /* the type */
 	ES_SNAPSHOTS,
 	ES_SNAPSHOTS_PKEY, /* (stream, schema_version) */
 	ES_PROJECTIONS,
@@ -152,6 +154,10 @@ typedef enum EsRelation
 #define Anum_retries_delivered_to       11
 #define Anum_retries_delivered_attempts 12
 #define Anum_retries_reason             13
+#define Anum_retries_place              14
+#define Anum_retries_revision           15
+#define Anum_retries_base               16
+#define Natts_retries                   16
 
 /* Columns of eventstore.snapshots. */
 #define Anum_snapshots_stream         1

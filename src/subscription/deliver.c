@@ -116,6 +116,18 @@ deliver_open(DeliverRun *run, const EsDelivery *delivery, int64 after, int64 up_
 	es_scan_begin(&run->scan, run->view.snapshot);
 }
 
+/* The run has no event up to here. */
+static int64
+deliver_begin(const EsDelivery *delivery)
+{
+	int64 begin = PG_INT64_MAX;
+	int i;
+
+	for (i = 0; i < delivery->shares->count; i++)
+		begin = Min(begin, delivery->shares->items[i].checkpoint);
+	return begin;
+}
+
 /* See for the caller whether he may. */
 static void
 deliver_open_sight(DeliverRun *run)
@@ -435,8 +447,6 @@ void
 es_deliver(EsDelivery *delivery)
 {
 	DeliverRun run = {.delivery = delivery};
-	int64 after = PG_INT64_MAX;
-	int i;
 
 	delivery->token = delivery->last = delivery->run = delivery->scanned = 0;
 	delivery->count = delivery->given_up_count = delivery->gone_count = 0;
@@ -449,9 +459,7 @@ es_deliver(EsDelivery *delivery)
 		return;
 
 	delivery->row = MakeSingleTupleTableSlot(delivery->result->setDesc, &TTSOpsMinimalTuple);
-	for (i = 0; i < delivery->shares->count; i++)
-		after = Min(after, delivery->shares->items[i].checkpoint);
-	deliver_open(&run, delivery, Max(after, delivery->after), PG_INT64_MAX);
+	deliver_open(&run, delivery, Max(deliver_begin(delivery), delivery->after), PG_INT64_MAX);
 	deliver_open_sight(&run);
 	deliver_all(&run, GetCurrentTimestamp());
 	deliver_close(&run);
@@ -489,7 +497,7 @@ es_deliver_has_more(const EsDelivery *delivery, int64 after, int64 up_to)
 	DeliverRun run = {.delivery = (EsDelivery *) delivery};
 	bool is_found = false;
 
-	deliver_open(&run, delivery, after, up_to);
+	deliver_open(&run, delivery, Max(after, deliver_begin(delivery)), up_to);
 	while (!is_found && es_scan_next(&run.scan, ForwardScanDirection))
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -203,7 +203,23 @@ fetch_listen_behind(FetchState *fetch)
  * ----------------------------------------------------------------------
  */
 
-/* Take the consumer's share.  Returns false if it cannot have any now. */
+/* Where the last of the consumer's partitions stands. */
+static int64
+fetch_after(const FetchState *fetch)
+{
+	const EsShares *mine = &fetch->assignment.mine;
+	int64 after = PG_INT64_MAX;
+	int i;
+
+	for (i = 0; i < mine->count; i++)
+		after = Min(after, mine->items[i].checkpoint);
+	return after;
+}
+
+/*
+ * Take the consumer's share, and read its retries.  Returns false if it cannot
+ * have any now.
+ */
 static bool
 fetch_take(FetchState *fetch)
 {
@@ -225,6 +241,8 @@ fetch_take(FetchState *fetch)
 	es_caller_check(fetch->caller.role, subscription);
 	fetch->count = subscription->is_paused ? 0 : fetch->max_count;
 	es_assign_work(subscription, fetch->consumer, fetch->count == 0, &fetch->assignment);
+	if (!fetch->assignment.is_held)
+		fetch->retries = es_retry_load(subscription, fetch_after(fetch));
 	es_guard_release(ES_GUARD_MUTEX, key);
 	es_guard_release(ES_GUARD_USE, key);
 	if (fetch->has_time)
@@ -305,12 +323,7 @@ fetch_read(FetchState *fetch)
 {
 	const EsShares *mine = &fetch->assignment.mine;
 	EsDelivery *delivery = &fetch->delivery;
-	int64 after = PG_INT64_MAX;
-	int i;
 
-	for (i = 0; i < mine->count; i++)
-		after = Min(after, mine->items[i].checkpoint);
-	fetch->retries = es_retry_load(&fetch->subscription, after);
 	tuplestore_clear(fetch->result->setResult);
 	*delivery = (EsDelivery){.subscription = &fetch->subscription,
 							 .shares = mine,

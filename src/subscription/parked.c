@@ -90,18 +90,6 @@ parked_find_position(Datum id)
 static int64
 parked_replay(text *name, int64 max_count, int64 first, int64 last)
 {
-	static EsSql statement =
-		ES_SQL("UPDATE eventstore.subscription_retries SET due = pg_catalog.clock_timestamp(), attempts = 0, "
-			   "parked_at = NULL, is_replayed = true, "
-			   "retry = pg_catalog.nextval('eventstore.subscription_tokens') "
-			   /* An array is made once; a join might look for the first ones again and again. */
-			   "WHERE subscription = $1 AND position = ANY (ARRAY("
-			   "SELECT p.position FROM eventstore.subscription_retries p WHERE p.subscription = $1 "
-			   "AND p.position BETWEEN $3 AND $4 AND p.parked_at IS NOT NULL ORDER BY p.position LIMIT $2 "
-			   "FOR UPDATE SKIP LOCKED))",
-			   TEXTOID, INT8OID, INT8OID, INT8OID);
-	Datum values[] = {PointerGetDatum(name), Int64GetDatum(max_count), Int64GetDatum(first),
-					  Int64GetDatum(last)};
 	EsSubscription subscription;
 	int64 count;
 
@@ -111,7 +99,7 @@ parked_replay(text *name, int64 max_count, int64 first, int64 last)
 	es_subscription_find(name, &subscription);
 	/* Not between somebody's look for a replay and what that leads to. */
 	es_guard_take(ES_GUARD_MUTEX, subscription.key);
-	count = es_sql_run(&statement, values, NULL);
+	count = es_retry_replay(&subscription, max_count, first, last);
 	es_guard_release(ES_GUARD_MUTEX, subscription.key);
 	es_transaction_wake_consumers(subscription.key);
 	return count;

@@ -197,6 +197,17 @@ es_place_visit(EsPlaceVisit *visit, const EsPlaceEntry *entry)
 }
 
 /*
+ * Whether a row was open when it was read, and is not any more: what was read
+ * of its place may be neither what was before nor what is.
+ */
+bool
+es_place_is_stale(const EsPlaceRow *row)
+{
+	return (TransactionIdIsValid(row->writer) && !TransactionIdIsInProgress(row->writer)) ||
+		(TransactionIdIsValid(row->remover) && !TransactionIdIsInProgress(row->remover));
+}
+
+/*
  * Whether the next version of a row will stay on its page, and so can keep its
  * revision.
  *

@@ -92,6 +92,7 @@ extern void es_place_open(EsPlaceVisit *visit, const EsPlaceTable *table, Relati
 extern void es_place_close(EsPlaceVisit *visit);
 extern EsPlaceState es_place_visit(EsPlaceVisit *visit, const EsPlaceEntry *entry);
 
+extern bool es_place_is_stale(const EsPlaceRow *row);
 extern bool es_place_has_room(Relation heap, const EsPlaceRow *row, Size length);
 extern bool es_place_find_lower(Relation heap, const EsPlaceRow *row, Size length);
 

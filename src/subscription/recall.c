@@ -21,7 +21,7 @@
  * Memory: what is remembered of RECALL_MAX subscriptions, in a context of its
  * own; results in the current context.  Locks: the caller has the mutex, and a
  * lock on the table; AccessShare on the indexes and the sequence.  Calls: catalog, names,
- * place, scan.
+ * place, position, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +39,7 @@
 
 #include "base/compat.h"
 #include "base/names.h"
+#include "order/position.h"
 #include "subscription/recall.h"
 
 /* Columns of the index by place, and of that by revision. */
@@ -52,15 +53,16 @@
 /* Entries to pass over one by one before the index is asked anew. */
 #define RECALL_STEPS 16
 
-/* Subscriptions to remember; with one more, all are forgotten. */
-#define RECALL_MAX 64
+/* Subscriptions to remember, for each table; with one more, all are forgotten. */
+#define RECALL_MAX 128
 
 /* What is remembered of a subscription. */
 typedef struct Recall
 {
 	const EsPlaceTable *table;
 	text *subscription;
-	int64 seen; /* the last revision given out by then; -1: nothing is remembered */
+	int64 seen;    /* the last revision given out by then; -1: nothing is remembered */
+	int64 highest; /* of the revisions that were remembered ever */
 	int count;
 	int space;
 	EsPlaceEntry *entries; /* by descending place, and then by descending revision */
@@ -133,6 +135,7 @@ recall_add(Recall *recall, const EsPlaceEntry *entry)
 		recall->space = space;
 	}
 	recall->entries[recall->count++] = *entry;
+	recall->highest = Max(recall->highest, entry->revision);
 }
 
 static int
@@ -431,29 +434,75 @@ es_recall_rows(const EsPlaceTable *table, Relation heap, const text *subscriptio
 	return found;
 }
 
-/* A revision for a row that is about to be written. */
-int64
-es_recall_next_revision(void)
+/* The highest revision in an index by revision, whatever has become of it. */
+static int64
+recall_highest(EsRelation table, EsRelation by_revision)
 {
+	Relation heap = es_catalog_open(table, AccessShareLock);
+	int64 highest = 0;
+	int64 revision;
+	EsScan scan;
+
+	es_scan_open(&scan, heap, by_revision);
+	scan.wants_entries = true;
+	es_scan_begin(&scan, SnapshotAny);
+	while (es_scan_next_any_entry(&scan, ForwardScanDirection, BY_REVISION_REVISION, &revision))
+	{
+		CHECK_FOR_INTERRUPTS();
+		highest = Max(highest, revision);
+	}
+	es_scan_close(&scan);
+	relation_close(heap, NoLock);
+	return highest;
+}
+
+/* The highest revision that there is, in any table. */
+int64
+es_recall_highest_revision(void)
+{
+	return Max(recall_highest(ES_SHARES, ES_SHARES_REVISION),
+			   recall_highest(ES_RETRIES, ES_RETRIES_REVISION));
+}
+
+/*
+ * A revision for a row that is about to be written, whose table has been looked
+ * at.  A sequence that was left behind when rows came from elsewhere goes on
+ * above theirs: else the new one would not count, for ever and in silence.
+ */
+int64
+es_recall_next_revision(const EsPlaceTable *table, const text *subscription)
+{
+	int64 revision = nextval_internal(es_catalog_oid(ES_REVISIONS), false);
+
+	if (revision > recall_find(table, subscription)->highest)
+		return revision;
+	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision());
 	return nextval_internal(es_catalog_oid(ES_REVISIONS), false);
 }
 
 /*
- * The lowest place that no row has, whatever open transactions come to.
+ * The places that rows have, whatever open transactions come to.
  */
-int
-es_recall_free_place(const EsPlaceTable *table, Relation heap, const text *subscription)
+Bitmapset *
+es_recall_taken(const EsPlaceTable *table, Relation heap, const text *subscription)
 {
-	Recall *recall = recall_find(table, subscription);
 	Bitmapset *taken = NULL;
-	int place = 0;
+	const Recall *recall;
 	int i;
 
 	(void) es_recall_rows(table, heap, subscription);
+	recall = recall_find(table, subscription);
+	/* By descending place: it is made as large as it has to be at once. */
 	for (i = 0; i < recall->count; i++)
 		taken = bms_add_member(taken, recall->entries[i].place);
+	return taken;
+}
+
+/* The lowest place from one on that is not taken. */
+int
+es_recall_free_place(const Bitmapset *taken, int place)
+{
 	while (bms_is_member(place, taken))
 		place++;
-	bms_free(taken);
 	return place;
 }

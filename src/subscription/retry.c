@@ -15,17 +15,17 @@
  * Rows are written by acks and nacks, by fetches that park, and by admins; all
  * of them hold the subscription's "use" (guard.c), and all but admins own the
  * event's partition.  So no two of them write the same row, but for replays:
- * see es_retry_find_replay.
+ * see es_retry_find_replay.  They are read and written with the mutex, or by who
+ * changes the whole subscription.
  *
- * Memory: the current context.  Locks: AccessShare or RowExclusive on the
- * table.  Calls: catalog, names, partition, scan, share, sql.
+ * Memory: the current context.  Locks: those of retry_row.c; AccessShare on
+ * events.  Calls: catalog, names, retry_row, scan, share, subscription.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -33,69 +33,13 @@
 #include "utils/timestamp.h"
 
 #include "base/names.h"
-#include "base/partition.h"
 #include "base/scan.h"
-#include "base/sql.h"
-#include "subscription/retry.h"
+#include "subscription/retry_row.h"
 
 /* ----------------------------------------------------------------------
  * Reading
  * ----------------------------------------------------------------------
  */
-
-static void
-retry_read_row(EsRetry *retry, TupleTableSlot *slot, int partitions)
-{
-	Datum *values = slot->tts_values - 1;
-	bool *nulls = slot->tts_isnull - 1;
-
-	slot_getallattrs(slot);
-	retry->position = DatumGetInt64(values[Anum_retries_position]);
-	retry->stream = DatumGetTextPCopy(values[Anum_retries_stream]);
-	retry->version = DatumGetInt64(values[Anum_retries_version]);
-	retry->number = DatumGetInt64(values[Anum_retries_retry]);
-	retry->attempts = DatumGetInt32(values[Anum_retries_attempts]);
-	retry->due = nulls[Anum_retries_due] ? DT_NOEND : DatumGetTimestampTz(values[Anum_retries_due]);
-	retry->is_parked = !nulls[Anum_retries_parked_at];
-	retry->is_blocking = DatumGetBool(values[Anum_retries_is_blocking]);
-	retry->is_active = !nulls[Anum_retries_due] || retry->is_blocking;
-	retry->delivered_to = DatumGetInt64(values[Anum_retries_delivered_to]);
-	retry->delivered_attempts = DatumGetInt32(values[Anum_retries_delivered_attempts]);
-	retry->hash = es_partition_hash(retry->stream);
-	retry->partition = (int) (retry->hash % (uint64) partitions);
-}
-
-/* Add the rows of an index after a position; active ones, or all others. */
-static void
-retry_add(EsRetries *retries, int *space, const EsSubscription *subscription, Relation rel,
-		  Snapshot snapshot, EsRelation index, int64 after)
-{
-	bool wants_active = index == ES_RETRIES_ACTIVE;
-	EsScan scan;
-
-	es_scan_open(&scan, rel, index);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
-	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	es_scan_begin(&scan, snapshot);
-	while (es_scan_next(&scan, ForwardScanDirection))
-	{
-		EsRetry retry;
-
-		CHECK_FOR_INTERRUPTS();
-		retry_read_row(&retry, scan.slot, subscription->partitions);
-		if (retry.is_active != wants_active)
-			continue;
-		if (retries->count == *space)
-		{
-			*space = Max(16, *space * 2);
-			retries->items = retries->items == NULL
-				? palloc(sizeof(EsRetry) * *space)
-				: repalloc_huge(retries->items, sizeof(EsRetry) * *space);
-		}
-		retries->items[retries->count++] = retry;
-	}
-	es_scan_close(&scan);
-}
 
 static int
 retry_compare(const void *a, const void *b)
@@ -113,17 +57,10 @@ retry_compare(const void *a, const void *b)
 EsRetries
 es_retry_load(const EsSubscription *subscription, int64 after)
 {
-	Relation rel = es_catalog_open(ES_RETRIES, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EsRetries retries = {0, NULL};
-	int space = 0;
+	EsRetries retries = es_retry_row_load(subscription, after, after);
 
-	retry_add(&retries, &space, subscription, rel, snapshot, ES_RETRIES_ACTIVE, 0);
-	retry_add(&retries, &space, subscription, rel, snapshot, ES_RETRIES_PKEY, after);
 	if (retries.count > 1)
 		qsort(retries.items, retries.count, sizeof(EsRetry), retry_compare);
-	UnregisterSnapshot(snapshot);
-	relation_close(rel, NoLock);
 	return retries;
 }
 
@@ -164,33 +101,8 @@ es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash
 TransactionId
 es_retry_find_replay(const EsSubscription *subscription, const EsShares *shares)
 {
-	TransactionId found = InvalidTransactionId;
-	Relation rel;
-	SnapshotData dirty;
-	EsScan scan;
-
-	if (!subscription->parks_block)
-		return found;
-	rel = es_catalog_open(ES_RETRIES, AccessShareLock);
-	InitDirtySnapshot(dirty);
-	es_scan_open(&scan, rel, ES_RETRIES_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
-	es_scan_begin(&scan, &dirty);
-	while (!TransactionIdIsValid(found) && es_scan_next(&scan, ForwardScanDirection))
-	{
-		TransactionId writer = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-		EsRetry retry;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!TransactionIdIsValid(writer))
-			continue;
-		retry_read_row(&retry, scan.slot, subscription->partitions);
-		if (es_share_of_partition(shares, retry.partition) != NULL)
-			found = writer;
-	}
-	es_scan_close(&scan);
-	relation_close(rel, NoLock);
-	return found;
+	return subscription->parks_block ? es_retry_row_find_replay(subscription, shares)
+									 : InvalidTransactionId;
 }
 
 /* ----------------------------------------------------------------------
@@ -203,14 +115,17 @@ es_retry_find_replay(const EsSubscription *subscription, const EsShares *shares)
  * behind it, and holds again when its turn comes; see retry_hold_next.
  */
 static void
-retry_hold_before(const EsSubscription *subscription, const EsRetry *retry)
+retry_hold_before(EsRetryWriter *writer, const EsRetry *retry)
 {
-	static EsSql statement = ES_SQL("UPDATE eventstore.subscription_retries SET is_blocking = false "
-									"WHERE subscription = $1 AND stream = $2 AND is_blocking",
-									TEXTOID, TEXTOID);
-	Datum values[] = {PointerGetDatum(subscription->name), PointerGetDatum(retry->stream)};
+	EsRetries retries = es_retry_load(writer->subscription, PG_INT64_MAX);
+	const EsRetry *before = es_retry_find_blocking(&retries, retry->stream, retry->hash,
+												   PG_INT64_MAX);
+	EsRetryRow row;
 
-	(void) es_sql_run(&statement, values, NULL);
+	if (before == NULL || !es_retry_row_find(writer, before->position, &row))
+		return;
+	row.retry.is_blocking = false;
+	es_retry_row_replace(writer, &row);
 }
 
 /*
@@ -221,28 +136,17 @@ retry_hold_before(const EsSubscription *subscription, const EsRetry *retry)
 void
 es_retry_insert(const EsSubscription *subscription, EsRetry *retry, const text *reason)
 {
-	static EsSql statement =
-		ES_SQL("INSERT INTO eventstore.subscription_retries (subscription, position, stream, version, retry, "
-			   "attempts, due, parked_at, is_blocking, delivered_to, delivered_attempts, reason) "
-			   "VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN pg_catalog.clock_timestamp() END, $9, "
-			   "$10, $11, $12)",
-			   TEXTOID, INT8OID, TEXTOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID,
-			   BOOLOID, INT8OID, INT4OID, TEXTOID);
-	Datum values[] = {PointerGetDatum(subscription->name),      Int64GetDatum(retry->position),
-					  PointerGetDatum(retry->stream),           Int64GetDatum(retry->version),
-					  Int64GetDatum(es_share_next_number()),    Int32GetDatum(retry->attempts),
-					  TimestampTzGetDatum(retry->due),          BoolGetDatum(retry->is_parked),
-					  BoolGetDatum(retry->is_blocking),         Int64GetDatum(retry->delivered_to),
-					  Int32GetDatum(retry->delivered_attempts), PointerGetDatum(reason)};
-	char nulls[] = "            ";
+	EsRetryRow row = {.retry = *retry,
+					  .parked_at = GetCurrentTimestamp(),
+					  .reason = unconstify(text *, reason)};
+	EsRetryWriter writer;
 
+	row.retry.number = es_share_next_number();
+	es_retry_row_open(&writer, subscription);
 	if (retry->is_blocking)
-		retry_hold_before(subscription, retry);
-	if (retry->due == DT_NOEND)
-		nulls[6] = 'n';
-	if (reason == NULL)
-		nulls[11] = 'n';
-	(void) es_sql_run(&statement, values, nulls);
+		retry_hold_before(&writer, retry);
+	es_retry_row_add(&writer, &row);
+	es_retry_row_close(&writer);
 }
 
 /* It is to be delivered again, at a time. */
@@ -250,30 +154,110 @@ void
 es_retry_again(const EsSubscription *subscription, const EsRetry *retry, int attempts,
 			   TimestampTz due, const text *reason)
 {
-	static EsSql statement =
-		ES_SQL("UPDATE eventstore.subscription_retries SET retry = $3, attempts = $4, "
-			   "due = $5, reason = $6 WHERE subscription = $1 AND position = $2",
-			   TEXTOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID);
-	Datum values[] = {PointerGetDatum(subscription->name),
-					  Int64GetDatum(retry->position),
-					  Int64GetDatum(es_share_next_number()),
-					  Int32GetDatum(attempts),
-					  TimestampTzGetDatum(due),
-					  PointerGetDatum(reason)};
+	EsRetryWriter writer;
+	EsRetryRow row;
 
-	(void) es_sql_run(&statement, values, reason == NULL ? "     n" : NULL);
+	es_retry_row_open(&writer, subscription);
+	if (es_retry_row_find(&writer, retry->position, &row))
+	{
+		row.retry.number = es_share_next_number();
+		row.retry.attempts = attempts;
+		row.retry.due = due;
+		row.reason = unconstify(text *, reason);
+		es_retry_row_replace(&writer, &row);
+	}
+	es_retry_row_close(&writer);
 }
 
 /* Forget a row, and leave its stream alone. */
 void
 es_retry_forget(const EsSubscription *subscription, const EsRetry *retry)
 {
-	static EsSql statement = ES_SQL("DELETE FROM eventstore.subscription_retries "
-									"WHERE subscription = $1 AND position = $2",
-									TEXTOID, INT8OID);
-	Datum values[] = {PointerGetDatum(subscription->name), Int64GetDatum(retry->position)};
+	EsRetryWriter writer;
+	EsRetryRow row;
 
-	(void) es_sql_run(&statement, values, NULL);
+	es_retry_row_open(&writer, subscription);
+	if (es_retry_row_find(&writer, retry->position, &row))
+		es_retry_row_remove(&writer, &row);
+	es_retry_row_close(&writer);
+}
+
+/*
+ * Whether an event, which is not looked at otherwise, may be the one to hold its
+ * stream.  row: receives its row, if it has one.
+ */
+static bool
+retry_may_hold(EsRetryWriter *writer, int64 position, int64 limit, EsRetryRow *row, bool *has_row)
+{
+	*has_row = es_retry_row_find(writer, position, row);
+	if (!*has_row)
+		return position <= limit;
+	if (row->retry.is_parked)
+		return writer->subscription->parks_block;
+	return row->retry.due != DT_NOEND && !row->is_replayed;
+}
+
+/* No event of a stream behind this position may hold it. */
+static int64
+retry_hold_end(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
+{
+	EsRetries retries;
+	int i;
+
+	/* Parked ones may, which are not known. */
+	if (subscription->parks_block)
+		return PG_INT64_MAX;
+	retries = es_retry_load(subscription, PG_INT64_MAX);
+	for (i = 0; i < retries.count; i++)
+		if (retries.items[i].hash == retry->hash)
+			limit = Max(limit, retries.items[i].position);
+	return limit;
+}
+
+/*
+ * Find the next event of a stream, after one that was held, that is to hold it.
+ *
+ * row: receives its row, or what it begins with; has_row: which of both.
+ *
+ * Returns false if there is none.
+ */
+static bool
+retry_find_next(EsRetryWriter *writer, const EsRetry *retry, int64 limit, EsRetryRow *row,
+				bool *has_row)
+{
+	const EsSubscription *subscription = writer->subscription;
+	int64 end = retry_hold_end(subscription, retry, limit);
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool is_found = false;
+	EsScan scan;
+
+	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(retry->stream));
+	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(retry->version));
+	es_scan_begin(&scan, snapshot);
+	while (!is_found && es_scan_next(&scan, ForwardScanDirection))
+	{
+		bool is_null;
+		int64 position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
+
+		CHECK_FOR_INTERRUPTS();
+		if (position > end)
+			break;
+		if (!es_subscription_wants(subscription,
+								   DatumGetTextPP(
+									   slot_getattr(scan.slot, Anum_events_type, &is_null))))
+			continue;
+		is_found = retry_may_hold(writer, position, limit, row, has_row);
+		if (!is_found || *has_row)
+			continue;
+		*row = (EsRetryRow){.retry = {.position = position, .stream = retry->stream}};
+		row->retry.version = DatumGetInt64(slot_getattr(scan.slot, Anum_events_version, &is_null));
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(events, NoLock);
+	return is_found;
 }
 
 /*
@@ -289,51 +273,45 @@ es_retry_forget(const EsSubscription *subscription, const EsRetry *retry)
 static bool
 retry_hold_next(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
 {
-	static EsSql statement =
-		ES_SQL("WITH next AS ("
-			   "SELECT e.position, e.stream, e.version, r.position IS NOT NULL AS has_row "
-			   "FROM eventstore.events e LEFT JOIN eventstore.subscription_retries r "
-			   "ON r.subscription = $1 AND r.position = e.position "
-			   "WHERE e.stream = $2 AND e.version > $3 AND ($6 IS NULL OR e.type = ANY ($6)) "
-			   "AND CASE WHEN r.position IS NULL THEN e.position <= $4 "
-			   "WHEN r.parked_at IS NOT NULL THEN $9 ELSE r.due IS NOT NULL AND NOT r.is_replayed END "
-			   "ORDER BY e.version LIMIT 1), "
-			   "held AS (UPDATE eventstore.subscription_retries r SET is_blocking = true FROM next "
-			   "WHERE next.has_row AND r.subscription = $1 AND r.position = next.position), "
-			   "added AS (INSERT INTO eventstore.subscription_retries (subscription, position, stream, version, "
-			   "retry, attempts, due, is_blocking, delivered_to, delivered_attempts) "
-			   "SELECT $1, next.position, next.stream, next.version, $5, "
-			   "CASE WHEN next.position <= $7 THEN $8 ELSE 0 END, pg_catalog.clock_timestamp(), true, $7, $8 "
-			   "FROM next WHERE NOT next.has_row) "
-			   "SELECT FROM next",
-			   TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID, INT8OID, INT4OID,
-			   BOOLOID);
-	Datum values[] = {PointerGetDatum(subscription->name),
-					  PointerGetDatum(retry->stream),
-					  Int64GetDatum(retry->version),
-					  Int64GetDatum(limit),
-					  Int64GetDatum(es_share_next_number()),
-					  subscription->types,
-					  Int64GetDatum(retry->delivered_to),
-					  Int32GetDatum(Min(retry->delivered_attempts, subscription->max_retries)),
-					  BoolGetDatum(subscription->parks_block)};
+	int attempts = Min(retry->delivered_attempts, subscription->max_retries);
+	EsRetryWriter writer;
+	EsRetryRow next;
+	bool has_row = false;
+	bool is_found;
 
-	return es_sql_run(&statement, values, subscription->types == (Datum) 0 ? "     n   " : NULL) >
-		0;
+	es_retry_row_open(&writer, subscription);
+	is_found = retry_find_next(&writer, retry, limit, &next, &has_row);
+	next.retry.is_blocking = true;
+	if (is_found && has_row)
+		es_retry_row_replace(&writer, &next);
+	else if (is_found)
+	{
+		next.retry.number = es_share_next_number();
+		next.retry.attempts = next.retry.position <= retry->delivered_to ? attempts : 0;
+		next.retry.due = GetCurrentTimestamp();
+		next.retry.delivered_to = retry->delivered_to;
+		next.retry.delivered_attempts = attempts;
+		es_retry_row_add(&writer, &next);
+	}
+	es_retry_row_close(&writer);
+	return is_found;
 }
 
 /* The stream is free: what was skipped while it was held is past. */
 static void
 retry_forget_skipped(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
 {
-	static EsSql statement =
-		ES_SQL("DELETE FROM eventstore.subscription_retries WHERE subscription = $1 "
-			   "AND stream = $2 AND position <= $3 AND due IS NULL AND parked_at IS NULL",
-			   TEXTOID, TEXTOID, INT8OID);
-	Datum values[] = {PointerGetDatum(subscription->name), PointerGetDatum(retry->stream),
-					  Int64GetDatum(limit)};
+	EsRetries retries = es_retry_row_load(subscription, 0, PG_INT64_MAX);
+	int i;
 
-	(void) es_sql_run(&statement, values, NULL);
+	for (i = 0; i < retries.count; i++)
+	{
+		const EsRetry *skipped = &retries.items[i];
+
+		if (skipped->position <= limit && !skipped->is_parked && skipped->due == DT_NOEND &&
+			skipped->hash == retry->hash && es_names_equal(skipped->stream, retry->stream))
+			es_retry_forget(subscription, skipped);
+	}
 }
 
 /* Let the stream of a row that blocked go on. */
@@ -367,17 +345,26 @@ void
 es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int attempts,
 			  const text *reason, EsRetryReach reach)
 {
-	static EsSql statement =
-		ES_SQL("UPDATE eventstore.subscription_retries SET retry = $3, attempts = $4, due = NULL, "
-			   "parked_at = pg_catalog.clock_timestamp(), is_blocking = $5, reason = coalesce($6, reason, 'not acknowledged') "
-			   "WHERE subscription = $1 AND position = $2",
-			   TEXTOID, INT8OID, INT8OID, INT4OID, BOOLOID, TEXTOID);
 	bool keeps_blocking = retry->is_blocking && subscription->parks_block;
-	Datum values[] = {PointerGetDatum(subscription->name),   Int64GetDatum(retry->position),
-					  Int64GetDatum(es_share_next_number()), Int32GetDatum(attempts),
-					  BoolGetDatum(keeps_blocking),          PointerGetDatum(reason)};
+	EsRetryWriter writer;
+	EsRetryRow row;
 
-	(void) es_sql_run(&statement, values, reason == NULL ? "     n" : NULL);
+	es_retry_row_open(&writer, subscription);
+	if (es_retry_row_find(&writer, retry->position, &row))
+	{
+		row.retry.number = es_share_next_number();
+		row.retry.attempts = attempts;
+		row.retry.due = DT_NOEND;
+		row.retry.is_parked = true;
+		row.retry.is_blocking = keeps_blocking;
+		row.parked_at = GetCurrentTimestamp();
+		if (reason != NULL)
+			row.reason = unconstify(text *, reason);
+		else if (row.reason == NULL)
+			row.reason = cstring_to_text("not acknowledged");
+		es_retry_row_replace(&writer, &row);
+	}
+	es_retry_row_close(&writer);
 	if (!keeps_blocking)
 		retry_move_on(subscription, retry, reach);
 }
@@ -386,13 +373,17 @@ es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int atte
 static void
 retry_skip(const EsSubscription *subscription, const EsRetry *retry)
 {
-	static EsSql statement =
-		ES_SQL("UPDATE eventstore.subscription_retries SET due = NULL, parked_at = NULL, "
-			   "is_blocking = false WHERE subscription = $1 AND position = $2",
-			   TEXTOID, INT8OID);
-	Datum values[] = {PointerGetDatum(subscription->name), Int64GetDatum(retry->position)};
+	EsRetryWriter writer;
+	EsRetryRow row;
 
-	(void) es_sql_run(&statement, values, NULL);
+	es_retry_row_open(&writer, subscription);
+	if (es_retry_row_find(&writer, retry->position, &row))
+	{
+		row.retry.due = DT_NOEND;
+		row.retry.is_parked = row.retry.is_blocking = false;
+		es_retry_row_replace(&writer, &row);
+	}
+	es_retry_row_close(&writer);
 }
 
 /* The event of a row is done. */
@@ -404,4 +395,42 @@ es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRet
 	else
 		es_retry_forget(subscription, retry);
 	retry_move_on(subscription, retry, reach);
+}
+
+/* ----------------------------------------------------------------------
+ * Replay
+ * ----------------------------------------------------------------------
+ */
+
+/*
+ * Have parked events between two positions delivered again, at most so many, the
+ * lowest positions first; but not those that an open transaction has changed.
+ * Returns how many.
+ */
+int64
+es_retry_replay(const EsSubscription *subscription, int64 max_count, int64 first, int64 last)
+{
+	EsRetryWriter writer;
+	EsRetryRow row;
+	int64 count = 0;
+	List *positions;
+	ListCell *cell;
+
+	es_retry_row_open(&writer, subscription);
+	positions = es_retry_row_list_parked(&writer, max_count, first, last);
+	foreach (cell, positions)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!es_retry_row_find(&writer, *(int64 *) lfirst(cell), &row))
+			continue;
+		row.retry.number = es_share_next_number();
+		row.retry.attempts = 0;
+		row.retry.due = GetCurrentTimestamp();
+		row.retry.is_parked = false;
+		row.is_replayed = true;
+		es_retry_row_replace(&writer, &row);
+		count++;
+	}
+	es_retry_row_close(&writer);
+	return count;
 }

@@ -62,5 +62,7 @@ es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRet
 extern void es_retry_withdraw(const EsSubscription *subscription, const EsRetry *retry,
 							  EsRetryReach reach, bool has_next);
 extern void es_retry_forget(const EsSubscription *subscription, const EsRetry *retry);
+extern int64
+es_retry_replay(const EsSubscription *subscription, int64 max_count, int64 first, int64 last);
 
 #endif /* ES_RETRY_H */

@@ -42,7 +42,6 @@
 #include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -61,6 +60,13 @@ static const EsPlaceTable share_table = {ES_SHARES,          ES_SHARES_PKEY,
 										 ES_SHARES_REVISION, Anum_shares_subscription,
 										 Anum_shares_place,  Anum_shares_revision,
 										 Anum_shares_base};
+
+/* The table, as place.c has to know it. */
+const EsPlaceTable *
+es_share_table(void)
+{
+	return &share_table;
+}
 
 /* The next number of a share, a retry or a division. */
 int64
@@ -205,18 +211,6 @@ share_read_row(EsShare *share, const EsPlaced *placed, TupleDesc desc,
 	share->before = NULL;
 }
 
-/*
- * Whether a share was open when it was read, and is not any more: what was
- * read of it may be neither what was before nor what is.
- */
-bool
-es_share_is_stale(const EsShare *share)
-{
-	return (TransactionIdIsValid(share->row.writer) &&
-			!TransactionIdIsInProgress(share->row.writer)) ||
-		(TransactionIdIsValid(share->row.remover) && !TransactionIdIsInProgress(share->row.remover));
-}
-
 /* By number; of two versions of one share, the one of an open transaction is the newer one. */
 static int
 share_compare(const void *a, const void *b)
@@ -352,22 +346,17 @@ share_make_row(Relation rel, const EsSubscription *subscription, const EsShare *
 
 /* The highest number of a subscription's shares; 0: it has none. */
 static int64
-share_last_number(const EsSubscription *subscription)
+share_last_number(const EsSubscription *subscription, Relation rel)
 {
-	Relation rel = es_catalog_open(ES_SHARES, AccessShareLock);
+	EsPlaces rows = es_recall_rows(&share_table, rel, subscription->name);
 	int64 last = 0;
-	SnapshotData dirty;
-	EsScan scan;
 	bool is_null;
+	int i;
 
-	InitDirtySnapshot(dirty);
-	es_scan_open(&scan, rel, ES_SHARES_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription->name));
-	es_scan_begin(&scan, &dirty);
-	if (es_scan_next(&scan, BackwardScanDirection))
-		last = DatumGetInt64(slot_getattr(scan.slot, Anum_shares_share, &is_null));
-	es_scan_close(&scan);
-	relation_close(rel, NoLock);
+	for (i = 0; i < rows.count; i++)
+		last = Max(last,
+				   DatumGetInt64(heap_getattr(rows.items[i].tuple, Anum_shares_share,
+											  RelationGetDescr(rel), &is_null)));
 	return last;
 }
 
@@ -419,11 +408,11 @@ es_share_highest_number(void)
  * theirs would count before the new one, for ever and in silence.
  */
 static int64
-share_make_number(const EsSubscription *subscription)
+share_make_number(const EsSubscription *subscription, Relation rel)
 {
 	int64 number = es_share_next_number();
 
-	if (number > share_last_number(subscription))
+	if (number > share_last_number(subscription, rel))
 		return number;
 	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
 	return es_share_next_number();
@@ -435,9 +424,10 @@ es_share_insert(const EsSubscription *subscription, EsShare *share)
 {
 	Relation rel = es_catalog_open(ES_SHARES, RowExclusiveLock);
 
-	share->number = share_make_number(subscription);
-	share->row.place = es_recall_free_place(&share_table, rel, subscription->name);
-	share->row.revision = es_recall_next_revision();
+	share->number = share_make_number(subscription, rel);
+	share->row.place = es_recall_free_place(es_recall_taken(&share_table, rel, subscription->name),
+											0);
+	share->row.revision = es_recall_next_revision(&share_table, subscription->name);
 	share->row.base = 0;
 	CatalogTupleInsert(rel, share_make_row(rel, subscription, share));
 	relation_close(rel, NoLock);
@@ -451,7 +441,7 @@ share_move(Relation rel, const EsSubscription *subscription, EsShare *share)
 	HeapTuple row;
 
 	CommandCounterIncrement();
-	share->row.revision = es_recall_next_revision();
+	share->row.revision = es_recall_next_revision(&share_table, subscription->name);
 	row = share_make_row(rel, subscription, share);
 	CatalogTupleDelete(rel, &share->row.tid);
 	CatalogTupleInsert(rel, row);

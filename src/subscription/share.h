@@ -45,8 +45,9 @@ typedef struct EsShares
 #define es_share_is_outstanding(share) ((share)->token != 0 && (share)->acked < (share)->delivered)
 #define es_share_is_open(share) \
 	(TransactionIdIsValid((share)->row.writer) || TransactionIdIsValid((share)->row.remover))
+#define es_share_is_stale(share) es_place_is_stale(&(share)->row)
 
-extern bool es_share_is_stale(const EsShare *share);
+extern const EsPlaceTable *es_share_table(void);
 extern EsShares es_share_load(const EsSubscription *subscription);
 extern void es_share_insert(const EsSubscription *subscription, EsShare *share);
 extern void es_share_update(const EsSubscription *subscription, EsShare *share);

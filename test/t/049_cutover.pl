@@ -84,6 +84,7 @@ $is_refused->($new, $behind, 'after the cut-over');
 is(sql($new, q{SELECT count(*) FROM eventstore.events WHERE type = 'Refused'}), 0, 'after the cut-over: nothing of that is stored');
 is(sql($new, q{SELECT count(*) FROM es_fetch('mail', 'c')}), '0', 'after the cut-over: a subscription goes on by itself');
 is(sql($new, q{SELECT last_value >= (SELECT max(share) FROM eventstore.subscription_shares) FROM eventstore.subscription_tokens}), 't', 'after the cut-over: its tokens, above all that came');
+is(sql($new, q{SELECT last_value >= (SELECT max(revision) FROM eventstore.subscription_shares) FROM eventstore.subscription_revisions}), 't', 'after the cut-over: its revisions, too');
 sql($new, q{SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n FROM events GROUP BY stream')});
 sql($new, q{SELECT es_create_projection('later', 'SELECT category, count(*) AS n FROM events GROUP BY category', 'async')});
 like($raised->($new, q{SELECT es_run_projection('later')}), qr/WARNING:  projection "later" waits: positions are behind.*HINT:.*es_repair_positions\(\)/s, 'after the cut-over: async projections wait');
