@@ -401,6 +401,7 @@ $$
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, int)'),
 		('read admin',        'SELECT',  'TABLE eventstore.projection_status'),
 		('admin',             'SELECT',  'TABLE eventstore.projections'),
+		('admin',             'SELECT',  'TABLE eventstore.projection_checkpoints'),
 		('admin',             'SELECT',  'TABLE eventstore.projection_appends'),
 		('admin',             'SELECT',  'TABLE eventstore.stale_projections'),
 		('read admin',        'SELECT',  'TABLE eventstore.skipped_events'),

@@ -1,7 +1,6 @@
 -- Projections: SQL that is applied to every event, and the read tables that come of it.
 
--- What users made: the definitions, and how far they have come. A running inline projection has been applied to every event; its
--- position is where the appends took over.
+-- What users made: the definitions.
 CREATE TABLE eventstore.projections
 (
 	name                text   COLLATE "C" NOT NULL CONSTRAINT projections_pkey PRIMARY KEY,
@@ -37,8 +36,8 @@ COMMENT ON COLUMN eventstore.projections.types IS 'Only events of these types; n
 COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection or es_skip_event; skip: go on behind the event.';
 COMMENT ON COLUMN eventstore.projections.settings IS 'Settings that its SQL runs with, name=value: those of its creation.';
 COMMENT ON COLUMN eventstore.projections.state IS 'running, paused or failed.';
-COMMENT ON COLUMN eventstore.projections.position IS 'The checkpoint: every event up to here is applied, or skipped.';
-COMMENT ON COLUMN eventstore.projections.events_applied IS 'How many events were applied up to the checkpoint.';
+COMMENT ON COLUMN eventstore.projections.position IS 'The checkpoint when it was made; the present one stands in projection_checkpoints.';
+COMMENT ON COLUMN eventstore.projections.events_applied IS 'How many events were applied up to there.';
 COMMENT ON COLUMN eventstore.projections.last_error IS 'Message of the last error.';
 COMMENT ON COLUMN eventstore.projections.last_error_code IS 'SQLSTATE of the last error.';
 COMMENT ON COLUMN eventstore.projections.last_error_position IS 'Position of the event that the last error came up with.';
@@ -47,6 +46,25 @@ COMMENT ON COLUMN eventstore.projections.lookups IS 'Qualified names of the tabl
 COMMENT ON COLUMN eventstore.projections.granularity IS 'event: a handler runs for one event after the other; batch: for as many as there are at a time.';
 REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
+
+-- Written by every batch: not in the row of the definition, whose dead versions all would walk through while somebody holds a snapshot.
+-- A running inline projection has been applied to every event; its position is where the appends took over.
+CREATE TABLE eventstore.projection_checkpoints
+(
+	projection     text COLLATE "C" NOT NULL,
+	revision       bigint           NOT NULL,
+	position       bigint           NOT NULL,
+	events_applied bigint           NOT NULL,
+	CONSTRAINT projection_checkpoints_pkey PRIMARY KEY (projection, revision)
+)
+WITH (fillfactor = 50);
+COMMENT ON TABLE eventstore.projection_checkpoints IS 'How far projections are, one row each.';
+COMMENT ON COLUMN eventstore.projection_checkpoints.projection IS 'Name of the projection.';
+COMMENT ON COLUMN eventstore.projection_checkpoints.revision IS 'Rises; it is what the newest row is found by.';
+COMMENT ON COLUMN eventstore.projection_checkpoints.position IS 'The checkpoint: every event up to here is applied, or skipped.';
+COMMENT ON COLUMN eventstore.projection_checkpoints.events_applied IS 'How many events were applied up to the checkpoint.';
+REVOKE ALL ON TABLE eventstore.projection_checkpoints FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_checkpoints', '');
 
 -- The argument of projections' marks. A mark is a procedure that has the projection's name and does nothing, and whose owner is the
 -- projection's: so PostgreSQL itself sees to REASSIGN OWNED, DROP ROLE and the rest, and a dump carries it.
@@ -332,7 +350,11 @@ CREATE VIEW eventstore.projection_status AS
 		   r.pid AS rebuild_pid, r.events_done AS rebuild_events_done, r.events_total AS rebuild_events_total,
 		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid,
 		   t.obstacle
-	FROM eventstore.projections p
+	FROM (SELECT d.name, d.mode, d.state, d.categories, d.types, d.last_error, d.last_error_code, d.last_error_position, d.last_error_at,
+				 coalesce(c.position, d.position) AS position, coalesce(c.events_applied, d.events_applied) AS events_applied
+		  FROM eventstore.projections d
+		  LEFT JOIN LATERAL (SELECT k.position, k.events_applied FROM eventstore.projection_checkpoints k
+							 WHERE k.projection = d.name ORDER BY k.revision DESC LIMIT 1) c ON true) p
 	CROSS JOIN LATERAL eventstore.find_projection_trouble(p.name) t
 	LEFT JOIN (SELECT DISTINCT ON (a.projection) a.* FROM eventstore.find_projection_activity() a WHERE a.activity = 'rebuild') r ON r.projection = p.name
 	LEFT JOIN LATERAL (SELECT m.* FROM eventstore.projection_missed m WHERE m.projection = p.name AND m.code IS NOT NULL ORDER BY m.position LIMIT 1) f ON true

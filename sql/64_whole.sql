@@ -28,11 +28,12 @@ BEGIN
 		DELETE FROM eventstore.projection_needs WHERE projection = OLD.name;
 	ELSE
 		UPDATE eventstore.projection_needs SET projection = NEW.name WHERE projection = OLD.name;
+		UPDATE eventstore.projection_checkpoints SET projection = NEW.name WHERE projection = OLD.name;
 	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION eventstore.follow_projection() IS 'Keeps eventstore.projection_needs to the projections that there are.';
+COMMENT ON FUNCTION eventstore.follow_projection() IS 'Keeps eventstore.projection_needs to the projections that there are, and checkpoints to their names.';
 REVOKE ALL ON FUNCTION eventstore.follow_projection() FROM PUBLIC;
 
 CREATE TRIGGER needs_follow_projections AFTER DELETE OR UPDATE OF name ON eventstore.projections
@@ -116,13 +117,16 @@ CREATE VIEW eventstore.projection_waits AS
 		 SELECT p.name, 'list', '', p.name
 		 WHERE NOT EXISTS (SELECT FROM eventstore.projection_needs n WHERE n.projection = p.name AND n.kind = 'list')
 		 UNION ALL
+		 SELECT p.name, 'checkpoint', '', p.name
+		 WHERE NOT EXISTS (SELECT FROM eventstore.projection_checkpoints c WHERE c.projection = p.name)
+		 UNION ALL
 		 SELECT p.name, 'session', '', pg_catalog.format('%s, process %s', a.application_name, a.pid)
 		 FROM pg_catalog.pg_stat_activity a
 		 WHERE a.datname = pg_catalog.current_database() AND a.application_name = 'pg_restore') w
 	WHERE NOT EXISTS (SELECT FROM eventstore.local_projections l WHERE l.projection = p.name);
 COMMENT ON VIEW eventstore.projection_waits IS 'What restored projections wait for before they are applied: what the restore has not brought yet. No row: for nothing.';
 COMMENT ON COLUMN eventstore.projection_waits.projection IS 'Name of the projection.';
-COMMENT ON COLUMN eventstore.projection_waits.kind IS 'As in eventstore.projection_needs; session: one that is restoring.';
+COMMENT ON COLUMN eventstore.projection_waits.kind IS 'As in eventstore.projection_needs; checkpoint: how far it is; session: one that is restoring.';
 COMMENT ON COLUMN eventstore.projection_waits.of_table IS 'As in eventstore.projection_needs.';
 COMMENT ON COLUMN eventstore.projection_waits.object IS 'Name of what is missing.';
 REVOKE ALL ON TABLE eventstore.projection_waits FROM PUBLIC;

@@ -132,6 +132,7 @@
  *		apply.c			running a projection's SQL over events
  *		separable.c		handlers for which batches make no difference
  *		projection.c	definitions, checkpoints, locks
+ *		checkpoint.c	how far they are
  *		omission.c		events that a projection is not applied to
  *		readtable.c		the tables of declarations
  *		target.c		what would stop a handler later

@@ -51,6 +51,8 @@ typedef enum EsRelation
 	ES_SNAPSHOTS_PKEY, /* (stream, schema_version) */
 	ES_PROJECTIONS,
 	ES_PROJECTIONS_PKEY, /* (name) */
+	ES_CHECKPOINTS,
+	ES_CHECKPOINTS_PKEY, /* (projection, revision) */
 	ES_PROJECTION_APPENDS,
 	ES_PROJECTION_APPENDS_PKEY, /* (projection, position) */
 	ES_PROJECTION,              /* the type */
@@ -187,6 +189,13 @@ typedef enum EsRelation
 #define Anum_projections_lookups        18
 #define Anum_projections_granularity    19
 #define Natts_projections               19
+
+/* Columns of eventstore.projection_checkpoints. */
+#define Anum_checkpoints_projection     1
+#define Anum_checkpoints_revision       2
+#define Anum_checkpoints_position       3
+#define Anum_checkpoints_events_applied 4
+#define Natts_checkpoints               4
 
 /* Columns of eventstore.projection_appends. */
 #define Anum_projection_appends_projection 1

@@ -115,6 +115,8 @@ es_floor_find(void)
 					floor_highest(ES_SHARES, ES_SHARES_PKEY, Anum_shares_scanned, limit),
 					floor_highest(ES_SHARES, ES_SHARES_PKEY, Anum_shares_checkpoint, limit),
 					floor_highest(ES_PROJECTIONS, ES_PROJECTIONS_PKEY, Anum_projections_position,
+								  limit),
+					floor_highest(ES_CHECKPOINTS, ES_CHECKPOINTS_PKEY, Anum_checkpoints_position,
 								  limit)};
 	int i;
 

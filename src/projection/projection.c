@@ -13,8 +13,8 @@
  * them, see barrier.c.
  *
  * Memory: results in the current context.  Locks: AccessShare or RowExclusive
- * on the relations; the projection's own, a userlock.  Calls: catalog, mark, names,
- * omission, scan, shared, stale, transaction.
+ * on the relations; the projection's own, a userlock.  Calls: catalog, checkpoint,
+ * mark, names, omission, scan, shared, stale, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +45,7 @@
 #include "base/scan.h"
 #include "base/userlock.h"
 #include "order/transaction.h"
+#include "projection/checkpoint.h"
 #include "projection/mark.h"
 #include "projection/omission.h"
 #include "projection/projection.h"
@@ -134,8 +135,20 @@ projection_read_missed(EsProjection *projection)
 	projection->state = projection->saved_state = ES_PROJECTION_FAILED;
 }
 
+/* Where it has been since it was made. */
+static void
+projection_read_checkpoint(EsProjection *projection, Snapshot snapshot)
+{
+	EsCheckpoint checkpoint;
+
+	if (!es_checkpoint_find(projection->name, snapshot, &checkpoint))
+		return;
+	projection->position = checkpoint.position;
+	projection->events_applied = checkpoint.events_applied;
+}
+
 static EsProjection *
-projection_read(TupleTableSlot *slot)
+projection_read(TupleTableSlot *slot, Snapshot snapshot)
 {
 	EsProjection *projection = palloc0(sizeof(EsProjection));
 	bool is_null;
@@ -164,6 +177,7 @@ projection_read(TupleTableSlot *slot)
 	projection->position = DatumGetInt64(slot_getattr(slot, Anum_projections_position, &is_null));
 	projection->events_applied = DatumGetInt64(
 		slot_getattr(slot, Anum_projections_events_applied, &is_null));
+	projection_read_checkpoint(projection, snapshot);
 	projection_read_missed(projection);
 	return projection;
 }
@@ -188,7 +202,7 @@ projection_scan(const char *name, Snapshot seen_by)
 		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
 	es_scan_begin(&scan, snapshot);
 	while (es_scan_next(&scan, ForwardScanDirection))
-		result = lappend(result, projection_read(scan.slot));
+		result = lappend(result, projection_read(scan.slot, snapshot));
 	es_scan_close(&scan);
 	UnregisterSnapshot(snapshot);
 	relation_close(rel, NoLock);
@@ -428,14 +442,70 @@ projection_execute(const char *sql, ProjectionValues *values)
 	return count;
 }
 
+/* Above READ COMMITTED nothing newer than the snapshot may be acted upon. */
+static void
+projection_has_moved(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update")));
+}
+
 /* Run one that writes the projection's row, which was read with its lock. */
 static void
 projection_execute_one(const char *sql, ProjectionValues *values)
 {
 	if (projection_execute(sql, values) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+		projection_has_moved();
+}
+
+/* Where a projection's definition is; invalid: there is none that the snapshot sees. */
+static ItemPointerData
+projection_place(const char *name, Snapshot seen_by)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(seen_by);
+	ItemPointerData place;
+	EsScan scan;
+
+	ItemPointerSetInvalid(&place);
+	es_scan_open(&scan, rel, ES_PROJECTIONS_PKEY);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+		place = scan.slot->tts_tid;
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	return place;
+}
+
+/*
+ * Raise 40001 where a definition is not as this transaction sees it: its
+ * checkpoint must not move then, either.
+ */
+static void
+projection_check_seen(const char *name)
+{
+	ItemPointerData newest;
+	ItemPointerData seen;
+	SnapshotData snapshot;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	newest = projection_place(name, GetLatestSnapshot());
+	seen = projection_place(name, es_scan_snapshot(&snapshot));
+	if (!ItemPointerIsValid(&newest) || !ItemPointerEquals(&newest, &seen))
+		projection_has_moved();
+}
+
+static void
+projection_save_checkpoint(const EsProjection *projection)
+{
+	EsCheckpoint checkpoint = {projection->position, projection->events_applied};
+
+	if (!es_checkpoint_save(projection->name, &checkpoint))
+		projection_has_moved();
 }
 
 /* Store a new projection. */
@@ -465,6 +535,7 @@ es_projection_insert(const EsProjection *projection)
 		"settings, state, position, events_applied, lookups, granularity) "
 		"VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 		&values);
+	projection_save_checkpoint(projection);
 	es_mark_make(projection->name, projection->role);
 }
 
@@ -506,15 +577,11 @@ es_projection_save(const EsProjection *projection, const EsProjectionError *erro
 {
 	ProjectionValues values = {0};
 
+	projection_check_seen(projection->name);
+	projection_save_checkpoint(projection);
 	projection_add_text(&values, projection->name);
-	projection_add_int8(&values, projection->position);
-	projection_add_int8(&values, projection->events_applied);
-	projection_execute_one("UPDATE eventstore.projections SET position = $2, events_applied = $3 "
-						   "WHERE name = $1",
-						   &values);
 	if (error != NULL)
 	{
-		values.count = 1;
 		projection_add_text(&values, error->message);
 		projection_add_text(&values, unpack_sql_state(error->code));
 		projection_add_int8(&values, error->position);
@@ -612,6 +679,8 @@ es_projection_delete(const char *name)
 
 	projection_add_text(&values, name);
 	(void) projection_execute("DELETE FROM eventstore.projection_appends WHERE projection = $1",
+							  &values);
+	(void) projection_execute("DELETE FROM eventstore.projection_checkpoints WHERE projection = $1",
 							  &values);
 	(void) projection_execute("DELETE FROM eventstore.intact_projections WHERE projection = $1",
 							  &values);

@@ -27,10 +27,10 @@ sub differing
 			FROM eventstore.events GROUP BY stream) e USING (stream) WHERE (b.twice, b.mean, b.last) IS DISTINCT FROM (e.twice, e.mean, e.last)
 		UNION ALL SELECT 'counts' FROM counts c FULL JOIN (SELECT category, count(*) AS n FROM eventstore.events GROUP BY category) e USING (category) WHERE c.n IS DISTINCT FROM e.n
 		UNION ALL SELECT 'async_counts' FROM async_counts c FULL JOIN (SELECT category, count(*) AS n FROM eventstore.events
-			WHERE position <= (SELECT position FROM eventstore.projections WHERE name = 'async_counts') GROUP BY category) e USING (category) WHERE c.n IS DISTINCT FROM e.n
+			WHERE position <= (SELECT position FROM eventstore.projection_checkpoints WHERE projection = 'async_counts') GROUP BY category) e USING (category) WHERE c.n IS DISTINCT FROM e.n
 		UNION ALL SELECT 'noted' FROM noted n FULL JOIN (SELECT position FROM eventstore.events WHERE type = 'T') e USING (position) WHERE n.position IS NULL OR e.position IS NULL
 		UNION ALL SELECT 'paused' FROM paused p FULL JOIN (SELECT type, count(*) AS n FROM eventstore.events
-			WHERE position <= (SELECT CASE state WHEN 'paused' THEN position ELSE 1e9 END FROM eventstore.projections WHERE name = 'paused') GROUP BY type) e USING (type) WHERE p.n IS DISTINCT FROM e.n
+			WHERE position <= (SELECT CASE state WHEN 'paused' THEN c.position ELSE 1e9 END FROM eventstore.projections p JOIN eventstore.projection_checkpoints c ON c.projection = p.name WHERE name = 'paused') GROUP BY type) e USING (type) WHERE p.n IS DISTINCT FROM e.n
 SQL
 }
 
@@ -60,8 +60,8 @@ for my $format ('plain', 'custom')
 	command_ok($format eq 'plain' ? [ 'psql', '-Xqq', '-v', 'ON_ERROR_STOP=1', '-f', $file, $node->connstr($format) ]
 		: [ 'pg_restore', '--exit-on-error', '-d', $node->connstr($format), $file ], "restored from $format");
 	is(differing($node, $format), '', "$format: nothing was applied by the restore");
-	is(sql($node, 'SELECT name, state, position, events_applied FROM eventstore.projections ORDER BY name', $format),
-		sql($node, 'SELECT name, state, position, events_applied FROM eventstore.projections ORDER BY name'), "$format: the definitions and checkpoints are there");
+	is(sql($node, 'SELECT name, state, c.position, c.events_applied FROM eventstore.projections p JOIN eventstore.projection_checkpoints c ON c.projection = p.name ORDER BY name', $format),
+		sql($node, 'SELECT name, state, c.position, c.events_applied FROM eventstore.projections p JOIN eventstore.projection_checkpoints c ON c.projection = p.name ORDER BY name'), "$format: the definitions and checkpoints are there");
 	sql($node, "$append SELECT es_run_projection('async_counts'), es_resume_projection('paused'); $append", $format);
 	is(differing($node, $format), '', "$format: they go on where they were");
 	is(sql($node, "SELECT sum(n) = (SELECT count(*) FROM eventstore.events) FROM paused", $format), 't', "$format: the paused one has caught up");

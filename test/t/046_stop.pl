@@ -47,7 +47,7 @@ sql($node, <<'SQL');
 SQL
 
 # What a projection should be: of every event that it has not skipped, nor missed, nor that is to come
-my $of = sub { my ($name) = @_; "position <= (SELECT CASE state WHEN 'running' THEN 9e18 ELSE position END FROM eventstore.projections WHERE name = '$name')
+my $of = sub { my ($name) = @_; "position <= (SELECT CASE state WHEN 'running' THEN 9e18 ELSE c.position END FROM eventstore.projections p JOIN eventstore.projection_checkpoints c ON c.projection = p.name WHERE name = '$name')
 	AND position NOT IN (SELECT position FROM eventstore.skipped_events WHERE projection = '$name' UNION ALL SELECT position FROM eventstore.projection_missed WHERE projection = '$name')" };
 my $differences = join ' UNION ALL ', (map { "SELECT '$_', e::text, t::text FROM (SELECT stream, count(*) AS n, sum(12 / data::int) AS q FROM eventstore.events WHERE " . $of->($_) . " GROUP BY 1) e FULL JOIN $_ t USING (stream) WHERE (e.n, e.q) IS DISTINCT FROM (t.n, t.q)" } 'handled', 'declared'),
 	'SELECT \'counts\', e::text, c::text FROM (SELECT stream, count(*) AS n FROM eventstore.events GROUP BY 1) e FULL JOIN counts c USING (stream) WHERE e.n IS DISTINCT FROM c.n';

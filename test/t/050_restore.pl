@@ -74,7 +74,7 @@ my $log_says = sub {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	like($text, $pattern, $name);
 };
-my $checkpoints = 'SELECT name, position, state FROM eventstore.projections ORDER BY name';
+my $checkpoints = 'SELECT name, c.position, state FROM eventstore.projections p JOIN eventstore.projection_checkpoints c ON c.projection = p.name ORDER BY name';
 my $is_right = sub {
 	my ($database, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -103,7 +103,9 @@ my @triggers = grep { / TRIGGER / } @entries;
 my %later = map { $_ => 1 } @data, @sequences, @keys, @triggers;
 cmp_ok(scalar @$_, '>', 0, 'a part of the dump') for \@data, \@sequences, \@keys, \@triggers;
 $restore_only->('parts', 'definitions', grep { !$later{$_} } @entries);
-$restore_only->('parts', 'data', @data);
+$restore_only->('parts', 'data', grep { !/projection_checkpoints/ } @data);
+is(sql($node, q{SELECT object FROM eventstore.projection_waits WHERE projection = 'log' AND kind = 'checkpoint'}, 'parts'), 'log', 'how far a projection is is waited for');
+$restore_only->('parts', 'checkpoints', grep { /projection_checkpoints/ } @data);
 my $restored = sql($node, $checkpoints, 'parts');
 $log_says->(qr/projections wait for the rest of a restore/, $begun, 'the worker waits');
 $restore_only->('parts', 'the sequence of positions', grep { /SEQUENCE SET eventstore/ } @sequences);

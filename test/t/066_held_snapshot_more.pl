@@ -1,4 +1,5 @@
-# A snapshot that somebody holds, however long, keeps dead versions of what is written all the time: rows of retries. Neither who writes them nor who looks at the status must walk through them. Told by the pages that a call looks at, which
+# A snapshot that somebody holds, however long, keeps dead versions of what is written all the time: rows of retries, of
+# checkpoints. Neither who writes them nor who looks at the status must walk through them. Told by the pages that a call looks at, which
 # do not depend on the machine.
 use strict;
 use warnings;
@@ -59,13 +60,29 @@ sql($node, q{
 		END LOOP;
 		PERFORM FROM es_fetch(subscription, 'a', 1);
 	END $$;
+	CREATE TABLE seen (position bigint);
+	SELECT es_create_projection('seen', 'INSERT INTO seen SELECT position FROM events', mode => 'async', tables => ARRAY['seen'::regclass]);
+	CREATE PROCEDURE run(projection text, cycles int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. cycles LOOP
+			PERFORM es_run_projection(projection, 1);
+			COMMIT;
+		END LOOP;
+	END $$;
 	SELECT count(es_append('o-' || g % 50, -1, 'E', '{}')) FROM generate_series(1, 6000) g;
 	SELECT es_create_subscription('work', 'o', partitions => 8);
 	SELECT es_create_subscription('park', 'o', partitions => 8);
 	SELECT es_create_subscription('turn', 's', partitions => 8);
 });
 
-# Pages that a query looks at, in a session that has run it before: the middle one of some.
+# Pages that a query looks at; and in a session that has run it before: the middle one of some.
+sub pages_once
+{
+	my ($session, $query) = @_;
+	my $root = decode_json($session->query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) $query"))->[0]{Plan};
+	return $root->{'Shared Hit Blocks'} + $root->{'Shared Read Blocks'};
+}
+
 sub pages
 {
 	my ($session, $query, $begin) = @_;
@@ -73,10 +90,8 @@ sub pages
 	for (1 .. 9)
 	{
 		$session->query("BEGIN $begin") if $begin;
-		my $plan = $session->query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) $query");
+		push @pages, pages_once($session, $query);
 		$session->query('COMMIT') if $begin;
-		my $root = decode_json($plan)->[0]{Plan};
-		push @pages, $root->{'Shared Hit Blocks'} + $root->{'Shared Read Blocks'};
 	}
 	return (sort { $a <=> $b } @pages)[4];
 }
@@ -88,9 +103,12 @@ my %work = (
 	'fetch and ack, with retries' => [ 'CALL work(%s, %d)', 'work', 4500, q{SELECT count(es_ack('work', token, position)) FROM es_fetch('work', 'a', 1)} ],
 	'fetch and nack' => [ 'CALL work(%s, %d)', 'work', 0, q{SELECT count(es_nack('work', token, position, 'failed')) FROM es_fetch('work', 'a', 1)} ],
 	'fetch and ack, with replays' => [ 'CALL park(%s, %d)', 'park', 500, q{SELECT count(es_ack('park', token, position)) FROM es_fetch('park', 'a', 1)} ],
+	'a batch of a projection' => [ 'CALL run(%s, %d)', 'seen', 3000, q{SELECT es_run_projection('seen', 1)} ],
 	'subscription_status' => [ 'CALL turn(%s, %d)', 'turn', 1000, q{SELECT count(*), sum(lag_events) FROM eventstore.subscription_status WHERE name = 'turn'} ],
+	'projection_status' => [ undef, undef, 0, q{SELECT count(*), sum(position) FROM eventstore.projection_status} ],
 );
-my @order = ('fetch and ack, with retries', 'fetch and nack', 'fetch and ack, with replays', 'subscription_status');
+my @order = ('fetch and ack, with retries', 'fetch and nack', 'fetch and ack, with replays',
+	'a batch of a projection', 'projection_status', 'subscription_status');
 
 my %free;
 for my $what (@order)
