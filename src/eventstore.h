@@ -302,6 +302,8 @@
  *								RowExclusive		the worker
  *	 eventstore.projections		AccessShare			append, where it has to be read anew
  *								RowExclusive		verbs of projections
+ *	 eventstore.				RowExclusive		verbs of projections, runners
+ *	   projection_checkpoints	AccessShare			whoever reads a definition
  *	 eventstore.				RowExclusive		append by a projection's SQL
  *	   projection_appends		AccessShare			es_run_projection and its kin
  *	 eventstore.				RowExclusive		append that finds a projection stale,

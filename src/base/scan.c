@@ -258,7 +258,7 @@ es_scan_fetch_to_update(Relation heap, ItemPointer tid, Snapshot snapshot, Size 
 }
 
 /*
- * Like es_scan_next, forward, under an MVCC snapshot, for a row that is about
+ * Like es_scan_next, backward, under an MVCC snapshot, for a row that is about
  * to be updated in place: see es_scan_fetch_to_update.
  */
 bool
@@ -267,9 +267,9 @@ es_scan_next_to_update(EsScan *scan, Size room)
 	IndexScanDesc desc = scan->desc;
 
 	if (!scan_is_of_heap(scan))
-		return es_scan_next(scan, ForwardScanDirection);
+		return es_scan_next(scan, BackwardScanDirection);
 
-	while (index_getnext_tid(desc, ForwardScanDirection) != NULL)
+	while (index_getnext_tid(desc, BackwardScanDirection) != NULL)
 	{
 		bool is_dead;
 

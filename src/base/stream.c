@@ -18,6 +18,11 @@
  * INSERT ... ON CONFLICT does: of many at once one succeeds, and the others
  * find a row to lock.
  *
+ * While anybody holds a snapshot, no version of a row can be removed.  So what
+ * an append to a hot stream costs must not depend on how many there are: hints
+ * lead to the page that was filled last, an entry in the index is looked for from
+ * the end, and made without a look at those before.
+ *
  * Memory: the current context.  Locks: the row lock, and while a row is made
  * the speculative insertion lock; the caller holds RowExclusive on the table.
  * Calls: catalog, hint, names, scan.
@@ -26,8 +31,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
@@ -152,6 +159,10 @@ stream_fetch_hinted(EsStream *stream, Snapshot snapshot)
 	return true;
 }
 
+/*
+ * Fetch the row by its index.  Entries of one name stand in the order of their
+ * places, so the newest, of several that nobody may remove, is the last as a rule.
+ */
 static bool
 stream_fetch_indexed(EsStream *stream, Snapshot snapshot)
 {
@@ -220,7 +231,7 @@ stream_lock_row(EsStream *stream, LockTupleMode mode)
 	return false;
 }
 
-/* Look the row up once.  If there is one, its place is in stream->tid. */
+/* Look the row up once; see stream_fetch_indexed.  If there is one, its place is in stream->tid. */
 static bool
 stream_look(EsStream *stream, Snapshot snapshot)
 {
@@ -228,7 +239,7 @@ stream_look(EsStream *stream, Snapshot snapshot)
 	bool is_found;
 
 	stream_open_scan(stream, &scan, snapshot);
-	is_found = es_scan_next(&scan, ForwardScanDirection);
+	is_found = es_scan_next(&scan, BackwardScanDirection);
 	if (is_found)
 		stream->tid = stream->slot->tts_tid;
 	es_scan_close(&scan);
@@ -316,14 +327,58 @@ stream_open_indexes(EsStream *stream, EState *estate)
 	return info;
 }
 
+/*
+ * The name's own index, which other indexes may stand beside.  Its number among
+ * those that are open, or -1.
+ */
+static int
+stream_name_index(const ResultRelInfo *info)
+{
+	Oid name_index = es_catalog_oid(ES_STREAMS_PKEY);
+	int i;
+
+	for (i = 0; i < info->ri_NumIndices; i++)
+		if (RelationGetRelid(info->ri_IndexRelationDescs[i]) == name_index)
+			return i;
+	return -1;
+}
+
+/*
+ * Add an entry for a row whose name has one already.  As that stays, the name is
+ * no less unique, and need not be looked for: that would mean to walk over all
+ * versions that nobody may remove while somebody holds a snapshot.
+ */
+static void
+stream_add_name_entry(EsStream *stream, TupleTableSlot *row, EState *estate,
+					  const ResultRelInfo *info, int number)
+{
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+
+	FormIndexDatum(info->ri_IndexRelationInfo[number], row, estate, values, nulls);
+	(void) index_insert(info->ri_IndexRelationDescs[number], values, nulls, &row->tts_tid,
+						stream->rel, UNIQUE_CHECK_NO, true, info->ri_IndexRelationInfo[number]);
+}
+
 /* Rarely needed, as updates are HOT. */
 static void
 stream_add_update_entries(EsStream *stream, TupleTableSlot *row, EsUpdateIndexes which)
 {
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *info = stream_open_indexes(stream, estate);
+	int number = es_compat_only_summarizing(which) ? -1 : stream_name_index(info);
+	Relation name_index = NULL;
 
+	if (number >= 0)
+	{
+		stream_add_name_entry(stream, row, estate, info, number);
+		/* The executor passes over what is not there. */
+		name_index = info->ri_IndexRelationDescs[number];
+		info->ri_IndexRelationDescs[number] = NULL;
+	}
 	(void) es_compat_add_entries_update(info, row, estate, es_compat_only_summarizing(which));
+	if (number >= 0)
+		info->ri_IndexRelationDescs[number] = name_index;
 	ExecCloseIndices(info);
 	FreeExecutorState(estate);
 }
