@@ -204,6 +204,7 @@
  *		policy.c		what row security lets a role see of them
  *		catalog.c		the relations, by role
  *		event.c			events from arguments and arrays
+ *		reducer.c		folding events into a state by a function of the user's
  *		document.c		arguments that come as JSON
  *		arguments.c		arguments that several verbs take
  *		names.c			names of streams, types, tags; categories
