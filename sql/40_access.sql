@@ -416,6 +416,7 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last(anyelement, anycompatible)'),
 		('admin',             'EXECUTE', 'FUNCTION eventstore.first_by(anyelement, anycompatible, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION eventstore.last_by(anyelement, anycompatible, bigint)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_state_projection(text, regprocedure, jsonb, text, text[], text[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text, text, regclass[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_projection(text, boolean)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reassign_projection(text, regrole)'),

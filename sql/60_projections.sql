@@ -21,16 +21,18 @@ CREATE TABLE eventstore.projections
 	last_error_position bigint,
 	last_error_at       timestamptz,
 	lookups             text[] COLLATE "C" NOT NULL DEFAULT '{}',
-	granularity         text   COLLATE "C" NOT NULL CONSTRAINT projections_granularity_check CHECK (granularity IN ('event', 'batch'))
+	granularity         text   COLLATE "C" NOT NULL CONSTRAINT projections_granularity_check CHECK (granularity IN ('event', 'batch')),
+	reducer             text   COLLATE "C",
+	initial             jsonb
 )
 WITH (fillfactor = 50);
 COMMENT ON TABLE eventstore.projections IS 'One row a projection; written by es_create_projection and its kin only.';
 COMMENT ON COLUMN eventstore.projections.name IS 'Name of the projection, 1 to 63 bytes.';
 COMMENT ON COLUMN eventstore.projections.owner IS 'The owner''s name when it was noted last. Who the owner is says the projection''s mark, a procedure eventstore.<name>(eventstore.projection).';
 COMMENT ON COLUMN eventstore.projections.mode IS 'inline: applied by the append itself; async: by the worker or es_run_projection.';
-COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given.';
-COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler.';
-COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of those with its state, if there are any; of a handler''s tables.';
+COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given; empty where a reducer stands for it.';
+COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler, or a reducer stands for it.';
+COMMENT ON COLUMN eventstore.projections.tables IS 'Qualified names: of a declared table, and of those with its state, if there are any; of a handler''s tables; of the table with streams'' states.';
 COMMENT ON COLUMN eventstore.projections.categories IS 'Only events of these categories; null = of all.';
 COMMENT ON COLUMN eventstore.projections.types IS 'Only events of these types; null = of all.';
 COMMENT ON COLUMN eventstore.projections.on_error IS 'fail: the append fails; stop: wait for es_resume_projection or es_skip_event; skip: go on behind the event.';
@@ -44,6 +46,8 @@ COMMENT ON COLUMN eventstore.projections.last_error_position IS 'Position of the
 COMMENT ON COLUMN eventstore.projections.last_error_at IS 'When the last error came up.';
 COMMENT ON COLUMN eventstore.projections.lookups IS 'Qualified names of the tables that a declaration looks rows up in.';
 COMMENT ON COLUMN eventstore.projections.granularity IS 'event: a handler runs for one event after the other; batch: for as many as there are at a time.';
+COMMENT ON COLUMN eventstore.projections.reducer IS 'Qualified name of a state projection''s reducer; null = it is none.';
+COMMENT ON COLUMN eventstore.projections.initial IS 'The state that a stream begins with, of a state projection.';
 REVOKE ALL ON TABLE eventstore.projections FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projections', '');
 
@@ -117,7 +121,7 @@ REVOKE ALL ON FUNCTION eventstore.forget_projections() FROM PUBLIC;
 
 -- Not for what changes with every batch.
 CREATE TRIGGER projections_are_cached
-	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state, lookups, granularity
+	AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF name, owner, mode, query, is_declared, tables, categories, types, on_error, settings, state, lookups, granularity, reducer, initial
 	ON eventstore.projections FOR EACH STATEMENT EXECUTE FUNCTION eventstore.forget_projections();
 -- ALWAYS: a change that comes by logical replication has to be noticed, too.
 ALTER TABLE eventstore.projections ENABLE ALWAYS TRIGGER projections_are_cached;
@@ -205,6 +209,13 @@ CREATE EVENT TRIGGER eventstore_ddl_command_end ON ddl_command_end
 	EXECUTE FUNCTION eventstore.follow_end();
 ALTER EVENT TRIGGER eventstore_ddl_command_end ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER eventstore_ddl_command_end IS 'A read table that is renamed or moved has to be known by its new name.';
+
+CREATE FUNCTION @extschema@.es_create_state_projection(name text, reducer regprocedure, initial jsonb DEFAULT '{}', mode text DEFAULT 'inline',
+													   categories text[] DEFAULT NULL, types text[] DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_create_state_projection';
+COMMENT ON FUNCTION @extschema@.es_create_state_projection(text, regprocedure, jsonb, text, text[], text[]) IS
+	'Makes a projection that keeps the state of each stream: reducer(state, event) for one event after the other.';
+REVOKE ALL ON FUNCTION @extschema@.es_create_state_projection(text, regprocedure, jsonb, text, text[], text[]) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_drop_projection(name text, drop_table boolean DEFAULT false) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_drop_projection';

@@ -8,16 +8,16 @@
 CREATE TABLE eventstore.projection_needs
 (
 	projection text COLLATE "C" NOT NULL,
-	kind       text COLLATE "C" NOT NULL CONSTRAINT projection_needs_kind_check CHECK (kind IN ('list', 'table', 'index', 'constraint', 'trigger', 'sequence')),
+	kind       text COLLATE "C" NOT NULL CONSTRAINT projection_needs_kind_check CHECK (kind IN ('list', 'function', 'table', 'index', 'constraint', 'trigger', 'sequence')),
 	of_table   text COLLATE "C" NOT NULL,
 	object     text COLLATE "C" NOT NULL,
 	CONSTRAINT projection_needs_pkey PRIMARY KEY (projection, kind, of_table, object)
 );
 COMMENT ON TABLE eventstore.projection_needs IS 'What was there when a projection ran: it is not applied after a restore before that is there again.';
 COMMENT ON COLUMN eventstore.projection_needs.projection IS 'Name of the projection.';
-COMMENT ON COLUMN eventstore.projection_needs.kind IS 'table, index, constraint, trigger, or sequence: one that has been used; list: this list, which always is there.';
-COMMENT ON COLUMN eventstore.projection_needs.of_table IS 'Qualified name of the table that has it; empty for the list.';
-COMMENT ON COLUMN eventstore.projection_needs.object IS 'Its name: qualified for tables, indexes and sequences.';
+COMMENT ON COLUMN eventstore.projection_needs.kind IS 'function: a reducer; table, index, constraint, trigger, or sequence: one that has been used; list: this list, which always is there.';
+COMMENT ON COLUMN eventstore.projection_needs.of_table IS 'Qualified name of the table that has it; empty for the list and for functions.';
+COMMENT ON COLUMN eventstore.projection_needs.object IS 'Its name: qualified for functions, tables, indexes and sequences.';
 REVOKE ALL ON TABLE eventstore.projection_needs FROM PUBLIC;
 
 CREATE FUNCTION eventstore.follow_projection() RETURNS trigger
@@ -42,7 +42,7 @@ COMMENT ON TRIGGER needs_follow_projections ON eventstore.projections IS 'What a
 
 -- What has been dropped since it was written down is not to be waited for. (pg_dump refuses views here.)
 SELECT pg_catalog.pg_extension_config_dump('eventstore.projection_needs',
-	$$WHERE kind = 'list' OR EXISTS
+	$$WHERE kind = 'list' OR kind = 'function' AND pg_catalog.to_regprocedure(object) IS NOT NULL OR EXISTS
 		(SELECT FROM pg_catalog.pg_class t
 		 WHERE t.oid = pg_catalog.to_regclass(of_table)
 		   AND CASE kind
@@ -85,7 +85,8 @@ CREATE VIEW eventstore.projection_facts AS
 		   AND CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE') THEN pg_catalog.pg_sequence_last_value(c.oid) IS NOT NULL END) f
 	WHERE t.oid IS NOT NULL
 	UNION ALL
-	SELECT n.projection, n.kind, n.of_table, n.object FROM eventstore.projection_needs n WHERE n.kind = 'list';
+	SELECT n.projection, n.kind, n.of_table, n.object FROM eventstore.projection_needs n
+	WHERE n.kind = 'list' OR n.kind = 'function' AND CASE WHEN n.kind = 'function' THEN pg_catalog.to_regprocedure(n.object) IS NOT NULL END;
 COMMENT ON VIEW eventstore.projection_facts IS 'What of the kinds in eventstore.projection_needs is there at this moment.';
 COMMENT ON COLUMN eventstore.projection_facts.projection IS 'Name of the projection.';
 COMMENT ON COLUMN eventstore.projection_facts.kind IS 'As in eventstore.projection_needs.';

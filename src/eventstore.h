@@ -112,6 +112,7 @@
  *
  *	 projection/		read tables
  *		project.c		es_create_projection, es_run_projection ...
+ *		state_projection.c	es_create_state_projection
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
  *		reassign.c		es_reassign_projection
@@ -130,6 +131,8 @@
  *		barrier.c		a moment without appends in flight
  *		witness.c		what a process is doing with one, for when it dies of it
  *		apply.c			running a projection's SQL over events
+ *		states.c		folding events into the states of their streams
+ *		statetable.c	the table with them
  *		separable.c		handlers for which batches make no difference
  *		projection.c	definitions, checkpoints, locks
  *		checkpoint.c	how far they are
@@ -261,6 +264,7 @@
  *	 subject			whose values are protected under one key
  *	 envelope			a protected value, as it stands in JSON
  *	 fence				what keeps an erased subject erased
+ *	 state projection	a read table with the state of each stream
  *
  * Locks, in the order in which they are taken.  Unless said, they are held to
  * the end of the transaction; the deadlock detector knows them all:

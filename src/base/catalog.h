@@ -188,7 +188,9 @@ typedef enum EsRelation
 #define Anum_projections_events_applied 13
 #define Anum_projections_lookups        18
 #define Anum_projections_granularity    19
-#define Natts_projections               19
+#define Anum_projections_reducer        20
+#define Anum_projections_initial        21
+#define Natts_projections               21
 
 /* Columns of eventstore.projection_checkpoints. */
 #define Anum_checkpoints_projection     1

@@ -33,6 +33,21 @@
 #include "base/compat.h"
 #include "base/scan.h"
 
+static void
+scan_set_up(EsScan *scan, Relation heap, Relation index, TupleTableSlot *slot)
+{
+	scan->heap = heap;
+	scan->index = index;
+	scan->slot = slot;
+	scan->own_slot = NULL;
+	scan->key_count = 0;
+	scan->wants_entries = false;
+	scan->is_limited = false;
+	scan->policy = NULL;
+	scan->filter = NULL;
+	scan->desc = NULL;
+}
+
 /*
  * Prepare a scan of an index of heap.  End it with es_scan_close.
  */
@@ -49,16 +64,17 @@ es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 void
 es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot)
 {
-	scan->heap = heap;
-	scan->index = es_catalog_open(index, AccessShareLock);
-	scan->slot = slot;
-	scan->own_slot = NULL;
-	scan->key_count = 0;
-	scan->wants_entries = false;
-	scan->is_limited = false;
-	scan->policy = NULL;
-	scan->filter = NULL;
-	scan->desc = NULL;
+	scan_set_up(scan, heap, es_catalog_open(index, AccessShareLock), slot);
+}
+
+/*
+ * The same as es_scan_open, of a table that is not the store's.
+ */
+void
+es_scan_open_foreign(EsScan *scan, Relation heap, Oid index)
+{
+	scan_set_up(scan, heap, index_open(index, AccessShareLock), table_slot_create(heap, NULL));
+	scan->own_slot = scan->slot;
 }
 
 /*

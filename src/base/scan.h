@@ -49,6 +49,7 @@ typedef struct EsScan
 
 extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
 extern void es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot);
+extern void es_scan_open_foreign(EsScan *scan, Relation heap, Oid index);
 extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy,
 							RegProcedure comparison, Datum value);
 extern void es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction);

@@ -6,7 +6,8 @@
  * The events come as a tuplestore, which is the relation "events" of the
  * query; for declared tables also as parameters (one event) or as a range of
  * eventstore.events, where the planner reads the table itself.  A handler runs
- * for one of them after the other, unless it is made for batches.
+ * for one of them after the other, unless it is made for batches.  What a state
+ * projection does with its events is states.c's.
  *
  * The SQL runs as the projection's owner, in a security-restricted operation:
  * what the owner wrote must not get hold of the session of who appends, and
@@ -18,7 +19,7 @@
  *
  * Memory: the applier's own context; execution in SPI's.  Locks: what the SQL
  * takes.  Calls: analyze, catalog, declare, environment, projection, scan, see,
- * separable.  User code runs here.
+ * separable, states.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -170,6 +171,8 @@ es_apply_make_for(const EsProjection *projection, const EsDeclareTables *tables,
 		applier->environment = es_environment_read();
 		if (projection->is_declared)
 			apply_analyze(applier, tables);
+		if (projection->reducer != NULL)
+			applier->states = es_states_make(projection);
 	}
 	PG_FINALLY();
 	{
@@ -423,6 +426,34 @@ apply_events(EsApplier *applier, Tuplestorestate *events)
 	applier->applied = tuplestore_tuple_count(events);
 }
 
+/* Fold events, or one of them, into the states of their streams. */
+static void
+apply_fold(EsStates *states, Datum *values, const char *nulls, Tuplestorestate *events)
+{
+	bool is_null[Natts_event];
+	int i;
+
+	if (events != NULL)
+	{
+		es_states_apply(states, events);
+		return;
+	}
+	for (i = 0; i < Natts_event; i++)
+		is_null[i] = nulls[i] == 'n';
+	es_states_apply_one(states, values, is_null);
+}
+
+/* How far a state projection has come, in events. */
+static void
+apply_note_folded(EsApplier *applier)
+{
+	const EsStates *states = applier->states;
+
+	applier->applied = states->applied;
+	applier->last = states->last;
+	applier->is_each = states->is_folding;
+}
+
 static void
 apply_run(EsApplier *applier, EsSource source, Datum *values, const char *nulls,
 		  Tuplestorestate *events)
@@ -431,11 +462,15 @@ apply_run(EsApplier *applier, EsSource source, Datum *values, const char *nulls,
 
 	applier->applied = 0;
 	applier->is_each = false;
+	if (applier->states != NULL)
+		es_states_reset(applier->states, applier->until);
 	es_apply_enter(&scope, applier);
 	PG_TRY();
 	{
 		SPI_connect();
-		if (events != NULL)
+		if (applier->states != NULL)
+			apply_fold(applier->states, values, nulls, events);
+		else if (events != NULL)
 			apply_events(applier, events);
 		else
 			apply_execute(applier, source, values, nulls);
@@ -444,11 +479,20 @@ apply_run(EsApplier *applier, EsSource source, Datum *values, const char *nulls,
 	PG_FINALLY();
 	{
 		es_apply_leave(&scope);
+		if (applier->states != NULL)
+			apply_note_folded(applier);
 	}
 	PG_END_TRY();
 }
 
-/* Apply one event; applier->sql[ES_SOURCE_ONE] is there. */
+/* Whether es_apply_one is there for one event; else it is a batch as any. */
+bool
+es_apply_takes_one(const EsApplier *applier)
+{
+	return applier->states != NULL || applier->sql[ES_SOURCE_ONE] != NULL;
+}
+
+/* Apply one event; es_apply_takes_one says so. */
 void
 es_apply_one(EsApplier *applier, Datum *values, const char *nulls)
 {

@@ -15,6 +15,7 @@
 #include "projection/declared/declare.h"
 #include "projection/environment.h"
 #include "projection/projection.h"
+#include "projection/states.h"
 
 /*
  * A projection's SQL, ready to run.  It lives in the memory context that it was
@@ -30,12 +31,13 @@ typedef struct EsApplier
 	List *hidden;               /* in a replay: OIDs of the tables that copies stand for */
 	List *own;                  /* in a replay in place: OIDs of the tables that it may write */
 	const EsAnalysis *analysis; /* of a declared table; else NULL */
+	EsStates *states;           /* of a state projection; else NULL */
 	char *sql[ES_SOURCE_COUNT]; /* by EsSource; NULL: not to be had */
 	SPIPlanPtr plans[ES_SOURCE_COUNT];
 	EsEnvironment *environment; /* its settings, as they are in this session */
 	TupleDesc event_desc;       /* of the relation "events"; NULL: not looked up yet */
 
-	/* Of a handler that runs for one event after the other. */
+	/* Of a handler that runs for one event after the other, and of a state projection. */
 	TimestampTz until; /* apply no other after; 0: all */
 	bool is_looked_at; /* whether it matters */
 	Oid separable;     /* the table into which it inserts rows of which each is an event's own;
@@ -74,6 +76,7 @@ extern const EsApplyScope *es_apply_current(void);
 extern void es_apply_enter(EsApplyScope *scope, const EsApplier *applier);
 extern void es_apply_leave(EsApplyScope *scope);
 
+extern bool es_apply_takes_one(const EsApplier *applier);
 extern void es_apply_one(EsApplier *applier, Datum *values, const char *nulls);
 extern void es_apply_batch(EsApplier *applier, Tuplestorestate *events);
 extern void es_apply_range(EsApplier *applier, int64 after, int64 upto);

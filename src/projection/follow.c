@@ -206,8 +206,10 @@ follow_refuse_column(const EsProjection *projection, Oid table, const char *colu
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("cannot rename column \"%s\" of table \"%s\" because projection \"%s\" depends on it",
 					column, get_rel_name(table), projection->name),
-			 errhint("es_replace_projection(%s, ...) with a query that gives the column its new name puts that in place of the old one.",
-					 quote_literal_cstr(projection->name))));
+			 projection->is_declared
+				 ? errhint("es_replace_projection(%s, ...) with a query that gives the column its new name puts that in place of the old one.",
+						   quote_literal_cstr(projection->name))
+				 : 0));
 }
 
 /* Raise if a projection, whose table it is, can not follow; column: NULL: of the table itself. */
@@ -218,11 +220,12 @@ follow_check(const EsProjection *projection, Oid table, const char *column)
 		? psprintf("rename or move table \"%s\"", get_rel_name(table))
 		: psprintf("rename column \"%s\" of table \"%s\"", column, get_rel_name(table));
 
-	if (projection->is_declared && column != NULL && follow_place(projection->tables, table) >= 0)
+	if (es_projection_owns_table(projection) && column != NULL &&
+		follow_place(projection->tables, table) >= 0)
 		follow_refuse_column(projection, table, column);
 	if (!follow_is_running(projection))
 		return;
-	if (!projection->is_declared && follow_place(projection->tables, table) >= 0)
+	if (!es_projection_owns_table(projection) && follow_place(projection->tables, table) >= 0)
 		follow_refuse_text(projection, what,
 						   "Its SQL is a handler, which names its tables by itself.");
 	/* Of a column of a table that is looked up it is found out afterwards. */
@@ -371,7 +374,7 @@ follow_begin_schema(FollowCommand *command, const char *schema)
 		List *tables = follow_tables_in(projection, schema);
 		ListCell *name;
 
-		if (tables != NIL && !projection->is_declared)
+		if (tables != NIL && !es_projection_owns_table(projection))
 			follow_check(projection, linitial_oid(tables), NULL);
 		if (tables != NIL ||
 			follow_path(linitial(projection->settings), schema, command->schema_is_now) != NULL)

@@ -259,6 +259,19 @@ inline_hint(const EsRosterEntry *entry, const ErrorData *error)
 }
 
 /*
+ * Whether an error has come up in SQL of ours, which its user did not write: all
+ * that a declared table is kept by, and what writes states.
+ */
+static bool
+inline_is_own_sql(const EsRosterEntry *entry)
+{
+	const EsApplier *applier = entry->applier;
+
+	return entry->projection->is_declared ||
+		(applier != NULL && applier->states != NULL && !applier->states->is_folding);
+}
+
+/*
  * In PG_CATCH: raise the error as SE006.
  *
  * first, last: positions of the events that were applied.
@@ -283,8 +296,7 @@ inline_rethrow(const EsRosterEntry *entry, int64 first, int64 last, MemoryContex
 			 errdetail("Projection \"%s\", position %s: %s: %s", projection->name, range,
 					   unpack_sql_state(error->sqlerrcode), es_readtable_explain(entry->applier, error)),
 			 errhint("%s", inline_hint(entry, error)),
-			 /* Of a declared table it is a statement that its user did not write. */
-			 error->context != NULL && !projection->is_declared ? errcontext("%s", error->context) : 0));
+			 error->context != NULL && !inline_is_own_sql(entry) ? errcontext("%s", error->context) : 0));
 }
 
 /* ----------------------------------------------------------------------
@@ -299,7 +311,7 @@ inline_run(EsApplier *applier, InlineEvent **passing, int count)
 	TupleDesc desc;
 	int i;
 
-	if (count == 1 && applier->sql[ES_SOURCE_ONE] != NULL)
+	if (count == 1 && es_apply_takes_one(applier))
 	{
 		char nulls[Natts_event];
 

@@ -269,23 +269,36 @@ project_get_on_error(FunctionCallInfo fcinfo, bool is_inline)
 		: ES_ON_ERROR_STOP;
 }
 
-static EsProjection *
-project_read_arguments(FunctionCallInfo fcinfo)
+/*
+ * What is said of every new projection, the name in the first argument.
+ *
+ * mode, categories, types: numbers of these arguments, from 0.
+ */
+EsProjection *
+es_project_read(FunctionCallInfo fcinfo, int mode, int categories, int types)
 {
 	EsProjection *projection = palloc0(sizeof(EsProjection));
 
 	projection->name = es_project_get_name(fcinfo);
+	projection->is_inline = project_get_choice(fcinfo, mode, "mode", "inline", "async");
+	es_project_get_filter(fcinfo, categories, "categories", &projection->categories);
+	es_project_get_filter(fcinfo, types, "types", &projection->types);
+	projection->role = GetUserId();
+	projection->owner = GetUserNameFromId(projection->role, false);
+	projection->settings = es_environment_describe();
+	return projection;
+}
+
+static EsProjection *
+project_read_arguments(FunctionCallInfo fcinfo)
+{
+	EsProjection *projection = es_project_read(fcinfo, 2, 3, 4);
+
 	projection->query = es_project_get_text(fcinfo, 1, "query");
-	projection->is_inline = project_get_choice(fcinfo, 2, "mode", "inline", "async");
-	es_project_get_filter(fcinfo, 3, "categories", &projection->categories);
-	es_project_get_filter(fcinfo, 4, "types", &projection->types);
 	projection->tables = es_project_get_tables(fcinfo, 5, "tables", "read table");
 	projection->on_error = project_get_on_error(fcinfo, projection->is_inline);
 	projection->is_by_event = project_get_choice(fcinfo, 7, "granularity", "event", "batch");
 	projection->lookups = es_project_get_tables(fcinfo, 8, "lookups", "looked-up table");
-	projection->role = GetUserId();
-	projection->owner = GetUserNameFromId(projection->role, false);
-	projection->settings = es_environment_describe();
 	return projection;
 }
 
@@ -302,18 +315,11 @@ project_tell_obstacle(const EsProjection *projection)
 				 errhint("es_run_projection applies it, from a scheduler for example.")));
 }
 
-/*
- * es_create_projection(name text, query text, mode text = 'inline',
- *						categories text[] = NULL, types text[] = NULL,
- *						tables regclass[] = NULL, on_error text = 'fail',
- *						granularity text = 'event', lookups regclass[] = NULL) -> void
- */
-Datum
-es_create_projection(PG_FUNCTION_ARGS)
+/* Make a projection: its table, its definition, and what the events make of it. */
+void
+es_project_create(EsProjection *projection, const char *verb)
 {
-	EsProjection *projection = project_read_arguments(fcinfo);
-
-	es_project_check_call("es_create_projection()");
+	es_project_check_call(verb);
 	es_transaction_change_projection();
 	es_projection_lock(projection->name);
 	if (es_projection_find(projection->name) != NULL)
@@ -334,6 +340,18 @@ es_create_projection(PG_FUNCTION_ARGS)
 		es_takeover_start(projection, es_apply_make(projection));
 	else
 		project_tell_obstacle(projection);
+}
+
+/*
+ * es_create_projection(name text, query text, mode text = 'inline',
+ *						categories text[] = NULL, types text[] = NULL,
+ *						tables regclass[] = NULL, on_error text = 'fail',
+ *						granularity text = 'event', lookups regclass[] = NULL) -> void
+ */
+Datum
+es_create_projection(PG_FUNCTION_ARGS)
+{
+	es_project_create(project_read_arguments(fcinfo), "es_create_projection()");
 	PG_RETURN_VOID();
 }
 
@@ -350,7 +368,7 @@ es_drop_projection(PG_FUNCTION_ARGS)
 	projection = es_project_get(fcinfo, "es_drop_projection()");
 	project_check_not_null(fcinfo, 1, "drop_table");
 	es_projection_check_owner(projection);
-	if (PG_GETARG_BOOL(1) && !projection->is_declared)
+	if (PG_GETARG_BOOL(1) && !es_projection_owns_table(projection))
 		ereport(NOTICE,
 				(errmsg("tables of projection \"%s\" are not dropped", projection->name),
 				 errdetail("It is a handler, whose tables are the user's own.")));

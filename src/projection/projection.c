@@ -80,6 +80,25 @@ projection_has_text(TupleTableSlot *slot, AttrNumber column, const char *expecte
 	return strcmp(projection_get_text(slot, column), expected) == 0;
 }
 
+static char *
+projection_get_text_or_null(TupleTableSlot *slot, AttrNumber column)
+{
+	bool is_null;
+
+	(void) slot_getattr(slot, column, &is_null);
+	return is_null ? NULL : projection_get_text(slot, column);
+}
+
+/* A column of type jsonb, as text. */
+static char *
+projection_get_jsonb(TupleTableSlot *slot, AttrNumber column)
+{
+	bool is_null;
+	Datum value = slot_getattr(slot, column, &is_null);
+
+	return is_null ? NULL : DatumGetCString(DirectFunctionCall1(jsonb_out, value));
+}
+
 /* Elements of an array of text; count is 0 for null. */
 static Datum *
 projection_get_array(TupleTableSlot *slot, AttrNumber column, int *count, bool *is_null)
@@ -167,6 +186,8 @@ projection_read(TupleTableSlot *slot, Snapshot snapshot)
 	projection->tables = projection_get_list(slot, Anum_projections_tables);
 	projection->settings = projection_get_list(slot, Anum_projections_settings);
 	projection->lookups = projection_get_list(slot, Anum_projections_lookups);
+	projection->reducer = projection_get_text_or_null(slot, Anum_projections_reducer);
+	projection->initial = projection_get_jsonb(slot, Anum_projections_initial);
 	projection_get_filter(slot, Anum_projections_categories, &projection->categories);
 	projection_get_filter(slot, Anum_projections_types, &projection->types);
 	while (!projection_has_text(slot, Anum_projections_state, projection_states[projection->state]))
@@ -350,7 +371,7 @@ es_projection_owner(const EsProjection *projection)
  */
 
 /* Values for a statement; all of them text, text[] or bigint. */
-#define PROJECTION_MAX_VALUES 15
+#define PROJECTION_MAX_VALUES 17
 
 typedef struct ProjectionValues
 {
@@ -529,11 +550,13 @@ es_projection_insert(const EsProjection *projection)
 	projection_add_int8(&values, projection->events_applied);
 	projection_add_list(&values, projection->lookups);
 	projection_add_text(&values, projection->is_by_event ? "event" : "batch");
+	projection_add_text(&values, projection->reducer);
+	projection_add_text(&values, projection->initial);
 	projection_execute_one(
 		"INSERT INTO eventstore.projections "
 		"(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
-		"settings, state, position, events_applied, lookups, granularity) "
-		"VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+		"settings, state, position, events_applied, lookups, granularity, reducer, initial) "
+		"VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::jsonb)",
 		&values);
 	projection_save_checkpoint(projection);
 	es_mark_make(projection->name, projection->role);

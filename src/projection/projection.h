@@ -46,11 +46,13 @@ typedef struct EsProjection
 	bool is_inline;
 	bool is_declared;
 	bool is_by_event; /* a handler that runs for one event after the other */
+	char *reducer;    /* of a state projection: qualified name, quoted; else NULL */
+	char *initial;    /* the state that it begins with; NULL: null */
 	EsOnError on_error;
 	EsFilter categories;
 	EsFilter types;
 	List *tables;   /* of char *: qualified names, quoted; of a declared
-					 * table, then of the one with its state */
+					 * table, then of the one with its state; of the table with states */
 	List *lookups;  /* of char *: qualified names, quoted */
 	List *settings; /* of char *: name=value */
 
@@ -79,6 +81,13 @@ typedef struct EsProjectionError
 	int code; /* SQLSTATE */
 	char *message;
 } EsProjectionError;
+
+/* Whether the read table is made and dropped with it, and is nobody else's. */
+static inline bool
+es_projection_owns_table(const EsProjection *projection)
+{
+	return projection->is_declared || projection->reducer != NULL;
+}
 
 extern EsProjection *es_projection_find(const char *name);
 extern EsProjection *es_projection_get(const char *name);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * readtable.c
- *		Read tables: making and dropping those of declarations.
+ *		Read tables: making and dropping those of declarations and of states.
  *
  * A declared table is made in the first schema of the search_path, under the
  * projection's name, by and for who declares it.  Beside it goes a table with
@@ -13,7 +13,7 @@
  * Tables are known by their qualified names, as OIDs do not survive a dump.
  *
  * Memory: the current context.  Locks: those of CREATE and DROP TABLE.  Calls:
- * apply, beside, catalog, declare, projection, target.
+ * apply, beside, catalog, declare, projection, statetable, target.
  *
  *-------------------------------------------------------------------------
  */
@@ -289,7 +289,7 @@ readtable_make_declared(EsProjection *projection, const EsAnalysis *analysis)
 	es_readtable_make_sides(projection, analysis);
 }
 
-/* Make those of a declaration's tables that somebody has dropped, as its owner. */
+/* Make those of a projection's own tables that somebody has dropped, as its owner. */
 void
 es_readtable_make_missing(const EsProjection *projection)
 {
@@ -305,13 +305,15 @@ es_readtable_make_missing(const EsProjection *projection)
 
 		if (OidIsValid(es_readtable_find(table)))
 			continue;
-		if (analysis == NULL)
+		if (analysis == NULL && projection->is_declared)
 			analysis = es_apply_make_for(projection, NULL, projection->query)->analysis;
 		GetUserIdAndSecContext(&user, &security);
 		SetUserIdAndSecContext(es_projection_owner(projection),
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 								   SECURITY_RESTRICTED_OPERATION);
-		if (n == 0)
+		if (!projection->is_declared)
+			readtable_execute(es_statetable_create(table));
+		else if (n == 0)
 			readtable_create(analysis, table, es_declare_make_read(analysis, table));
 		else
 			readtable_make_side(projection, analysis, n - 1, table);
@@ -385,6 +387,16 @@ es_readtable_check_definition(const EsProjection *projection, const EsAnalysis *
 		readtable_check_handler(projection, analysis->handler);
 }
 
+/* Make the table of a state projection. */
+static void
+readtable_make_states(EsProjection *projection)
+{
+	char *table = readtable_place(projection->name);
+
+	readtable_execute(es_statetable_create(table));
+	projection->tables = list_make1(table);
+}
+
 /*
  * Check the query of a new projection; if it declares a table, make that.  Sets
  * is_declared and tables.
@@ -392,16 +404,22 @@ es_readtable_check_definition(const EsProjection *projection, const EsAnalysis *
 void
 es_readtable_make(EsProjection *projection)
 {
-	const EsAnalysis *analysis = es_readtable_analyze(projection);
+	const EsAnalysis *analysis;
 
+	if (projection->reducer != NULL)
+	{
+		readtable_make_states(projection);
+		return;
+	}
+	analysis = es_readtable_analyze(projection);
 	es_readtable_check_definition(projection, analysis);
 	if (projection->is_declared)
 		readtable_make_declared(projection, analysis);
 }
 
 /*
- * What somebody has taken away from a declared table, as the message of an
- * error; NULL: nothing.
+ * What somebody has taken away from a table that the projection owns, as the
+ * message of an error; NULL: nothing.
  */
 char *
 es_readtable_missing(const EsApplier *applier)
@@ -415,6 +433,8 @@ es_readtable_missing(const EsApplier *applier)
 		if (!OidIsValid(es_readtable_find(lfirst(cell))))
 			return psprintf("table %s is gone", (char *) lfirst(cell));
 	table = es_readtable_find(linitial(applier->projection->tables));
+	if (applier->states != NULL)
+		return es_statetable_missing(table);
 	for (i = 0; i < analysis->column_count; i++)
 		if (get_attnum(table, analysis->columns[i].name) == InvalidAttrNumber)
 			return psprintf("column \"%s\" of the read table is gone", analysis->columns[i].name);
@@ -425,7 +445,7 @@ es_readtable_missing(const EsApplier *applier)
 static char *
 readtable_missing_at(const EsApplier *applier, const ErrorData *error)
 {
-	if (applier == NULL || !applier->projection->is_declared || applier->is_replay ||
+	if (applier == NULL || !es_projection_owns_table(applier->projection) || applier->is_replay ||
 		(error->sqlerrcode != ERRCODE_UNDEFINED_COLUMN &&
 		 error->sqlerrcode != ERRCODE_UNDEFINED_TABLE))
 		return NULL;
@@ -452,7 +472,8 @@ es_readtable_way_out(const EsApplier *applier, const ErrorData *error)
 {
 	char *name;
 
-	if (readtable_missing_at(applier, error) == NULL)
+	if (readtable_missing_at(applier, error) == NULL ||
+		(applier->states != NULL && error->sqlerrcode != ERRCODE_UNDEFINED_TABLE))
 		return NULL;
 	name = quote_literal_cstr(applier->projection->name);
 	if (error->sqlerrcode == ERRCODE_UNDEFINED_TABLE)
@@ -498,7 +519,7 @@ es_readtable_drop(const EsProjection *projection, bool drops_read_table)
 {
 	const char *table;
 
-	if (!projection->is_declared)
+	if (!es_projection_owns_table(projection))
 		return;
 	es_readtable_drop_sides(projection, NIL);
 	table = linitial(projection->tables);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * readtable.h
- *		Read tables: making and dropping those of declarations.
+ *		Read tables: making and dropping those of declarations and of states.
  *
  *-------------------------------------------------------------------------
  */

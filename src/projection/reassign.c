@@ -90,7 +90,7 @@ es_reassign_projection(PG_FUNCTION_ARGS)
 	(void) GetUserNameFromId(owner, false);
 	es_compat_check_can_be(GetUserId(), owner);
 	es_projection_reassign(projection, owner);
-	if (projection->is_declared)
+	if (es_projection_owns_table(projection))
 		foreach (cell, projection->tables)
 			reassign_table(lfirst(cell), owner);
 	PG_RETURN_VOID();

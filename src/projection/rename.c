@@ -68,7 +68,7 @@ rename_goes_with(const EsProjection *projection)
 	const char *schema = es_readtable_schema_of(projection->name);
 	const char *table;
 
-	if (!projection->is_declared)
+	if (!es_projection_owns_table(projection))
 		return false;
 	table = linitial(projection->tables);
 	return OidIsValid(es_readtable_find(table)) &&

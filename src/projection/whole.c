@@ -77,7 +77,7 @@ whole_make_array(List *names)
 }
 
 /*
- * Write down what a projection's tables have.
+ * Write down what a projection's tables have, and its reducer.
  *
  * targets: of char *: qualified names of tables that its SQL writes, beside
  * those that it was made with.
@@ -88,16 +88,20 @@ es_whole_note(const EsProjection *projection, List *targets)
 	static EsSql tables =
 		ES_SQL("INSERT INTO eventstore.projection_needs (projection, kind, of_table, object) "
 			   "SELECT $1, 'list', '', $1 UNION "
-			   "SELECT $1, 'table', t, t FROM pg_catalog.unnest($2 OPERATOR(pg_catalog.||) $3) t "
+			   "SELECT $1, 'table', t, t FROM pg_catalog.unnest($2 OPERATOR(pg_catalog.||) $3) t UNION "
+			   "SELECT $1, 'function', '', f FROM pg_catalog.unnest($4) f "
 			   "ON CONFLICT DO NOTHING",
-			   TEXTOID, TEXTARRAYOID, TEXTARRAYOID);
+			   TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 	static EsSql facts =
 		ES_SQL("INSERT INTO eventstore.projection_needs (projection, kind, of_table, object) "
 			   "SELECT f.projection, f.kind, f.of_table, f.object FROM eventstore.projection_facts f "
 			   "WHERE f.projection OPERATOR(pg_catalog.=) $1 ON CONFLICT DO NOTHING",
 			   TEXTOID);
+	List *functions = projection->reducer == NULL
+		? NIL
+		: list_make1(psprintf("%s(pg_catalog.jsonb,eventstore.event)", projection->reducer));
 	Datum values[] = {CStringGetTextDatum(projection->name), whole_make_array(projection->tables),
-					  whole_make_array(targets)};
+					  whole_make_array(targets), whole_make_array(functions)};
 
 	(void) whole_run(&tables, values);
 	(void) whole_run(&facts, values);

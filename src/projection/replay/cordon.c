@@ -37,6 +37,8 @@
 static ExecutorStart_hook_type cordon_previous_start = NULL;
 static ProcessUtility_hook_type cordon_previous_utility = NULL;
 
+#define CORDON_REDUCER_HINT "A reducer works on the state and the event that it is given."
+
 /* The projection that is replayed; NULL: none is. */
 static EsApplier *
 cordon_replay(void)
@@ -52,6 +54,13 @@ static void
 cordon_refuse_hidden(EsApplier *applier, Oid table)
 {
 	applier->is_refused = true;
+	if (applier->states != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("projection \"%s\" can not be replayed beside table \"%s\"",
+						applier->projection->name, get_rel_name(table)),
+				 errdetail("Its reducer reads the table that is made by it."),
+				 errhint(CORDON_REDUCER_HINT)));
 	applier->wants_tables = true;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -70,7 +79,9 @@ cordon_refuse_write(EsApplier *applier, Oid table)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("projection \"%s\" writes table \"%s\", which is not among its tables",
 					applier->projection->name, get_rel_name(table)),
-			 errhint("Make the projection anew, with all the tables that it writes in its argument tables.")));
+			 applier->states != NULL
+				 ? errhint(CORDON_REDUCER_HINT)
+				 : errhint("Make the projection anew, with all the tables that it writes in its argument tables.")));
 }
 
 /* Whether a table is among some, or a partition of one of them. */

@@ -364,7 +364,7 @@ rebuild_find_obstacle(const EsProjection *projection)
 	List *tables = NIL;
 	ListCell *cell;
 
-	if (projection->is_declared)
+	if (es_projection_owns_table(projection))
 		return NULL;
 	foreach (cell, projection->tables)
 	{
@@ -407,7 +407,7 @@ es_rebuild_run(EsProjection *projection, const EsSuccessor *successor)
 	int64 count;
 
 	/* What a handler does is found out on the way. */
-	if (definition->is_declared)
+	if (es_projection_owns_table(definition))
 		rebuild_try(&try);
 	else if (obstacle == NULL)
 		error = es_attempt(rebuild_try, &try);
@@ -428,7 +428,7 @@ rebuild_call(PG_FUNCTION_ARGS)
 	EsProjection *projection = es_replay_get(fcinfo, "es_rebuild_projection()");
 
 	es_rebuild_begin(projection, "es_rebuild_projection()");
-	if (projection->is_declared)
+	if (es_projection_owns_table(projection))
 		es_readtable_make_missing(projection);
 	PG_RETURN_INT64(es_rebuild_run(projection, NULL));
 }

@@ -69,6 +69,17 @@ replace_keep_lookups(const List *lookups, const EsAnalysis *analysis)
 }
 
 static void
+replace_refuse_states(const EsProjection *projection)
+{
+	if (projection->reducer != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection \"%s\" is a state projection, which has no query",
+						projection->name),
+				 errhint("CREATE OR REPLACE FUNCTION puts another reducer in place of its own, es_rebuild_projection applies it to all events.")));
+}
+
+static void
 replace_check_form(const EsProjection *before, const EsProjection *now)
 {
 	if (before->is_declared == now->is_declared)
@@ -152,6 +163,7 @@ replace_call(PG_FUNCTION_ARGS)
 	es_project_check_call("es_replace_projection()");
 	es_rebuild_begin(before, "es_replace_projection()");
 	before = es_projection_get(before->name);
+	replace_refuse_states(before);
 	projection = replace_read_arguments(fcinfo, before);
 	analysis = es_readtable_analyze(projection);
 	replace_check_form(before, projection);

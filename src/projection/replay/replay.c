@@ -16,7 +16,7 @@
  *
  * Memory: the current context.  Locks: shadow.c's, advance.c's.  Calls:
  * advance, apply, declare, omission, progress, projection, readtable, redirect,
- * shadow.  User code runs here.
+ * shadow, statetable.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
@@ -135,7 +135,7 @@ replay_reset(EsProjection *projection)
 	projection->position = 0;
 	projection->events_applied = 0;
 	projection->state = ES_PROJECTION_RUNNING;
-	if (projection->is_declared)
+	if (es_projection_owns_table(projection))
 		return;
 	projection->settings = list_copy(projection->settings);
 	linitial(projection->settings) = psprintf("search_path=pg_temp, %s", path);
@@ -180,6 +180,22 @@ replay_begin_declared(EsReplay *replay)
 								  es_shadow_make(owner, list_nth(projection->tables, i + 1), side,
 												 es_declare_make_side(analysis, i, side)));
 	}
+}
+
+/* Its reducer may not read the table itself, either. */
+static void
+replay_begin_states(EsReplay *replay)
+{
+	const EsProjection *projection = &replay->projection;
+	char *name = es_shadow_next_name();
+	EsShadow *shadow;
+
+	replay->applier = es_apply_make_for(projection, NULL, projection->query);
+	shadow = es_shadow_make(replay->applier->owner, linitial(projection->tables), name,
+							es_statetable_create(name));
+	es_statetable_use(replay->applier->states->table, name, shadow->oid);
+	replay->applier->hidden = list_make1_oid(shadow->table);
+	replay->shadows = list_make1(shadow);
 }
 
 static void
@@ -248,6 +264,8 @@ es_replay_begin(const EsProjection *projection)
 	replay_reset(&replay->projection);
 	if (projection->is_declared)
 		replay_begin_declared(replay);
+	else if (projection->reducer != NULL)
+		replay_begin_states(replay);
 	else
 		replay_begin_handler(replay);
 	replay->applier->is_replay = true;
@@ -281,20 +299,26 @@ es_replay_begin_in_place(const EsProjection *projection)
 	return replay;
 }
 
-/* Raise 42703 where columns of a declared table are gone that its copy has. */
+/* Raise 42703 where columns of a projection's own table are gone that its copy has. */
 void
 es_replay_check_table(const EsReplay *replay)
 {
-	const char *missing = replay->projection.is_declared ? es_readtable_missing(replay->applier)
-														 : NULL;
+	const char *missing = es_projection_owns_table(&replay->projection)
+		? es_readtable_missing(replay->applier)
+		: NULL;
 
 	if (missing != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("%s", missing),
-				 errdetail("Projection \"%s\" keeps the columns of its query.",
-						   replay->projection.name),
-				 errhint("es_replace_projection with the same query adds it again, one with another does without it.")));
+				 replay->projection.is_declared
+					 ? errdetail("Projection \"%s\" keeps the columns of its query.",
+								 replay->projection.name)
+					 : errdetail("Projection \"%s\" keeps the columns that its table was made with.",
+								 replay->projection.name),
+				 replay->projection.is_declared
+					 ? errhint("es_replace_projection with the same query adds it again, one with another does without it.")
+					 : 0));
 }
 
 /* Drop the copies; after an error, they go with the transaction. */
