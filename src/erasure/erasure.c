@@ -8,7 +8,7 @@
  * from then on.
  *
  * Memory: the function call's context.  Locks: see key.c and traces.c.  Calls:
- * arguments, envelope, key, names, traces.
+ * arguments, envelope, key, names, rights, traces.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +25,7 @@
 #include "base/names.h"
 #include "erasure/key.h"
 #include "erasure/traces.h"
+#include "rights/rights.h"
 
 PG_FUNCTION_INFO_V1(es_protect);
 PG_FUNCTION_INFO_V1(es_reveal);
@@ -105,6 +106,7 @@ reveal_open(const EsEnvelope *envelope)
 	EsKey key;
 
 	PreventCommandIfParallelMode("es_reveal()");
+	es_rights_check_reveal(subject);
 	switch (es_key_find(subject, envelope->key_id, &key))
 	{
 		case ES_KEY_FOUND:

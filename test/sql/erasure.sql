@@ -183,6 +183,20 @@ SELECT es_revoke('regress_es_eraser_reveal', 'reveal');
 SELECT attempt_as('regress_es_eraser_reveal', 'SELECT es_reveal(''1'')');
 SELECT es_grant('regress_es_eraser_reveal', 'reveal');
 
+-- Within bounds: subjects by their names, as if they were streams
+SELECT es_revoke('regress_es_eraser_reveal', 'reveal'), es_grant('regress_es_eraser_reveal', 'reveal', 'customer'), es_grant('regress_es_eraser_reveal', 'reveal', tenant => 'acme');
+SELECT es_protect('customer-{other}-1', '1') AS of_category, es_protect('supplier-{acme}-1', '2') AS of_tenant, es_protect('supplier-{other}-1', '3') AS of_others \gset
+SET ROLE regress_es_eraser_reveal;
+SELECT es_reveal(jsonb_build_array(:'of_category'::jsonb, :'of_tenant'::jsonb));
+RESET ROLE;
+SELECT attempt_as('regress_es_eraser_reveal', format('SELECT es_reveal(%L)', data)) FROM (VALUES (:'of_others'::jsonb), (jsonb_build_array(:'of_tenant'::jsonb, :'of_others'::jsonb)), (:'bob')) v (data);
+-- Nor what is erased, or in another one's envelope
+SELECT es_protect('customer-{other}-1', :'of_others') AS around \gset
+SELECT attempt_as('regress_es_eraser_reveal', format('SELECT es_reveal(%L)', :'around'));
+SELECT es_erase_subject('supplier-{other}-1', 'x');
+SELECT attempt_as('regress_es_eraser_reveal', format('SELECT es_reveal(%L)', :'of_others'));
+SELECT es_revoke('regress_es_eraser_reveal', 'reveal'), es_grant('regress_es_eraser_reveal', 'reveal');
+
 -- Keys of the user's own: by a function that runs with its owner's rights
 CREATE ROLE regress_es_eraser_keys;
 CREATE SCHEMA test_keys AUTHORIZATION regress_es_eraser_keys;
