@@ -44,6 +44,8 @@ sql($node, qq{SELECT es_nack('hush', $token, (SELECT min(position) FROM eventsto
 $token = sql($node, q{SELECT token FROM es_fetch('hush', 'hush', 4) LIMIT 1});
 my $position = sql($node, q{SELECT position FROM es_last_event('hush-{hush}-3')});
 
+my $envelope = sql($node, q{SELECT es_protect('person-{other}', '"hush"')});
+
 my %calls = (
 	'es_tenant(text)' => [ q{es_tenant('a-{b}')} ],
 	'es_partition(text,integer)' => [ q{es_partition('a', 4)} ],
@@ -90,6 +92,8 @@ my %calls = (
 		q{es_append_if('hush-{hush}-1', '{"type": "Forged"}', '[{"types": ["none"]}]')}, q{es_append_if('mine-{mine}-1', '{"type": "Mine"}', '[{"tags": ["hush"]}]')},
 		q{es_append_if('mine-{mine}-1', '{"type": "Mine"}', '[{"tags": ["tag"]}]', 100)}, q{es_append_if('mine-{mine}-1', '{"type": "Mine"}', '[{"types": ["Hush"]}]', 770001)} ],
 	'es_assert_version(text,bigint)' => [ map { qq{es_assert_version('hush-{hush}-1', $_)} } 0, 1, 5 ],
+	'es_protect(text,jsonb)' => [ q{CASE WHEN es_protect('mine-{mine}-1', '1') IS NULL THEN 'hush' END} ],
+	'es_reveal(jsonb)' => [ qq{es_reveal('$envelope')} ],
 	'es_save_snapshot(text,bigint,jsonb,integer)' => [ q{es_save_snapshot('hush-{hush}-1', 1, '"forged"')}, q{es_save_snapshot('hush-{hush}-2', 1, '"forged"', 7)} ],
 
 	'find_subscription_division(text)' => [ q{eventstore.find_subscription_division('mine')} ],
