@@ -418,7 +418,7 @@ es_rebuild_run(EsProjection *projection, const EsSuccessor *successor)
 	count = obstacle == NULL ? rebuild_beside(projection, try.replay, successor)
 							 : rebuild_in_place(projection, obstacle, successor);
 	es_progress_hide();
-	es_gone_tell(projection, PG_INT64_MAX);
+	es_gone_tell(definition, PG_INT64_MAX);
 	return count;
 }
 
