@@ -14,8 +14,9 @@ $$
 	SELECT 'subscription', r.stream, format('subscription "%s" waits for an event at position %s, but the last one given out is %s', r.subscription, r.position, last_position)
 	FROM eventstore.subscription_retries r WHERE r.position > last_position
 	UNION ALL
-	SELECT 'projection', NULL, format('projection "%s" is at position %s, the head at %s', p.name, p.position, find_strays.head)
-	FROM eventstore.projections p WHERE p.position > CASE p.mode WHEN 'async' THEN find_strays.head ELSE last_position END
+	SELECT 'projection', NULL, format('projection "%s" is at position %s, the head at %s', p.name, coalesce(c.position, p.position), find_strays.head)
+	FROM eventstore.projections p LEFT JOIN eventstore.projection_checkpoints c ON c.projection = p.name
+	WHERE coalesce(c.position, p.position) > CASE p.mode WHEN 'async' THEN find_strays.head ELSE last_position END
 	UNION ALL
 	SELECT 'head', NULL, format('the head was announced at position %s, but the last one given out is %s', h.position, last_position)
 	FROM eventstore.head h WHERE h.position > last_position

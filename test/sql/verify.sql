@@ -114,7 +114,7 @@ SELECT last_value AS last FROM eventstore.subscription_tokens \gset
 SELECT test_verify.damage($$SELECT setval('eventstore.subscription_tokens', 1, false)$$);
 SELECT setval('eventstore.subscription_tokens', :last) \g /dev/null
 \echo projections, likewise
-SELECT test_verify.damage($$UPDATE eventstore.projections SET position = 5000$$);
+SELECT test_verify.damage($$UPDATE eventstore.projection_checkpoints SET position = 5000$$);
 SELECT test_verify.damage($$INSERT INTO eventstore.projection_appends VALUES ('none', 1), ('p', 900)$$, $$INSERT INTO eventstore.skipped_events VALUES ('none', 1, NULL, NULL, NULL, now())$$,
 						  $$INSERT INTO eventstore.projection_missed VALUES ('none', 1, NULL, NULL, now())$$, $$INSERT INTO eventstore.stale_projections VALUES ('none', 'XX000', 'why', now())$$,
 						  $$INSERT INTO eventstore.projection_needs VALUES ('none', 'list', '', 'none')$$, $$INSERT INTO eventstore.intact_projections VALUES ('none')$$);
