@@ -18,7 +18,7 @@ for my $block ($page =~ /^```sql\n(.*?)^```/msg)
 	is(sqlstate($node, $block), $code // '', $first);
 }
 
-is(sql($node, 'SELECT role, level, category, tenant FROM eventstore.grants ORDER BY role'), "acme|read||acme\noperator|admin||\nreporting|read||\nshop|append||", 'what is granted in the end');
+is(sql($node, 'SELECT role, level, category, tenant FROM eventstore.grants ORDER BY role'), "acme|read||acme\noperator|admin||\nreports|read||\nshop|append||", 'what is granted in the end');
 is(sql($node, q{SET ROLE acme; SELECT string_agg(stream, ' ' ORDER BY position) FROM es_read_all()}), 'order-{acme}-7 invoice-{acme}-7', 'what a tenant reads');
 is(sql($node, 'SET ROLE acme; SELECT count(*) FROM eventstore.events'), '2', 'and by the table');
 is(sql($node, q{SET ROLE acme; SELECT es_stream_version('order-{beta}-1')}), '0', 'and of others');
