@@ -91,7 +91,7 @@ traces_are_in_stream(Traces *traces, const text *stream, int64 upto)
 {
 	if (traces->stream == NULL || !es_names_equal(traces->stream, stream))
 	{
-		traces->stream = (text *) DatumGetPointer(PG_DETOAST_DATUM_COPY(PointerGetDatum(stream)));
+		traces->stream = DatumGetTextPCopy(PointerGetDatum(stream));
 		traces->looked_upto = 0;
 		traces->found_at = 0;
 	}
