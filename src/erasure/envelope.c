@@ -91,12 +91,13 @@ envelope_bind(const char *subject, int subject_length, const uint8 *key_id)
 {
 	const char *utf8 = pg_server_to_any(subject, subject_length, PG_UTF8);
 	int length = utf8 == subject ? subject_length : (int) strlen(utf8);
-	uint8 *bound = palloc(1 + ES_CIPHER_ID_BYTES + length);
+	StringInfoData bound;
 
-	bound[0] = ENVELOPE_FORMAT;
-	memcpy(bound + 1, key_id, ES_CIPHER_ID_BYTES);
-	memcpy(bound + 1 + ES_CIPHER_ID_BYTES, utf8, length);
-	return (EsCipherText){bound, 1 + ES_CIPHER_ID_BYTES + length};
+	initStringInfo(&bound);
+	appendStringInfoChar(&bound, ENVELOPE_FORMAT);
+	appendBinaryStringInfo(&bound, (const char *) key_id, ES_CIPHER_ID_BYTES);
+	appendBinaryStringInfo(&bound, utf8, length);
+	return (EsCipherText){(uint8 *) bound.data, bound.len};
 }
 
 /* A value's text. */
@@ -104,7 +105,7 @@ static EsCipherText
 envelope_print(Jsonb *value)
 {
 	char *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
-	char *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	char *utf8 = pg_server_to_any(text, (int) strlen(text), PG_UTF8);
 	Size length = strlen(utf8);
 
 	if (length > ENVELOPE_MAX_BYTES)

@@ -158,7 +158,7 @@ digest_add_chars(EsDigester *digester, const char *chars, int length)
 	{
 		converted = pg_server_to_any(chars, length, PG_UTF8);
 		if (converted != chars)
-			length = strlen(converted);
+			length = (int) strlen(converted);
 	}
 	digest_add_int32(digester, length);
 	appendBinaryStringInfo(&digester->bytes, converted, length);

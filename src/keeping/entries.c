@@ -277,7 +277,7 @@ entries_find(const EntriesIndex *index, Relation events, const Datum *values, in
 
 	es_scan_open(&scan, events, index->relation);
 	for (i = 0; i < index->column_count; i++)
-		entries_add_key(&scan, &index->columns[i], i + 1, values[i]);
+		entries_add_key(&scan, &index->columns[i], (AttrNumber) (i + 1), values[i]);
 	es_scan_begin(&scan, GetActiveSnapshot());
 	while (!is_found && es_scan_next(&scan, ForwardScanDirection))
 	{

@@ -41,14 +41,13 @@ typedef struct EsProjection
 {
 	char *name;
 	char *owner; /* the owner's name as it was noted */
-	Oid role;    /* the owner, whom its SQL runs as; InvalidOid: it has none */
 	char *query;
+	char *reducer; /* of a state projection: qualified name, quoted; else NULL */
+	char *initial; /* the state that it begins with; NULL: null */
+	Oid role;      /* the owner, whom its SQL runs as; InvalidOid: it has none */
 	bool is_inline;
 	bool is_declared;
 	bool is_by_event; /* a handler that runs for one event after the other */
-	char *reducer;    /* of a state projection: qualified name, quoted; else NULL */
-	char *initial;    /* the state that it begins with; NULL: null */
-	EsOnError on_error;
 	EsFilter categories;
 	EsFilter types;
 	List *tables;   /* of char *: qualified names, quoted; of a declared
@@ -56,6 +55,7 @@ typedef struct EsProjection
 	List *lookups;  /* of char *: qualified names, quoted */
 	List *settings; /* of char *: name=value */
 
+	EsOnError on_error;
 	EsProjectionState state;
 	EsProjectionState saved_state; /* as others know it */
 	bool is_stale;                 /* it has to be rebuilt, whatever the state is */
