@@ -397,6 +397,7 @@ static FetchLook
 fetch_look(FetchState *fetch)
 {
 	const EsDelivery *delivery = &fetch->delivery;
+	bool is_draining;
 	bool is_moving;
 
 	fetch->has_read = false;
@@ -408,8 +409,10 @@ fetch_look(FetchState *fetch)
 		fetch_spare_rival(fetch);
 	fetch_read(fetch);
 	/* What is parked may free others, and what is drained the next division. */
-	is_moving = fetch->count > 0 && delivery->count == 0 &&
-		(delivery->given_up_count > 0 || delivery->gone_count > 0 || fetch_drains(fetch));
+	is_draining = fetch->count > 0 && delivery->count == 0 && fetch_drains(fetch);
+	is_moving = is_draining ||
+		(fetch->count > 0 && delivery->count == 0 &&
+		 (delivery->given_up_count > 0 || delivery->gone_count > 0));
 	if (delivery->count == 0 && !is_moving && fetch->has_time)
 	{
 		fetch_remember(fetch);
@@ -421,6 +424,9 @@ fetch_look(FetchState *fetch)
 		return FETCH_AGAIN;
 	if (is_moving)
 		es_transaction_wake_consumers(fetch->subscription.key);
+	/* The next division begins when this transaction has ended: make it soon. */
+	if (is_draining)
+		fetch->has_time = false;
 	if (delivery->token != 0)
 		es_rival_delivered(fetch->name, fetch->consumer, delivery->token);
 	return is_moving ? FETCH_AGAIN : FETCH_DONE;

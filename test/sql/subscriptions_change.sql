@@ -280,6 +280,23 @@ SELECT is(fetched('hold'), 'hold-1/5:1', 'what had waited comes, though it was a
 SELECT is(acked('hold') || fetched('hold') || rows_of('hold'), 'ok-0', 'nothing is left');
 SELECT es_drop_subscription('hold');
 
+-- What waits, and brings the last partition to where the present ones end, does not go on waiting: the next ones begin when that is committed
+SELECT es_create_subscription('drain', 'drain', '{T}', partitions => 2);
+SELECT is(fetched('drain', 'c') || fetched('drain', 'd') || fetched('drain', 'c') || fetched('drain', 'd'), '----', 'two share the partitions');
+SELECT fill(VARIADIC array_agg('drain-' || i)) FROM generate_series(1, 8) i;
+SELECT ok(fetched('drain', 'd') <> '-', 'events of one');
+SELECT is(acked('drain'), 'ok', 'acknowledged');
+SELECT es_append('drain-1', -1, 'U', '{}');
+SELECT ok(fetched('drain', 'c') <> '-', 'those of the other');
+SELECT es_alter_subscription('drain', 4);
+SELECT is(acked('drain'), 'ok', 'are acknowledged, after the present partitions'' end is known');
+SELECT fill('drain-1');
+SET statement_timeout = '30s';
+SELECT is(fetched('drain', 'd', 100, '1 hour'), '-', 'the first one comes to that end, and back');
+RESET statement_timeout;
+SELECT is(length(fetched('drain', 'c') || fetched('drain', 'd')), length('-drain-1/3:1'), 'then either has what comes after');
+SELECT es_drop_subscription('drain');
+
 SELECT * FROM finish();
 SET client_min_messages = warning;
 DROP SCHEMA test_subscriptions_change CASCADE;
