@@ -5,11 +5,12 @@
  *
  * A projection knows its tables by their qualified names, and its SQL is text.
  * Of a declared table that SQL is ours: so the table may be renamed and moved to
- * another schema, and the definition follows.  What its own text names can not be
- * followed: a running handler's tables, columns of the query, tables that are
- * looked up.  There the command is refused before it does anything, rather than
- * have appends fail later.  Of one that does not run, the names follow, and its
- * owner gives it the new text.
+ * another schema, and the definition follows, as it does a state projection's
+ * reducer whose schema is renamed.  What its own text names can not be followed: a
+ * running handler's tables, columns of the query, tables that are looked up.  There
+ * the command is refused before it does anything, rather than have appends fail
+ * later.  Of one that does not run, the names follow, and its owner gives it the
+ * new text.
  *
  * Two event triggers tell of it.  The first is told before the command has taken
  * any lock, and gets those of a verb of projections: so nobody is applying the
@@ -362,7 +363,14 @@ follow_tables_in(const EsProjection *projection, const char *schema)
 	return result;
 }
 
-/* A schema is about to be renamed: so are all tables in it, and search_paths follow. */
+/* Whether a projection's reducer is in a schema. */
+static bool
+follow_reduces_in(const EsProjection *projection, const char *schema)
+{
+	return projection->reducer != NULL && follow_is_in(projection->reducer, schema);
+}
+
+/* A schema is about to be renamed: so are all tables and reducers in it, and search_paths follow. */
 static void
 follow_begin_schema(FollowCommand *command, const char *schema)
 {
@@ -376,7 +384,7 @@ follow_begin_schema(FollowCommand *command, const char *schema)
 
 		if (tables != NIL && !es_projection_owns_table(projection))
 			follow_check(projection, linitial_oid(tables), NULL);
-		if (tables != NIL ||
+		if (tables != NIL || follow_reduces_in(projection, schema) ||
 			follow_path(linitial(projection->settings), schema, command->schema_is_now) != NULL)
 			projection = follow_claim(projection, tables);
 		if (projection == NULL)
@@ -502,6 +510,11 @@ follow_end_schema(const FollowCommand *command)
 
 		if (setting != NULL)
 			es_redefine_set_path(projection->name, setting);
+		if (follow_reduces_in(projection, command->schema))
+			es_redefine_move_reducer(projection->name,
+									 quote_qualified_identifier(command->schema_is_now,
+																strVal(lsecond(es_compat_name_list(
+																	projection->reducer)))));
 	}
 }
 

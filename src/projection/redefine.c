@@ -186,6 +186,24 @@ es_redefine_move_table(const char *projection, const char *table, const char *no
 	(void) redefine_run(&needs, values, NULL);
 }
 
+/* The reducer of a state projection has another qualified name by now. */
+void
+es_redefine_move_reducer(const char *projection, const char *now)
+{
+	static EsSql statement =
+		ES_SQL("UPDATE eventstore.projections p SET reducer = $2 WHERE p.name OPERATOR(pg_catalog.=) $1",
+			   TEXTOID, TEXTOID);
+	static EsSql needs =
+		ES_SQL("UPDATE eventstore.projection_needs n SET object = $2 "
+			   "WHERE n.projection OPERATOR(pg_catalog.=) $1 AND n.kind OPERATOR(pg_catalog.=) 'function'",
+			   TEXTOID, TEXTOID);
+	Datum values[] = {CStringGetTextDatum(projection), CStringGetTextDatum(now)};
+
+	redefine_run_one(&statement, values, NULL);
+	values[1] = CStringGetTextDatum(es_whole_function(now));
+	(void) redefine_run(&needs, values, NULL);
+}
+
 /* The search_path that a projection's SQL runs with, as its first setting has it. */
 void
 es_redefine_set_path(const char *projection, const char *setting)

@@ -76,6 +76,13 @@ whole_make_array(List *names)
 		construct_array(elements, list_length(names), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* A reducer, as it is written down. */
+char *
+es_whole_function(const char *reducer)
+{
+	return psprintf("%s(pg_catalog.jsonb,eventstore.event)", reducer);
+}
+
 /*
  * Write down what a projection's tables have, and its reducer.
  *
@@ -99,7 +106,7 @@ es_whole_note(const EsProjection *projection, List *targets)
 			   TEXTOID);
 	List *functions = projection->reducer == NULL
 		? NIL
-		: list_make1(psprintf("%s(pg_catalog.jsonb,eventstore.event)", projection->reducer));
+		: list_make1(es_whole_function(projection->reducer));
 	Datum values[] = {CStringGetTextDatum(projection->name), whole_make_array(projection->tables),
 					  whole_make_array(targets), whole_make_array(functions)};
 

@@ -12,6 +12,7 @@
 
 #include "projection/projection.h"
 
+extern char *es_whole_function(const char *reducer);
 extern void es_whole_begin(const EsProjection *projection);
 extern void es_whole_note(const EsProjection *projection, List *targets);
 extern void es_whole_accept(const char *name);

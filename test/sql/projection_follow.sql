@@ -125,6 +125,16 @@ ALTER SCHEMA test_follow_5 RENAME TO test_follow_6;
 DROP SCHEMA test_follow_6;
 SELECT es_drop_projection('thrice');
 SELECT add() > 0 AS appended, differences('one'), differences('twice'), differences('named'), differences('seen'), differences('means');
+-- The schema of a reducer
+CREATE SCHEMA test_follow_7;
+CREATE FUNCTION test_follow_7."Counted"(state jsonb, e eventstore.event) RETURNS jsonb LANGUAGE sql AS $$SELECT to_jsonb(coalesce(state::bigint, 0) + 1)$$;
+SELECT es_create_state_projection('counted', 'test_follow_7."Counted"(jsonb, eventstore.event)', NULL);
+ALTER SCHEMA test_follow_7 RENAME TO "test follow 8";
+SELECT reducer FROM eventstore.projections WHERE name = 'counted';
+SELECT object FROM eventstore.projection_needs WHERE projection = 'counted' AND kind = 'function';
+SELECT add() > 0 AS appended, differences('counted');
+SELECT es_drop_projection('counted', true);
+DROP SCHEMA "test follow 8" CASCADE;
 -- A table that is nobody's, of a projection that is gone
 SELECT es_drop_projection('one');
 ALTER TABLE two RENAME n TO m;
