@@ -20,7 +20,7 @@
  *
  * Memory: TopTransactionContext, between the two.  Locks: those that keep rebuilds
  * out, then barrier.c's, with AccessExclusive on the table.  Calls: apply, attempt,
- * barrier, project, projection, readtable, redefine, transaction.
+ * barrier, project, projection, readtable, redefine, statetable, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +49,7 @@
 #include "projection/project.h"
 #include "projection/readtable.h"
 #include "projection/redefine.h"
+#include "projection/statetable.h"
 
 PG_FUNCTION_INFO_V1(es_follow_begin);
 PG_FUNCTION_INFO_V1(es_follow_end);
@@ -183,13 +184,15 @@ follow_look(void *argument)
 	look->analysis = es_readtable_analyze(&look->projection);
 }
 
-/* Whether a query has an output column of some name; one that can not be told has. */
+/* Whether a projection fills a column of some name; one that can not be told does. */
 static bool
 follow_has_column(const EsProjection *projection, const char *column)
 {
 	FollowLook look = {.projection = *projection};
 	int i;
 
+	if (projection->reducer != NULL)
+		return es_statetable_has_column(column);
 	if (es_attempt(follow_look, &look) != NULL)
 		return true;
 	for (i = 0; i < look.analysis->column_count; i++)

@@ -105,6 +105,18 @@ statetable_write_sql(const EsStateTable *table, const char *rows)
 		table->name, rows);
 }
 
+/* Whether it is one of the columns that are not its owner's. */
+bool
+es_statetable_has_column(const char *column)
+{
+	int i;
+
+	for (i = 0; i < ES_STATE_COLUMNS; i++)
+		if (strcmp(statetable_columns[i].name, column) == 0)
+			return true;
+	return false;
+}
+
 /*
  * What somebody has taken away from a table, as the message of an error; NULL:
  * nothing.

@@ -62,6 +62,7 @@ typedef struct EsStateReader
 } EsStateReader;
 
 extern char *es_statetable_create(const char *table);
+extern bool es_statetable_has_column(const char *column);
 extern char *es_statetable_missing(Oid table);
 extern EsStateTable *es_statetable_make(void);
 extern void es_statetable_use(EsStateTable *table, const char *name, Oid copy);

@@ -133,6 +133,11 @@ ALTER SCHEMA test_follow_7 RENAME TO "test follow 8";
 SELECT reducer FROM eventstore.projections WHERE name = 'counted';
 SELECT object FROM eventstore.projection_needs WHERE projection = 'counted' AND kind = 'function';
 SELECT add() > 0 AS appended, differences('counted');
+-- A column of its table, which is the owner's, and one which is not
+ALTER TABLE counted ADD COLUMN note text;
+ALTER TABLE counted RENAME note TO remark;
+ALTER TABLE counted RENAME state TO total;
+SELECT add() > 0 AS appended, differences('counted');
 SELECT es_drop_projection('counted', true);
 DROP SCHEMA "test follow 8" CASCADE;
 -- A table that is nobody's, of a projection that is gone
