@@ -424,6 +424,17 @@ follow_make_command(Node *tree)
 	return command;
 }
 
+/* A command begins: one of before that was at its place in memory has failed. */
+static void
+follow_forget_failed(const Node *tree)
+{
+	ListCell *cell;
+
+	foreach (cell, follow_commands)
+		if (((FollowCommand *) lfirst(cell))->tree == tree)
+			follow_commands = foreach_delete_current(follow_commands, cell);
+}
+
 static Node *
 follow_tree(FunctionCallInfo fcinfo, const char *name)
 {
@@ -445,6 +456,7 @@ es_follow_begin(PG_FUNCTION_ARGS)
 	const RangeVar *target = tree == NULL ? NULL : follow_target(tree);
 	Oid oid;
 
+	follow_forget_failed(tree);
 	if (target != NULL && OidIsValid(oid = follow_find_table(target)))
 		follow_begin_table(follow_make_command(tree), oid,
 						   follow_is_column(tree) ? ((RenameStmt *) tree)->subname : NULL);
@@ -488,10 +500,14 @@ follow_move_sides(const EsProjection *projection, Oid schema)
 static void
 follow_end_table(const FollowTable *table)
 {
-	char *now = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->oid)),
-										   get_rel_name(table->oid));
+	char *name = get_rel_name(table->oid);
 	const EsProjection *projection;
+	char *now;
 
+	/* Another event trigger may have dropped it. */
+	if (name == NULL)
+		return;
+	now = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->oid)), name);
 	if (strcmp(now, table->name) == 0)
 		return;
 	es_redefine_move_table(table->projection, table->name, now);

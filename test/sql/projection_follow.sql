@@ -140,6 +140,17 @@ ALTER TABLE counted RENAME state TO total;
 SELECT add() > 0 AS appended, differences('counted');
 SELECT es_drop_projection('counted', true);
 DROP SCHEMA "test follow 8" CASCADE;
+-- A command that fails is forgotten: one that comes to its place in memory has nothing to do with it.
+CREATE TABLE taken (n int);
+SELECT es_create_projection('tried', 'SELECT stream, count(*) AS n FROM events GROUP BY stream');
+BEGIN;
+SAVEPOINT before;
+ALTER TABLE IF EXISTS tried RENAME TO taken;
+ROLLBACK TO before;
+SELECT es_drop_projection('tried', true);
+ALTER TABLE IF EXISTS tried RENAME TO taken;
+COMMIT;
+DROP TABLE taken;
 -- A table that is nobody's, of a projection that is gone
 SELECT es_drop_projection('one');
 ALTER TABLE two RENAME n TO m;
