@@ -13,7 +13,8 @@
  *
  * Ids are looked up whoever stored them; an append that is just storing one
  * is waited for.  What slips through between the look and the insertion runs
- * into the unique index, whose error es_ids_rethrow_duplicate translates.
+ * into the unique index, whose error es_ids_rethrow_duplicate translates; or,
+ * if it is gone again by then, is found by es_ids_check_removed.
  *
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.
@@ -104,13 +105,13 @@ ids_close(IdsLook *look)
 
 /* Find the id of an event that is gone. */
 static bool
-ids_find_removed(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+ids_find_removed(EsRemovedLook *look, const pg_uuid_t *id, IdsPlace *place)
 {
 	SnapshotData dirty;
 	EsRemoved removed;
 
 	InitDirtySnapshot(dirty);
-	if (!es_removed_find(&look->removed, id, &dirty, &removed))
+	if (!es_removed_find(look, id, &dirty, &removed))
 		return false;
 	place->stream = removed.stream;
 	place->version = removed.version;
@@ -149,7 +150,7 @@ ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
 			continue;
 		}
 		if (!is_found)
-			return ids_find_removed(look, id, place);
+			return ids_find_removed(&look->removed, id, place);
 		ids_read_place(slot, place);
 		return true;
 	}
@@ -373,4 +374,36 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 			(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
 			 errmsg("duplicate event id"),
 			 errdetail("Another transaction was storing one of the event ids.")));
+}
+
+/*
+ * Called when events with given ids are inserted, with another append's row or
+ * id waited for perhaps: raise SE002 if one of the ids was stored meanwhile, and
+ * its event removed, so that the index had nothing against it.
+ *
+ * From the insertion on, whoever stores one of these ids waits for us: once is
+ * enough.
+ */
+void
+es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count)
+{
+	EsRemovedLook look;
+	int i;
+	int j;
+
+	if (likely(!es_removed_is_any()))
+		return;
+	es_removed_open(&look);
+	for (i = 0; i < append_count; i++)
+	{
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			const EsEvent *event = &appends[i]->events[j];
+			IdsPlace place;
+
+			if (event->has_given_id && ids_find_removed(&look, &event->id, &place))
+				ids_raise_stored(events, &event->id, &place);
+		}
+	}
+	es_removed_close(&look);
 }

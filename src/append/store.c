@@ -312,6 +312,7 @@ store_insert(Relation events, EsAppend **appends, int append_count, bool has_giv
 		es_ids_rethrow_duplicate(events, appends, append_count, context);
 	}
 	PG_END_TRY();
+	es_ids_check_removed(events, appends, append_count);
 }
 
 /* Raise 42501 unless the current role may append to all streams. */
