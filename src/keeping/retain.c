@@ -365,6 +365,9 @@ es_retain_walk(EsRetainWalk *walk)
 		if (!is_through)
 			return false;
 		walk->place->is_past = true;
+		/* A rule counts as a stream, so that who goes one by one has written down what came of it. */
+		if (--walk->streams <= 0)
+			return i == walk->count - 1;
 	}
 	return true;
 }

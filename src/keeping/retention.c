@@ -45,6 +45,9 @@ PG_FUNCTION_INFO_V1(es_apply_retention);
 #define RETENTION_STREAMS  200 /* that are looked at */
 #define RETENTION_PATIENCE "10ms"
 
+/* So many failures are told the log each time. */
+#define RETENTION_TOLD 10
+
 /* ----------------------------------------------------------------------
  * The verbs
  * ----------------------------------------------------------------------
@@ -135,12 +138,16 @@ static EsRetainPlace retention_place = {0};
 static TimestampTz retention_begun = 0;
 static bool retention_is_through = true;
 
+/* Since then: how often it failed; and how many steps to come are of one stream only. */
+static int retention_failures = 0;
+static int retention_single_steps = 0;
+
 static void
 retention_step(void *argument)
 {
 	EsRetainWalk walk = {.place = &retention_place,
 						 .slice = RETENTION_SLICE,
-						 .streams = RETENTION_STREAMS};
+						 .streams = retention_single_steps > 0 ? 1 : RETENTION_STREAMS};
 	int level = NewGUCNestLevel();
 
 	(void) set_config_option("lock_timeout", RETENTION_PATIENCE, PGC_USERSET, PGC_S_SESSION,
@@ -170,6 +177,51 @@ es_retention_due(void)
 																		   INT64CONST(1000)));
 }
 
+/* Tell the log; not of each stream, if it is many. */
+static void
+retention_tell(const ErrorData *error)
+{
+	if (retention_failures++ >= RETENTION_TOLD)
+		return;
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("could not apply the retention of \"%s\" to stream \"%s\": %s",
+					retention_place.rule, retention_place.has_stream ? retention_place.stream : "",
+					error->message),
+			 errdetail("It is tried again after %d seconds.", es_guc_retention_interval),
+			 retention_failures == RETENTION_TOLD
+				 ? errhint("More of these are not told until then.")
+				 : 0));
+}
+
+/*
+ * A step has failed, and all that it did is taken back: where it may have been
+ * several streams, they are gone through one by one, so that those before the one
+ * that fails are done; else that one is left alone until the next time.
+ *
+ * before: where the step began.
+ */
+static void
+retention_fail(const EsRetainPlace *before, const ErrorData *error)
+{
+	bool has_moved = memcmp(before, &retention_place, sizeof(*before)) != 0;
+
+	if (has_moved && retention_single_steps == 0)
+	{
+		retention_place = *before;
+		retention_single_steps = RETENTION_STREAMS;
+		return;
+	}
+	retention_single_steps = 0;
+	retention_tell(error);
+	if (has_moved)
+		return;
+	/* Of no stream at all: leave the rule alone, and if that is none either, the rest. */
+	if (!retention_place.has_rule || retention_place.is_past)
+		retention_is_through = true;
+	retention_place.is_past = true;
+}
+
 /*
  * The worker's part: apply the rules a bit further, in a transaction of its own.
  * An error is told the log, and the stream left alone until the next time.
@@ -177,6 +229,7 @@ es_retention_due(void)
 void
 es_retention_work(void)
 {
+	EsRetainPlace before;
 	ErrorData *error;
 
 	if (retention_is_through)
@@ -184,17 +237,12 @@ es_retention_work(void)
 		memset(&retention_place, 0, sizeof(retention_place));
 		retention_begun = GetCurrentTimestamp();
 		retention_is_through = false;
+		retention_failures = retention_single_steps = 0;
 	}
+	before = retention_place;
 	error = es_attempt(retention_step, NULL);
-	if (error == NULL)
-		return;
-	ereport(LOG,
-			(errcode(error->sqlerrcode),
-			 errmsg("could not apply the retention of \"%s\" to stream \"%s\": %s",
-					retention_place.rule, retention_place.has_stream ? retention_place.stream : "",
-					error->message),
-			 errdetail("It is tried again after %d seconds.", es_guc_retention_interval)));
-	/* Of no stream at all: there is no place to go on behind. */
-	if (!retention_place.has_stream)
-		retention_is_through = true;
+	if (error != NULL)
+		retention_fail(&before, error);
+	else if (retention_single_steps > 0)
+		retention_single_steps--;
 }
