@@ -225,9 +225,12 @@ redact_keys(Datum data, ArrayType *keys, Datum id)
  * ----------------------------------------------------------------------
  */
 
-/* Write an event's new data and metadata. */
+/*
+ * Write an event's new data and metadata, and see what has come of it: a trigger
+ * may have added to that.
+ */
 static void
-redact_update(const RedactEvent *event)
+redact_update(RedactEvent *event)
 {
 	static EsSql statement =
 		ES_SQL("UPDATE eventstore.events SET data = $2, metadata = $3 WHERE position = $1 RETURNING position",
@@ -240,7 +243,15 @@ redact_update(const RedactEvent *event)
 
 	if (event->nulls[Anum_events_metadata - 1])
 		nulls[2] = 'n';
-	(void) es_forget_change(&statement, values, nulls, &permit);
+	if (es_forget_change(&statement, values, nulls, &permit) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("event \"%s\" was not redacted",
+						DatumGetCString(DirectFunctionCall1(uuid_out,
+															event->values[Anum_events_id - 1]))),
+				 errdetail("A trigger on \"events\" has kept it as it is.")));
+	CommandCounterIncrement();
+	(void) redact_look(event->values[Anum_events_id - 1], event);
 }
 
 /* Write down who has done what, and why. */

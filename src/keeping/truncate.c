@@ -28,12 +28,15 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "append/expected.h"
 #include "base/arguments.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/event.h"
 #include "base/removed.h"
 #include "base/scan.h"
@@ -133,12 +136,36 @@ truncate_write_row(EsStream *stream, int64 expected_version, bool tombstone)
 	}
 }
 
+/* Raise if a trigger has kept an event of a stream of which all should be gone. */
+static void
+truncate_check_empty(const text *stream)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	Snapshot snapshot;
+	EsScan scan;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
+	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	es_scan_begin(&scan, snapshot);
+	if (es_scan_next(&scan, ForwardScanDirection))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("stream \"%s\" was not deleted", text_to_cstring(stream)),
+				 errdetail("A trigger on \"events\" has kept events of it.")));
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(events, NoLock);
+}
+
 /* Delete a stream whose row is locked, and is where it is expected. */
 static void
 truncate_delete(EsStream *stream, int64 expected_version, bool tombstone)
 {
 	bool has_gone = stream->version > 0 && es_forget_events(stream->name, 1, stream->version) > 0;
 
+	truncate_check_empty(stream->name);
 	es_forget_snapshots(stream->name, 1, PG_INT64_MAX);
 	if (has_gone || tombstone)
 		truncate_write_row(stream, expected_version, tombstone);

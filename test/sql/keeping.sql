@@ -204,6 +204,12 @@ CREATE TRIGGER see BEFORE DELETE ON eventstore.events FOR EACH ROW EXECUTE FUNCT
 SELECT is(es_truncate_stream('gone-2', 5), 1::bigint, 'with a trigger of one''s own');
 SELECT is((SELECT array_agg(s::text) FROM seen s), '{"(gone-2,4,t)"}', 'it sees the event go, and reaches no other');
 DROP TRIGGER see ON eventstore.events;
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN old.version <> 2 THEN old END; END $$;
+CREATE TRIGGER keep BEFORE DELETE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION keep();
+SELECT fill('gone-4', 1, 3, 410) AS last \gset
+SELECT is(left(attempt($$SELECT es_delete_stream('gone-4', 3, true)$$), 5), '27000', 'a stream that a trigger keeps an event of is not called deleted');
+SELECT is(versions('gone-4'), '{1,2,3}', 'and has all of them');
+DROP TRIGGER keep ON eventstore.events;
 CREATE TABLE referring (id uuid REFERENCES eventstore.events (id));
 SELECT fill('gone-3', 1, 2, 400) AS last \gset
 INSERT INTO referring VALUES (id(402));

@@ -119,6 +119,20 @@ SELECT is((SELECT name FROM redact_names), NULL, 'a rebuild makes it of what is 
 SET client_min_messages = warning;
 SELECT es_drop_projection('redact_names', true);
 
+-- A trigger that keeps an event as it is, and one that adds to what is written
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE FUNCTION add() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.metadata := '{"redacted": true}'; RETURN new; END $$;
+SELECT es_append('redact-9', 0, 'A', '{"name": "Ann"}', NULL, id(31)), es_seal() IS NOT NULL;
+CREATE TRIGGER keep BEFORE UPDATE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION keep();
+SELECT is(left(attempt($$SELECT es_redact(id(31), 'kept')$$), 5), '27000', 'what a trigger keeps as it is is not called redacted');
+SELECT is((SELECT count(*) FROM eventstore.redactions WHERE reason = 'kept'), 0::bigint, 'nor is it on record');
+DROP TRIGGER keep ON eventstore.events;
+CREATE TRIGGER add BEFORE UPDATE ON eventstore.events FOR EACH ROW EXECUTE FUNCTION add();
+SELECT is(attempt($$SELECT es_redact(id(31), 'added')$$), '', 'with a trigger that adds something');
+SELECT is((SELECT r.digest_after FROM eventstore.redactions r WHERE r.reason = 'added'), (SELECT eventstore.event_digest(e) FROM es_read('redact-9') e), 'the record is of what was written');
+SELECT is((SELECT count(*) FROM es_verify_seals()), 0::bigint, 'and no seal is broken');
+DROP TRIGGER add ON eventstore.events;
+
 -- Who may
 DROP ROLE IF EXISTS regress_es_appender, regress_es_admin;
 CREATE ROLE regress_es_appender;
