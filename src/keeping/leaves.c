@@ -63,13 +63,15 @@ leaves_get_digest(uint8 *digest, int column)
 	memcpy(digest, VARDATA_ANY(bytes), Min(ES_DIGEST_BYTES, VARSIZE_ANY_EXHDR(bytes)));
 }
 
-/* One by one: there are few. */
+/* One by one: there are few.  SPI would leave us in its own context, which nobody resets. */
 static void
 leaves_next_redaction(EsLeaves *leaves)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	bool is_null;
 
 	SPI_cursor_fetch(leaves->redactions, true, 1);
+	MemoryContextSwitchTo(caller);
 	leaves->has_redaction = SPI_processed > 0;
 	if (leaves->has_redaction)
 	{

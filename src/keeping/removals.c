@@ -53,16 +53,19 @@ es_removals_open(EsRemovals *reader, int64 after, int64 upto, bool in_order)
 		lengthof(types), types, values, NULL, true, CURSOR_OPT_NO_SCROLL);
 }
 
-/* Have rows at hand; returns whether there are any. */
+/* Have rows at hand; returns whether there are any.  SPI would leave us in its own context. */
 static bool
 removals_fetch(EsRemovals *reader)
 {
+	MemoryContext caller = CurrentMemoryContext;
+
 	if (reader->next < reader->count)
 		return true;
 	if (reader->rows != NULL)
 		SPI_freetuptable(reader->rows);
 	CHECK_FOR_INTERRUPTS();
 	SPI_cursor_fetch(reader->portal, true, REMOVALS_ROWS);
+	MemoryContextSwitchTo(caller);
 	reader->rows = SPI_tuptable;
 	reader->count = SPI_processed;
 	reader->next = 0;

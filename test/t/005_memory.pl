@@ -66,4 +66,16 @@ SQL
 note("$few bytes after 5,000 appends in one statement, $many after 50,000");
 cmp_ok($many - $few, '<=', 64 * 1024, 'flat within one statement');
 
+# es_verify_seals where one event in each block was redacted: of which the documents of a store are some hundred MB, and those of a block few.
+my $peak = q{SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') FROM 'VmHWM:\s*(\d+)')::bigint};
+sql($node, <<'SQL');
+	SELECT count(es_append('long-1', -1, 'Long', jsonb_build_object('text', repeat(md5(n::text), 4000)), NULL, ('f0000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid)) FROM generate_series(1, 2560) n;
+	SELECT es_seal();
+	SELECT count(es_redact(('f0000000-0000-4000-8000-' || lpad((n * 128)::text, 12, '0'))::uuid, 'asked for')) FROM generate_series(1, 19) n;
+SQL
+my ($found, $kilobytes) = split /\n/, sql($node, "SELECT count(*) FROM es_verify_seals(); $peak");
+is($found, 0, 'seals are right where events were redacted');
+note("$kilobytes kB at most");
+cmp_ok($kilobytes, '<=', 200 * 1024, 'a block at a time');
+
 done_testing();
