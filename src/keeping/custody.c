@@ -9,7 +9,11 @@
  * lets go: what begins later finds events that are sealed, and leaves a digest
  * of each of them.
  *
- * Memory: none.  Locks: userlock "custody".  Calls: nothing of ours.
+ * Where logical replication feeds the events, what is forgotten comes from the
+ * store that they come from, with the rows that tell of it; such rows made here
+ * would be in the way of those.
+ *
+ * Memory: none.  Locks: userlock "custody".  Calls: floor.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,31 +21,40 @@
 
 #include "storage/lock.h"
 
+#include "base/compat.h"
 #include "base/userlock.h"
 #include "keeping/custody.h"
+#include "order/floor.h"
 
 /*
  * This transaction is about to take events from history, or to change them: to
- * be called before anything is locked or looked up.
+ * be called before anything is locked or looked up.  Raises 55000 where the
+ * events are another store's.
  */
 void
 es_custody_alter(void)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
 
+	if (es_floor_is_fed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("events of this store come by logical replication"),
+				 errdetail("What is forgotten where they come from is forgotten here, too."),
+				 errhint("Forget them there; or drop the subscription first.")));
 	(void) LockAcquire(&tag, RowExclusiveLock, false, false);
 }
 
 /*
  * The same, without waiting; returns false if a seal is being made, or waits for
- * others.
+ * others, or if the events are another store's.
  */
 bool
 es_custody_try_alter(void)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
 
-	return LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return !es_floor_is_fed() && LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*

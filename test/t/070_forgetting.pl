@@ -85,6 +85,8 @@ sql($node, q{SELECT es_delete_stream('d-2', 0, true)});
 becomes($subscriber, $all, sql($node, $all), 'what is forgotten is forgotten there');
 becomes($subscriber, $ids, sql($node, $ids), 'and known');
 is(sqlstate($subscriber, 'DELETE FROM eventstore.events'), 'SE007', 'nobody else changes events there');
+is(sqlstate($subscriber, $_), '55000', "nor does $_, whose rows those of the publisher would run into")
+	for q{SELECT es_truncate_stream('d-1', 4)}, q{SELECT es_delete_stream('d-1', -1)}, "SELECT es_redact('@{[$id->(13)]}', 'x')", 'SELECT es_apply_retention()';
 sql($subscriber, 'DROP SUBSCRIPTION moves');
 is(sql($subscriber, 'SELECT es_repair_positions()'), sql($node, 'SELECT max(position) FROM eventstore.events'), 'positions go on above all');
 is_kept($subscriber, 'at the subscriber', 'postgres');
