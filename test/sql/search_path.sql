@@ -21,13 +21,13 @@ DECLARE
 	args  text;
 BEGIN
 	FOREACH place IN ARRAY '{test_hostile,pg_temp}'::text[] LOOP
-		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event}'::text[] LOOP
+		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event,seals,seal_blocks,removed_events,redactions,retention,snapshots,marks,subscriptions,subscription_shares,subscription_retries,projections,head}'::text[] LOOP
 			EXECUTE format('CREATE TABLE %s.%I (oid oid, proname name, proacl aclitem[], proowner oid, role text, level text, stream text, version bigint, privilege text, object text)', place, name);
 		END LOOP;
 		FOR name, args IN VALUES ('es_append', 'text, bigint, text, jsonb, jsonb, uuid, text[]'), ('es_append', 'text, bigint, text, text, text, text, text[]'), ('es_read', 'text, bigint, bigint, boolean'), ('es_any', ''),
 			('check_grant', 'regrole, text, text'), ('marker_of_level', 'text'), ('rights_of_level', 'text'), ('apply_grants', 'regrole'), ('may_read', ''), ('format', 'text, text, text'), ('format', 'text, text'),
 			('string_to_array', 'text, text'), ('aclexplode', 'aclitem[]'), ('has_schema_privilege', 'oid, text, text'), ('texteq', 'text, text'), ('int8eq', 'bigint, bigint'), ('uuid_eq', 'uuid, uuid'), ('jsonb_in', 'cstring'),
-			('nextval', 'regclass'), ('now', ''), ('clock_timestamp', ''), ('gen_random_uuid', ''), ('pg_get_userbyid', 'oid'), ('array_agg', 'text')
+			('nextval', 'regclass'), ('now', ''), ('clock_timestamp', ''), ('gen_random_uuid', ''), ('pg_get_userbyid', 'oid'), ('array_agg', 'text'), ('max', 'bigint'), ('greatest', 'bigint, bigint'), ('format', 'text, bigint'), ('format', 'text, text, bigint'), ('event_digest', 'eventstore.event'), ('find_strays', 'bigint, bigint')
 		LOOP
 			EXECUTE format('CREATE FUNCTION %s.%I(%s) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN INSERT INTO test_hostile.captured VALUES (%L || %L || %L || current_user); RETURN NULL; END $$',
 						   place, name, args, place, '.' || name, ' as ');
@@ -41,6 +41,8 @@ BEGIN
 	CREATE OPERATOR test_hostile.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = test_hostile.never);
 	CREATE OPERATOR test_hostile.= (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = test_hostile.never);
 	CREATE OPERATOR test_hostile.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = test_hostile.never);
+	CREATE OPERATOR test_hostile.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = test_hostile.never);
+	CREATE OPERATOR test_hostile.<= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = test_hostile.never);
 	CREATE OPERATOR test_hostile.- (LEFTARG = text, RIGHTARG = text, FUNCTION = test_hostile.never);
 	CREATE TYPE test_hostile.text AS ENUM ('hostile');
 	CREATE TYPE test_hostile.jsonb AS ENUM ('hostile');
@@ -67,6 +69,18 @@ SELECT pg_catalog.count(*) FROM public.es_read_all(0, 5);
 SELECT version FROM public.es_last_event('path-1', 'B');
 SELECT pg_catalog.count(*) FROM public.es_stream_as_of('path-1', 'infinity');
 SELECT public.es_stream_version('path-1'), public.es_any(), public.es_no_stream(), public.es_last_position() IS NOT NULL;
+-- What looks at all of history as the owner, and what takes from it
+SELECT public.es_seal() IS NOT NULL AS is_sealed;
+SELECT public.es_redact('f0000000-0000-0000-0000-000000000001'::pg_catalog.uuid, 'asked for'::pg_catalog.text);
+SELECT public.es_append('path-4'::pg_catalog.text, 0::pg_catalog.int8, 'A'::pg_catalog.text, '{}'::pg_catalog.jsonb);
+SELECT public.es_seal() IS NOT NULL AS is_sealed;
+SELECT public.es_truncate_stream('path-4'::pg_catalog.text, 2::pg_catalog.int8);
+SELECT public.es_delete_stream('path-4'::pg_catalog.text, 1::pg_catalog.int8);
+SELECT public.es_set_retention('path-4'::pg_catalog.text, max_count => 1::pg_catalog.int8);
+SELECT public.es_apply_retention();
+SELECT public.es_set_retention('path-4'::pg_catalog.text);
+SELECT * FROM public.es_verify();
+SELECT * FROM public.es_verify_seals();
 -- The ones that run with their owner's rights
 SELECT public.es_grant('regress_es_path_other', 'read');
 SELECT public.es_grant('regress_es_path_other', 'append');
@@ -84,6 +98,8 @@ SELECT public.es_append('path-1'::pg_catalog.text, 4::pg_catalog.int8, 'E'::pg_c
 SELECT pg_catalog.count(*) FROM public.es_read('path-1');
 SELECT public.es_grant('regress_es_path_other', 'read');
 SELECT public.es_revoke('regress_es_path_other', 'read');
+SELECT * FROM public.es_verify();
+SELECT * FROM public.es_verify_seals();
 UPDATE eventstore.events SET type = type;
 
 -- Without any path at all
@@ -94,6 +110,9 @@ SELECT count(*) FROM public.es_read('path-1');
 SELECT public.es_grant('regress_es_path_other', 'read');
 SELECT public.es_revoke('regress_es_path_other', 'read');
 SELECT stream, version FROM public.es_append_streams('[{"stream": "path-3", "expected_version": 1, "events": {"type": "A"}}]');
+SELECT public.es_seal() IS NOT NULL AS is_sealed;
+SELECT * FROM public.es_verify();
+SELECT * FROM public.es_verify_seals();
 
 RESET search_path;
 -- Captured: nothing
