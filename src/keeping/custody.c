@@ -54,7 +54,8 @@ es_custody_try_alter(void)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
 
-	return !es_floor_is_fed() && LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return !es_floor_is_fed() &&
+		LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*
