@@ -253,8 +253,10 @@ rights_load(Oid role)
 
 	rights->role = role;
 	/* Whom a plain SELECT shows everything, functions show everything, too. */
-	rights->sees.has_all = may_all || has[RIGHTS_READ] || has[RIGHTS_APPEND] ||
-		!(has[RIGHTS_READ_WITHIN] || has[RIGHTS_APPEND_WITHIN]) || has_bypassrls_privilege(role);
+	rights->is_unbound = may_all || has[RIGHTS_READ] || has[RIGHTS_APPEND] ||
+		has_bypassrls_privilege(role);
+	rights->sees.has_all = rights->is_unbound ||
+		!(has[RIGHTS_READ_WITHIN] || has[RIGHTS_APPEND_WITHIN]);
 	rights->appends.has_all = may_all || has[RIGHTS_APPEND] || !has[RIGHTS_APPEND_WITHIN];
 	rights->reveals.has_all = may_all || has[RIGHTS_REVEAL] || !has[RIGHTS_REVEAL_WITHIN];
 	if (!rights->sees.has_all)

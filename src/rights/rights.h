@@ -24,6 +24,7 @@ typedef struct EsRights
 	EsBounds sees;    /* what it may read of */
 	EsBounds appends; /* what it may append to */
 	EsBounds reveals; /* subjects whose data it may read in clear, by their names */
+	bool is_unbound;  /* it sees all by a level, or as who it is, not for want of a bound */
 } EsRights;
 
 extern void es_rights_init(void);

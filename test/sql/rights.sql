@@ -2,7 +2,7 @@
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
-DROP ROLE IF EXISTS regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
+DROP ROLE IF EXISTS regress_es_stranger, regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
 RESET client_min_messages;
 \set VERBOSITY terse
 CREATE ROLE regress_es_category;
@@ -303,6 +303,32 @@ RESET ROLE;
 SELECT n = (SELECT count(*) FROM eventstore.events WHERE category = 'c') FROM counts WHERE category = 'c';
 SELECT es_drop_projection('counts', true);
 
+-- Who has no right on the table sees nothing of it through the view, or the cursor, of somebody bound; who has one, what it may itself.
+CREATE ROLE regress_es_stranger;
+CREATE SCHEMA test_rights_bound AUTHORIZATION regress_es_category;
+GRANT USAGE ON SCHEMA test_rights_bound TO PUBLIC;
+BEGIN;
+SET LOCAL ROLE regress_es_category;
+CREATE VIEW test_rights_bound.through AS SELECT * FROM eventstore.events;
+GRANT SELECT ON test_rights_bound.through TO PUBLIC;
+SELECT count(*) > 0 AS sees FROM test_rights_bound.through;
+DECLARE through CURSOR FOR SELECT stream FROM eventstore.events;
+SET LOCAL ROLE regress_es_stranger;
+FETCH through;
+SELECT count(*) FROM test_rights_bound.through;
+COMMIT;
+SELECT es_grant('regress_es_stranger', 'reveal');
+SET ROLE regress_es_stranger;
+SELECT count(*) FROM test_rights_bound.through;
+SET ROLE regress_es_free;
+SELECT count(*) = (SELECT max(n) FROM (SELECT count(*) AS n FROM eventstore.events) x) AS sees_all FROM test_rights_bound.through;
+RESET ROLE;
+GRANT SELECT (stream) ON eventstore.events TO regress_es_stranger;
+SET ROLE regress_es_stranger;
+SELECT count(*) > 50 AS sees_all FROM test_rights_bound.through;
+RESET ROLE;
+DROP SCHEMA test_rights_bound CASCADE;
+
 -- A level that is bound and has lost its bounds is bound to nothing.
 DO $$ DECLARE f regprocedure; BEGIN
 	FOR f IN SELECT oid FROM pg_proc WHERE proname ~ '_within_' LOOP EXECUTE format('DROP FUNCTION %s', f); END LOOP;
@@ -318,5 +344,5 @@ SET client_min_messages = warning;
 DROP SCHEMA test_rights CASCADE;
 DROP EXTENSION eventstore CASCADE;
 SELECT count(*) FROM pg_proc WHERE proname ~ '_within_';
-DROP OWNED BY regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
-DROP ROLE regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
+DROP OWNED BY regress_es_stranger, regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
+DROP ROLE regress_es_stranger, regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
