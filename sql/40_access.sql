@@ -136,7 +136,8 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
 		RAISE EXCEPTION 'role with OID % does not exist', role USING ERRCODE = 'undefined_object';
 	END IF;
-	IF level NOT IN ('read', 'append', 'reveal', 'admin') THEN
+	-- Whatever collation the caller compares by: what passes here becomes part of commands that run as the store's owner.
+	IF level COLLATE "C" NOT IN ('read', 'append', 'reveal', 'admin') THEN
 		RAISE EXCEPTION 'unknown level "%"', level USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'The levels are read, append, reveal and admin.';
 	END IF;
@@ -193,9 +194,16 @@ DECLARE
 	marker text := eventstore.marker_of_bound(level, category, tenant);
 	-- Not quote_literal, which makes an E'...' of what JSON escapes by a backslash; src/rights/bound.c reads a plain one.
 	source text := 'SELECT ''' || replace(jsonb_build_array(category, tenant)::text, '''', '''''') || '''';
+	grantee regrole;
 BEGIN
 	IF to_regprocedure(marker) IS NULL THEN
 		EXECUTE format('CREATE FUNCTION %s RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L', marker, source);
+		-- Whom ALTER DEFAULT PRIVILEGES gives new functions to has not been granted this bound.
+		FOR grantee IN SELECT DISTINCT acl.grantee FROM pg_proc f, aclexplode(f.proacl) acl
+					   WHERE f.oid = to_regprocedure(marker) AND acl.grantee NOT IN (0, f.proowner)
+		LOOP
+			EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', marker, grantee);
+		END LOOP;
 		EXECUTE format('COMMENT ON FUNCTION %s IS %L', marker, 'A bound of level "' || level || '"; see eventstore.grants.');
 		EXECUTE format('ALTER FUNCTION %s DEPENDS ON EXTENSION eventstore', marker);
 	END IF;

@@ -329,6 +329,20 @@ SELECT count(*) > 50 AS sees_all FROM test_rights_bound.through;
 RESET ROLE;
 DROP SCHEMA test_rights_bound CASCADE;
 
+-- Default privileges grant no bound.
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO regress_es_category;
+SELECT es_grant('regress_es_stranger', 'read', 'elsewhere');
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM regress_es_category;
+SELECT role FROM eventstore.grants WHERE category = 'elsewhere';
+
+-- A level is what it is, by whatever collation the caller compares.
+DO $$ BEGIN
+	CREATE COLLATION any_case (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);
+EXCEPTION WHEN feature_not_supported THEN -- PostgreSQL without ICU
+	CREATE COLLATION any_case FROM "C";
+END $$;
+SELECT es_grant('regress_es_stranger', 're;--AD' COLLATE any_case);
+
 -- A level that is bound and has lost its bounds is bound to nothing.
 DO $$ DECLARE f regprocedure; BEGIN
 	FOR f IN SELECT oid FROM pg_proc WHERE proname ~ '_within_' LOOP EXECUTE format('DROP FUNCTION %s', f); END LOOP;
