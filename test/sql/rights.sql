@@ -358,5 +358,22 @@ SET client_min_messages = warning;
 DROP SCHEMA test_rights CASCADE;
 DROP EXTENSION eventstore CASCADE;
 SELECT count(*) FROM pg_proc WHERE proname ~ '_within_';
+
+-- Nor does a new store give anybody a right, whatever default privileges say.
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO regress_es_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_es_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_es_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO regress_es_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_es_stranger;
+CREATE EXTENSION eventstore;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM regress_es_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_es_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_es_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM regress_es_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM regress_es_stranger;
+SELECT DISTINCT classid::regclass FROM pg_shdepend
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND refobjid = 'regress_es_stranger'::regrole;
+SELECT count(*) FROM eventstore.grants;
+DROP EXTENSION eventstore;
 DROP OWNED BY regress_es_stranger, regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
 DROP ROLE regress_es_stranger, regress_es_category, regress_es_tenant, regress_es_appender, regress_es_both, regress_es_free, regress_es_group, regress_es_member, regress_es_bypass;
