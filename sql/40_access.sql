@@ -79,8 +79,9 @@ BEGIN
 	IF category IS NULL AND tenant IS NULL THEN
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', eventstore.marker_of_level(level), role);
 	ELSE
-		-- Making the first one switches row security on.
+		-- Making the first one switches row security on, unless event triggers are off, or somebody has switched it off again.
 		PERFORM eventstore.make_marker_of_bound(level, category, tenant);
+		PERFORM eventstore.guard_events();
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s, eventstore.may_%s_within() TO %s',
 					   eventstore.marker_of_bound(level, category, tenant), level, role);
 	END IF;

@@ -106,6 +106,8 @@ es_rights_init(void)
 	CacheRegisterSyscacheCallback(PROCNAMEARGSNSP, rights_on_function, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, rights_on_role, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, rights_on_role, (Datum) 0);
+	/* Whose the database is: he has what pg_database_owner has. */
+	CacheRegisterSyscacheCallback(DATABASEOID, rights_on_role, (Datum) 0);
 }
 
 /* ----------------------------------------------------------------------

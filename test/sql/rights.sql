@@ -343,6 +343,27 @@ EXCEPTION WHEN feature_not_supported THEN -- PostgreSQL without ICU
 END $$;
 SELECT es_grant('regress_es_stranger', 're;--AD' COLLATE any_case);
 
+-- The owner of the database has what pg_database_owner has, and as long as he is.
+SELECT current_database() AS database, current_user AS me \gset
+SELECT es_grant('pg_database_owner', 'read', 'c');
+SET ROLE regress_es_stranger;
+SELECT count(*) FROM es_read_category('c');
+RESET ROLE;
+ALTER DATABASE :"database" OWNER TO regress_es_stranger;
+SET ROLE regress_es_stranger;
+SELECT count(*) > 0 AS sees FROM es_read_category('c');
+RESET ROLE;
+ALTER DATABASE :"database" OWNER TO :"me";
+SET ROLE regress_es_stranger;
+SELECT count(*) FROM es_read_category('c');
+RESET ROLE;
+SELECT es_revoke('pg_database_owner', 'read');
+
+-- A grant within bounds sees to row security, whether its event trigger has or not.
+ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY;
+SELECT es_grant('regress_es_stranger', 'read', 'elsewhere');
+SELECT relrowsecurity FROM pg_class WHERE oid = 'eventstore.events'::regclass;
+
 -- A level that is bound and has lost its bounds is bound to nothing.
 DO $$ DECLARE f regprocedure; BEGIN
 	FOR f IN SELECT oid FROM pg_proc WHERE proname ~ '_within_' LOOP EXECUTE format('DROP FUNCTION %s', f); END LOOP;
