@@ -161,6 +161,11 @@ BEGIN
 	END IF;
 	-- Two at once would update the same rows of the catalogue.
 	PERFORM pg_advisory_xact_lock('pg_namespace'::regclass::oid::int, 'eventstore'::regnamespace::oid::int);
+	-- What a role has is looked up by the transaction's snapshot. By one from before somebody else's grant, what that took would be given back:
+	-- 40001 instead.
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		PERFORM FROM pg_proc f WHERE f.pronamespace = 'eventstore'::regnamespace AND f.proname ~ '^may_' FOR SHARE;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION eventstore.check_grant(regrole, text, text, text) IS
