@@ -102,8 +102,8 @@ es_sees(PG_FUNCTION_ARGS)
 	text *stream = PG_GETARG_TEXT_PP(0);
 	const EsRights *rights = es_rights_of(GetUserId());
 
-	PG_RETURN_BOOL(rights->sees.has_all ? access_sees_all(rights) :
-										  es_rights_has(&rights->sees, stream));
+	PG_RETURN_BOOL(rights->sees.has_all ? access_sees_all(rights)
+										: es_rights_has(&rights->sees, stream));
 }
 
 /*
