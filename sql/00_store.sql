@@ -105,6 +105,7 @@ CREATE TABLE eventstore.removed_events
 	digest      bytea            NOT NULL
 );
 CREATE UNIQUE INDEX removed_events_position_idx ON eventstore.removed_events (position);
+CREATE UNIQUE INDEX removed_events_stream_version_idx ON eventstore.removed_events (stream, version);
 COMMENT ON TABLE eventstore.removed_events IS 'Events that were truncated, deleted or retained no longer: their ids stay known. Written by es_truncate_stream and its kin only.';
 COMMENT ON COLUMN eventstore.removed_events.id IS 'Id of the event.';
 COMMENT ON COLUMN eventstore.removed_events.position IS 'Its position.';

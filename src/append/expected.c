@@ -7,17 +7,15 @@
  * version: to who expects none it has none, to who expects that version it is
  * there.
  *
- * Memory: none.  Locks: AccessShare on events, where that has to be found out.
- * Calls: catalog, removed, scan.
+ * Memory: none.  Locks: AccessShare on the removed events, where that has to be
+ * found out.  Calls: removed, scan.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "append/expected.h"
@@ -28,29 +26,17 @@
 
 /*
  * Whether a stream that has a version has an event.  Events go from the first
- * one on, so it has one if the last is there.
+ * one on, so it has none if the last was removed.  That it is not seen would
+ * not do: it may be about to be stored, by the append whose trigger asks.
  */
 static bool
 expected_has_events(const EsStream *stream)
 {
 	SnapshotData copy;
-	Snapshot snapshot;
-	Relation events;
-	EsScan scan;
-	bool result;
+	Snapshot snapshot = IsolationUsesXactSnapshot() ? es_scan_snapshot(&copy)
+													: RegisterSnapshot(GetLatestSnapshot());
+	bool result = !es_removed_is_version(stream->name, stream->version, snapshot);
 
-	if (!es_removed_is_any())
-		return true;
-	snapshot = IsolationUsesXactSnapshot() ? es_scan_snapshot(&copy)
-										   : RegisterSnapshot(GetLatestSnapshot());
-	events = es_catalog_open(ES_EVENTS, AccessShareLock);
-	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream->name));
-	es_scan_add_key(&scan, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream->version));
-	es_scan_begin(&scan, snapshot);
-	result = es_scan_next(&scan, ForwardScanDirection);
-	es_scan_close(&scan);
-	relation_close(events, NoLock);
 	if (snapshot != &copy)
 		UnregisterSnapshot(snapshot);
 	return result;

@@ -65,8 +65,9 @@ typedef enum EsRelation
 	ES_PROJECTION_MISSED,
 	ES_PROJECTION_MISSED_PKEY, /* (projection, position) */
 	ES_REMOVED,
-	ES_REMOVED_PKEY,     /* (id) */
-	ES_REMOVED_POSITION, /* (position) */
+	ES_REMOVED_PKEY,           /* (id) */
+	ES_REMOVED_POSITION,       /* (position) */
+	ES_REMOVED_STREAM_VERSION, /* (stream, version) */
 	ES_RETENTION,
 	ES_RETENTION_PKEY, /* (name) */
 	ES_SEALS,

@@ -153,6 +153,29 @@ es_removed_is_at(int64 position)
 	return result;
 }
 
+/* Whether a snapshot sees that a stream's event was removed. */
+bool
+es_removed_is_version(const text *stream, int64 version, Snapshot snapshot)
+{
+	EsRemovedLook look;
+	bool result = false;
+
+	es_removed_open(&look);
+	if (removed_is_any(&look))
+	{
+		EsScan scan;
+
+		es_scan_open(&scan, look.rel, ES_REMOVED_STREAM_VERSION);
+		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+		es_scan_add_key(&scan, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(version));
+		es_scan_begin(&scan, snapshot);
+		result = es_scan_next(&scan, ForwardScanDirection);
+		es_scan_close(&scan);
+	}
+	es_removed_close(&look);
+	return result;
+}
+
 /* ----------------------------------------------------------------------
  * What a stream amounts to
  * ----------------------------------------------------------------------

@@ -38,6 +38,7 @@ extern void es_removed_close(EsRemovedLook *look);
 extern bool es_removed_is_any(void);
 extern int64 es_removed_last(Snapshot snapshot);
 extern bool es_removed_is_at(int64 position);
+extern bool es_removed_is_version(const text *stream, int64 version, Snapshot snapshot);
 
 extern void es_removed_guard(const text *stream);
 extern bool es_removed_try_guard(const text *stream);

@@ -343,6 +343,19 @@ SELECT is(es_rebuild_projection('kept_handler'), 2::bigint, 'a handler, too');
 SET client_min_messages = warning;
 SELECT es_drop_projection('kept_sums', true), es_drop_projection('kept_late', true), es_drop_projection('kept_handler');
 
+-- An event that is being stored is not one that is gone: who appends to its stream meanwhile finds it there.
+CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+	PERFORM es_append(NEW.stream, 0, 'Follows', '{}');
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER follow BEFORE INSERT ON eventstore.events FOR EACH ROW WHEN (NEW.type = 'First') EXECUTE FUNCTION follow();
+SELECT throws_ok($$SELECT es_append('made-1', 0, 'First', '{}')$$, 'SE001', NULL, 'a trigger that appends to a stream that is being made');
+SELECT is(es_stream_version('made-1'), 0::bigint, 'nothing of it is stored');
+DROP TRIGGER follow ON eventstore.events;
+
 SELECT * FROM finish();
 DROP OWNED BY regress_es_reader, regress_es_appender, regress_es_admin;
 DROP ROLE regress_es_reader, regress_es_appender, regress_es_admin;
