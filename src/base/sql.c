@@ -7,17 +7,23 @@
  * level; where they meet a row that has been changed since, READ COMMITTED
  * goes on with the new one and the others raise 40001.  They need the rights
  * of the store's owner: the functions that use them are SECURITY DEFINER, with
- * a pinned search_path.
+ * a pinned search_path, or have them run as the owner.
  *
  * Memory: SPI's own; the plans for the session.  Locks: what the statements
- * take.  Calls: nothing of ours.
+ * take.  Calls: catalog.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/relation.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/sql.h"
 
 /* Run a statement; to be ended by SPI_finish(). */
@@ -57,6 +63,31 @@ es_sql_run(EsSql *statement, Datum *values, const char *nulls)
 	sql_execute(statement, values, nulls);
 	count = (int64) SPI_processed;
 	SPI_finish();
+	return count;
+}
+
+/*
+ * The same as the owner of the store, with a pinned search_path, for a function
+ * that anybody may call.  What has changed is seen by the next command.
+ */
+int64
+es_sql_run_as_owner(EsSql *statement, Datum *values, const char *nulls)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+	int level = NewGUCNestLevel();
+	int security;
+	int64 count;
+	Oid user;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+	count = es_sql_run(statement, values, nulls);
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(false, level);
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
 	return count;
 }
 

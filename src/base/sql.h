@@ -28,6 +28,7 @@ typedef struct EsSql
 	}
 
 extern int64 es_sql_run(EsSql *statement, Datum *values, const char *nulls);
+extern int64 es_sql_run_as_owner(EsSql *statement, Datum *values, const char *nulls);
 extern int64 es_sql_number(EsSql *statement, Datum *values, const char *nulls);
 
 #endif /* ES_SQL_H */

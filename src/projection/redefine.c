@@ -15,14 +15,9 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "base/sql.h"
@@ -31,33 +26,11 @@
 #include "projection/whole.h"
 #include "projection/witness.h"
 
-/* es_sql_run as the owner of the store. */
-static int64
-redefine_run(EsSql *statement, Datum *values, const char *nulls)
-{
-	Relation rel = es_catalog_open(ES_PROJECTIONS, RowExclusiveLock);
-	int level = NewGUCNestLevel();
-	int security;
-	int64 count;
-	Oid user;
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
-	count = es_sql_run(statement, values, nulls);
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(false, level);
-	relation_close(rel, NoLock);
-	CommandCounterIncrement();
-	return count;
-}
-
 /* The same for one that writes the projection's row. */
 static void
 redefine_run_one(EsSql *statement, Datum *values, const char *nulls)
 {
-	if (redefine_run(statement, values, nulls) != 1)
+	if (es_sql_run_as_owner(statement, values, nulls) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update")));
@@ -100,7 +73,7 @@ redefine_forget_needs(const char *projection)
 			   TEXTOID);
 	Datum values[] = {CStringGetTextDatum(projection)};
 
-	(void) redefine_run(&statement, values, NULL);
+	(void) es_sql_run_as_owner(&statement, values, NULL);
 }
 
 /* Save what defines a projection, but for its name, its mode and the like. */
@@ -160,7 +133,7 @@ es_redefine_rename(const char *projection, const char *new_name)
 
 	redefine_run_one(&statements[0], values, NULL);
 	for (i = 1; i < lengthof(statements); i++)
-		(void) redefine_run(&statements[i], values, NULL);
+		(void) es_sql_run_as_owner(&statements[i], values, NULL);
 	es_mark_rename(projection, new_name);
 	es_witness_rename(projection, new_name);
 }
@@ -183,7 +156,7 @@ es_redefine_move_table(const char *projection, const char *table, const char *no
 					  CStringGetTextDatum(now)};
 
 	redefine_run_one(&statement, values, NULL);
-	(void) redefine_run(&needs, values, NULL);
+	(void) es_sql_run_as_owner(&needs, values, NULL);
 }
 
 /* The reducer of a state projection has another qualified name by now. */
@@ -201,7 +174,7 @@ es_redefine_move_reducer(const char *projection, const char *now)
 
 	redefine_run_one(&statement, values, NULL);
 	values[1] = CStringGetTextDatum(es_whole_function(now));
-	(void) redefine_run(&needs, values, NULL);
+	(void) es_sql_run_as_owner(&needs, values, NULL);
 }
 
 /* The search_path that a projection's SQL runs with, as its first setting has it. */

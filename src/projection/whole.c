@@ -26,14 +26,9 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
@@ -41,28 +36,6 @@
 #include "base/sql.h"
 #include "order/order.h"
 #include "projection/whole.h"
-
-/* es_sql_run as the owner of the store. */
-static int64
-whole_run(EsSql *statement, Datum *values)
-{
-	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
-	int level = NewGUCNestLevel();
-	int security;
-	int64 count;
-	Oid user;
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
-	count = es_sql_run(statement, values, NULL);
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(false, level);
-	relation_close(rel, NoLock);
-	CommandCounterIncrement();
-	return count;
-}
 
 static Datum
 whole_make_array(List *names)
@@ -110,8 +83,8 @@ es_whole_note(const EsProjection *projection, List *targets)
 	Datum values[] = {CStringGetTextDatum(projection->name), whole_make_array(projection->tables),
 					  whole_make_array(targets), whole_make_array(functions)};
 
-	(void) whole_run(&tables, values);
-	(void) whole_run(&facts, values);
+	(void) es_sql_run_as_owner(&tables, values, NULL);
+	(void) es_sql_run_as_owner(&facts, values, NULL);
 }
 
 /* A projection counts as whole from now on. */
@@ -123,7 +96,7 @@ es_whole_accept(const char *name)
 			   TEXTOID);
 	Datum values[] = {CStringGetTextDatum(name)};
 
-	(void) whole_run(&statement, values);
+	(void) es_sql_run_as_owner(&statement, values, NULL);
 }
 
 /* A projection was made here. */
@@ -144,7 +117,7 @@ whole_has_strangers(void)
 			   BOOLOID);
 	Datum values[] = {BoolGetDatum(true)};
 
-	return whole_run(&statement, values) > 0;
+	return es_sql_run_as_owner(&statement, values, NULL) > 0;
 }
 
 static bool
@@ -155,7 +128,7 @@ whole_is_local(const char *name)
 			   TEXTOID);
 	Datum values[] = {CStringGetTextDatum(name)};
 
-	return whole_run(&statement, values) > 0;
+	return es_sql_run_as_owner(&statement, values, NULL) > 0;
 }
 
 /* Whether something is missing of what they need. */
@@ -165,7 +138,7 @@ whole_waits(void)
 	static EsSql statement = ES_SQL("SELECT FROM eventstore.projection_waits WHERE $1", BOOLOID);
 	Datum values[] = {BoolGetDatum(true)};
 
-	return whole_run(&statement, values) > 0;
+	return es_sql_run_as_owner(&statement, values, NULL) > 0;
 }
 
 static void
@@ -177,7 +150,7 @@ whole_accept_all(void)
 			   BOOLOID);
 	Datum values[] = {BoolGetDatum(true)};
 
-	(void) whole_run(&statement, values);
+	(void) es_sql_run_as_owner(&statement, values, NULL);
 }
 
 /*
