@@ -115,6 +115,7 @@
  *		state_projection.c	es_create_state_projection
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
+ *		fresh.c			what it has just appended, as rows for them
  *		reassign.c		es_reassign_projection
  *		rename.c		es_rename_projection
  *		follow.c		tables that are renamed or moved
@@ -134,6 +135,7 @@
  *		states.c		folding events into the states of their streams
  *		statetable.c	the table with them
  *		separable.c		handlers for which batches make no difference
+ *		definition.c	writes what is known of one
  *		projection.c	definitions, checkpoints, locks
  *		checkpoint.c	how far they are
  *		omission.c		events that a projection is not applied to

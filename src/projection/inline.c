@@ -15,28 +15,24 @@
  * taken back by a subtransaction.
  *
  * Memory: the current context.  Locks: what the projections' SQL takes.  Calls:
- * analyze, apply, attempt, catalog, omission, projection, readtable, roster,
- * scan, see.  User code runs here.
+ * analyze, apply, attempt, fresh, omission, projection, readtable, roster,
+ * see.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/errors.h"
-#include "base/scan.h"
 #include "projection/declared/analyze.h"
+#include "projection/fresh.h"
 #include "projection/inline.h"
 #include "projection/omission.h"
 #include "projection/readtable.h"
@@ -56,173 +52,6 @@ typedef struct InlineQueued
 static List **inline_queue = NULL;
 static MemoryContext inline_queue_context;
 static int inline_depth = 0;
-
-/* An event, as its row is. */
-typedef struct InlineEvent
-{
-	Datum values[Natts_event];
-	bool nulls[Natts_event];
-} InlineEvent;
-
-/* ----------------------------------------------------------------------
- * Events
- * ----------------------------------------------------------------------
- */
-
-static void
-inline_set_pointer(InlineEvent *event, AttrNumber column, const void *value)
-{
-	event->values[column - 1] = PointerGetDatum(value);
-	event->nulls[column - 1] = (value == NULL);
-}
-
-static void
-inline_fill(InlineEvent *event, const EsAppend *append, const EsEvent *given)
-{
-	memset(event->nulls, 0, sizeof(event->nulls));
-	event->values[Anum_events_position - 1] = Int64GetDatum(given->position);
-	event->values[Anum_events_version - 1] = Int64GetDatum(given->version);
-	event->values[Anum_events_recorded_at - 1] = TimestampTzGetDatum(append->recorded_at);
-	inline_set_pointer(event, Anum_events_stream, append->stream);
-	inline_set_pointer(event, Anum_events_category, append->category);
-	inline_set_pointer(event, Anum_events_id, &given->id);
-	inline_set_pointer(event, Anum_events_type, given->type);
-	inline_set_pointer(event, Anum_events_data, given->data);
-	inline_set_pointer(event, Anum_events_metadata, given->metadata);
-	inline_set_pointer(event, Anum_events_tags, given->tags);
-}
-
-/*
- * Read an event as it is stored, by its position.  Returns false if it is not:
- * its subtransaction was rolled back.
- */
-static bool
-inline_fetch(Relation events, InlineEvent *event)
-{
-	bool is_found;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EsScan scan;
-	int i;
-
-	es_scan_open(&scan, events, ES_EVENTS_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_INT8EQ,
-					event->values[Anum_events_position - 1]);
-	es_scan_begin(&scan, snapshot);
-	is_found = es_scan_next(&scan, ForwardScanDirection);
-	if (is_found)
-	{
-		HeapTuple row = ExecCopySlotHeapTuple(scan.slot);
-
-		for (i = 0; i < Natts_event; i++)
-			event->values[i] = heap_getattr(row, i + 1, RelationGetDescr(events), &event->nulls[i]);
-	}
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	return is_found;
-}
-
-/*
- * The events of a call, in order of position.
- *
- * may_differ: what is stored is not what was given.
- */
-static InlineEvent *
-inline_collect(Relation events, EsAppend *const *appends, int append_count, bool may_differ,
-			   int *count)
-{
-	InlineEvent *result;
-	int i;
-	int j;
-
-	*count = 0;
-	for (i = 0; i < append_count; i++)
-		*count += appends[i]->event_count;
-	result = palloc(sizeof(InlineEvent) * *count);
-	*count = 0;
-	if (may_differ)
-		CommandCounterIncrement();
-	for (i = 0; i < append_count; i++)
-	{
-		for (j = 0; j < appends[i]->event_count; j++)
-		{
-			inline_fill(&result[*count], appends[i], &appends[i]->events[j]);
-			/* A trigger may have changed what it says. */
-			if (may_differ)
-				(void) inline_fetch(events, &result[*count]);
-			(*count)++;
-		}
-	}
-	return result;
-}
-
-/* Whether a projection cares for one of the events, as they were given. */
-static bool
-inline_may_care(const EsProjection *projection, EsAppend *const *appends, int append_count)
-{
-	int i;
-	int j;
-
-	for (i = 0; i < append_count; i++)
-	{
-		if (!es_projection_has_name(&projection->categories, appends[i]->category))
-			continue;
-		for (j = 0; j < appends[i]->event_count; j++)
-			if (es_projection_has_name(&projection->types, appends[i]->events[j].type))
-				return true;
-	}
-	return false;
-}
-
-/* Whether it cares for an event, as it is stored. */
-static bool
-inline_cares(const EsProjection *projection, const InlineEvent *event)
-{
-	return es_projection_has_name(&projection->categories,
-								  DatumGetTextPP(event->values[Anum_events_category - 1])) &&
-		es_projection_has_name(&projection->types,
-							   DatumGetTextPP(event->values[Anum_events_type - 1]));
-}
-
-/*
- * Leave out what row security does not let a projection's owner see.  Returns
- * how many are left.
- *
- * passing: in the order of positions.
- */
-static int
-inline_leave_out_hidden(const EsProjection *projection, Relation events, InlineEvent **passing,
-						int count)
-{
-	Snapshot snapshot;
-	int left = 0;
-	int next = 0;
-	EsScan scan;
-
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	es_scan_open(&scan, events, ES_EVENTS_PKEY);
-	es_scan_add_key(&scan, 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-					passing[0]->values[Anum_events_position - 1]);
-	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE,
-					passing[count - 1]->values[Anum_events_position - 1]);
-	es_apply_see(projection, &scan);
-	es_scan_begin(&scan, snapshot);
-	while (scan.is_limited && es_scan_next(&scan, ForwardScanDirection))
-	{
-		bool is_null;
-		int64 seen = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
-
-		while (next < count && DatumGetInt64(passing[next]->values[Anum_events_position - 1]) < seen)
-			next++;
-		if (next < count && DatumGetInt64(passing[next]->values[Anum_events_position - 1]) == seen)
-			passing[left++] = passing[next++];
-	}
-	if (!scan.is_limited)
-		left = count;
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	return left;
-}
 
 /* ----------------------------------------------------------------------
  * Errors
@@ -305,7 +134,7 @@ inline_rethrow(const EsRosterEntry *entry, int64 first, int64 last, MemoryContex
  */
 
 static void
-inline_run(EsApplier *applier, InlineEvent **passing, int count)
+inline_run(EsApplier *applier, EsFreshEvent **passing, int count)
 {
 	Tuplestorestate *store;
 	TupleDesc desc;
@@ -328,18 +157,12 @@ inline_run(EsApplier *applier, InlineEvent **passing, int count)
 	tuplestore_end(store);
 }
 
-static int64
-inline_position(const InlineEvent *event)
-{
-	return DatumGetInt64(event->values[Anum_events_position - 1]);
-}
-
 /* An entry, and events to apply it to. */
 typedef struct InlineTry
 {
 	EsRoster *roster;
 	EsRosterEntry *entry;
-	InlineEvent **events;
+	EsFreshEvent **events;
 	int count;
 } InlineTry;
 
@@ -359,7 +182,7 @@ inline_miss(const InlineTry *try, const EsProjectionError *error)
 
 	for (i = 0; i < try->count; i++)
 		es_omission_add(ES_OMISSION_MISSED, try->entry->projection->name,
-						inline_position(try->events[i]), i == 0 ? error : NULL);
+						es_fresh_position(try->events[i]), i == 0 ? error : NULL);
 }
 
 /* It stops at the first of some events. */
@@ -367,7 +190,7 @@ static void
 inline_stop(const InlineTry *try, const ErrorData *raised)
 {
 	EsProjection stopped = *try->entry->projection;
-	EsProjectionError error = {.position = inline_position(try->events[0]),
+	EsProjectionError error = {.position = es_fresh_position(try->events[0]),
 							   .code = raised->sqlerrcode,
 							   .message = es_readtable_explain(try->entry->applier, raised)};
 
@@ -427,8 +250,8 @@ inline_apply_or_fail(InlineTry *try)
 	}
 	PG_CATCH();
 	{
-		inline_rethrow(try->entry, inline_position(try->events[0]),
-					   inline_position(try->events[try->count - 1]), caller);
+		inline_rethrow(try->entry, es_fresh_position(try->events[0]),
+					   es_fresh_position(try->events[try->count - 1]), caller);
 	}
 	PG_END_TRY();
 }
@@ -438,12 +261,12 @@ static void
 inline_see(InlineTry *try, Relation rel)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int64 first = inline_position(try->events[0]);
-	int64 last = inline_position(try->events[try->count - 1]);
+	int64 first = es_fresh_position(try->events[0]);
+	int64 last = es_fresh_position(try->events[try->count - 1]);
 
 	PG_TRY();
 	{
-		try->count = inline_leave_out_hidden(try->entry->projection, rel, try->events, try->count);
+		try->count = es_fresh_leave_out_hidden(try->entry->projection, rel, try->events, try->count);
 	}
 	PG_CATCH();
 	{
@@ -453,15 +276,15 @@ inline_see(InlineTry *try, Relation rel)
 }
 
 static void
-inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, Relation rel, InlineEvent *events,
+inline_apply_entry(EsRoster *roster, EsRosterEntry *entry, Relation rel, EsFreshEvent *events,
 				   int event_count)
 {
-	InlineEvent **passing = palloc(sizeof(InlineEvent *) * event_count);
+	EsFreshEvent **passing = palloc(sizeof(EsFreshEvent *) * event_count);
 	InlineTry try = {roster, entry, passing, 0};
 	int i;
 
 	for (i = 0; i < event_count; i++)
-		if (inline_cares(entry->projection, &events[i]))
+		if (es_fresh_cares(entry->projection, &events[i]))
 			passing[try.count++] = &events[i];
 	if (try.count > 0 && rel->rd_rel->relrowsecurity &&
 		!es_see_is_free(rel, entry->projection->role))
@@ -536,7 +359,7 @@ inline_enqueue(const EsApplyScope *scope, EsAppend *const *appends, int append_c
 static void
 inline_apply_queued(EsRoster *roster, Relation events, const InlineQueued *queued)
 {
-	InlineEvent *stored = palloc0(sizeof(InlineEvent) * queued->count);
+	EsFreshEvent *stored = palloc0(sizeof(EsFreshEvent) * queued->count);
 	int count = 0;
 	int i;
 
@@ -544,7 +367,7 @@ inline_apply_queued(EsRoster *roster, Relation events, const InlineQueued *queue
 	for (i = 0; i < queued->count; i++)
 	{
 		stored[count].values[Anum_events_position - 1] = Int64GetDatum(queued->positions[i]);
-		if (inline_fetch(events, &stored[count]))
+		if (es_fresh_fetch(events, &stored[count]))
 			count++;
 	}
 	inline_depth = queued->depth;
@@ -560,7 +383,7 @@ inline_apply_given(EsRoster *roster, Relation events, EsAppend *const *appends, 
 {
 	const EsApplyScope *scope = es_apply_current();
 	bool may_differ = events->trigdesc != NULL && events->trigdesc->trig_insert_before_row;
-	InlineEvent *collected = NULL;
+	EsFreshEvent *collected = NULL;
 	int count;
 	int i;
 
@@ -568,12 +391,12 @@ inline_apply_given(EsRoster *roster, Relation events, EsAppend *const *appends, 
 	{
 		const EsProjection *projection = roster->entries[i].projection;
 
-		if (!may_differ && !inline_may_care(projection, appends, append_count))
+		if (!may_differ && !es_fresh_may_care(projection, appends, append_count))
 			continue;
 		if (scope != NULL && strcmp(scope->applier->projection->name, projection->name) == 0)
 			continue;
 		if (collected == NULL)
-			collected = inline_collect(events, appends, append_count, may_differ, &count);
+			collected = es_fresh_collect(events, appends, append_count, may_differ, &count);
 		inline_apply_entry(roster, &roster->entries[i], events, collected, count);
 	}
 	if (collected != NULL)

@@ -5,7 +5,7 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
- * arguments, barrier, environment, intact, order, projection, readtable, rights, run,
+ * arguments, barrier, definition, environment, intact, order, projection, readtable, rights, run,
  * see, stale, takeover, transaction, trouble, whole, witness.
  *
  *-------------------------------------------------------------------------
@@ -31,6 +31,7 @@
 #include "order/transaction.h"
 #include "projection/apply.h"
 #include "projection/barrier.h"
+#include "projection/definition.h"
 #include "projection/environment.h"
 #include "projection/intact.h"
 #include "projection/project.h"
@@ -333,7 +334,7 @@ es_project_create(EsProjection *projection, const char *verb)
 	projection->is_by_event &= !projection->is_declared;
 	projection->state = projection->is_inline ? ES_PROJECTION_PAUSED : ES_PROJECTION_RUNNING;
 	projection->saved_state = projection->state;
-	es_projection_insert(projection);
+	es_definition_insert(projection);
 	es_intact_begin(projection);
 	es_whole_begin(projection);
 	if (projection->is_inline)
@@ -374,7 +375,7 @@ es_drop_projection(PG_FUNCTION_ARGS)
 				 errdetail("It is a handler, whose tables are the user's own.")));
 	if (es_project_minds_appends(projection))
 		(void) es_barrier_raise();
-	es_projection_delete(projection->name);
+	es_definition_delete(projection->name);
 	es_witness_forget(projection->name);
 	es_readtable_drop(projection, PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
@@ -399,7 +400,7 @@ es_pause_projection(PG_FUNCTION_ARGS)
 	if (es_project_minds_appends(projection))
 		es_takeover_stop(projection);
 	projection->state = ES_PROJECTION_PAUSED;
-	es_projection_save(projection, NULL);
+	es_definition_save(projection, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -414,7 +415,7 @@ es_project_go_on(EsProjection *projection)
 		return;
 	}
 	projection->state = ES_PROJECTION_RUNNING;
-	es_projection_save(projection, NULL);
+	es_definition_save(projection, NULL);
 }
 
 /*

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * projection.c
- *		Definitions of projections, and how far they are.
+ *		Projections: what is known of one, its lock, and its owner.
  *
- * The rows of eventstore.projections, read by a scan and written by SQL that
- * runs as the store's owner.  They are always read under a snapshot of the
- * moment: a REPEATABLE READ transaction has to apply a projection that was
- * made after its snapshot, too.
+ * The rows of eventstore.projections, read by a scan (definition.c writes them),
+ * and always under a snapshot of the moment: a REPEATABLE READ transaction has
+ * to apply a projection that was made after its snapshot, too.
  *
  * Whoever changes a projection or moves its checkpoint holds its lock to the
  * end of the transaction.  Appends that apply an inline one do not take it; for
@@ -21,19 +20,16 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -55,10 +51,10 @@
 PG_FUNCTION_INFO_V1(es_forget_projections);
 
 /* Values of the column state, in the order of EsProjectionState, ... */
-static const char *const projection_states[] = {"running", "paused", "failed"};
+const char *const es_projection_states[] = {"running", "paused", "failed"};
 
 /* ... and of on_error, in that of EsOnError. */
-static const char *const projection_on_error[] = {"fail", "stop", "skip"};
+const char *const es_projection_on_error[] = {"fail", "stop", "skip"};
 
 /* ----------------------------------------------------------------------
  * Reading
@@ -181,7 +177,7 @@ projection_read(TupleTableSlot *slot, Snapshot snapshot)
 	projection->is_by_event = !projection->is_declared &&
 		projection_has_text(slot, Anum_projections_granularity, "event");
 	while (!projection_has_text(slot, Anum_projections_on_error,
-								projection_on_error[projection->on_error]))
+								es_projection_on_error[projection->on_error]))
 		projection->on_error++;
 	projection->tables = projection_get_list(slot, Anum_projections_tables);
 	projection->settings = projection_get_list(slot, Anum_projections_settings);
@@ -190,7 +186,8 @@ projection_read(TupleTableSlot *slot, Snapshot snapshot)
 	projection->initial = projection_get_jsonb(slot, Anum_projections_initial);
 	projection_get_filter(slot, Anum_projections_categories, &projection->categories);
 	projection_get_filter(slot, Anum_projections_types, &projection->types);
-	while (!projection_has_text(slot, Anum_projections_state, projection_states[projection->state]))
+	while (
+		!projection_has_text(slot, Anum_projections_state, es_projection_states[projection->state]))
 		projection->state++;
 	projection->saved_state = projection->state;
 	projection->role = es_mark_find(projection->name, projection->owner);
@@ -366,356 +363,9 @@ es_projection_owner(const EsProjection *projection)
 }
 
 /* ----------------------------------------------------------------------
- * Writing
+ * Telling
  * ----------------------------------------------------------------------
  */
-
-/* Values for a statement; all of them text, text[] or bigint. */
-#define PROJECTION_MAX_VALUES 17
-
-typedef struct ProjectionValues
-{
-	int count;
-	Oid types[PROJECTION_MAX_VALUES];
-	Datum values[PROJECTION_MAX_VALUES];
-	char nulls[PROJECTION_MAX_VALUES];
-} ProjectionValues;
-
-static void
-projection_add(ProjectionValues *values, Oid type, Datum value, bool is_null)
-{
-	values->types[values->count] = type;
-	values->values[values->count] = value;
-	values->nulls[values->count] = is_null ? 'n' : ' ';
-	values->count++;
-}
-
-static void
-projection_add_text(ProjectionValues *values, const char *value)
-{
-	projection_add(values, TEXTOID, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
-				   value == NULL);
-}
-
-static void
-projection_add_int8(ProjectionValues *values, int64 value)
-{
-	projection_add(values, INT8OID, Int64GetDatum(value), false);
-}
-
-static void
-projection_add_array(ProjectionValues *values, Datum *elements, int count, bool is_null)
-{
-	ArrayType *array = construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT);
-
-	projection_add(values, TEXTARRAYOID, PointerGetDatum(array), is_null);
-}
-
-static void
-projection_add_list(ProjectionValues *values, List *list)
-{
-	Datum *elements = palloc(sizeof(Datum) * Max(list_length(list), 1));
-	ListCell *cell;
-
-	foreach (cell, list)
-		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
-	projection_add_array(values, elements, list_length(list), false);
-}
-
-static void
-projection_add_filter(ProjectionValues *values, const EsFilter *filter)
-{
-	Datum *elements = palloc(sizeof(Datum) * Max(filter->count, 1));
-	int i;
-
-	for (i = 0; i < filter->count; i++)
-		elements[i] = PointerGetDatum(filter->names[i]);
-	projection_add_array(values, elements, filter->count, !filter->is_on);
-}
-
-/*
- * Run a statement as the owner of the store.  Returns how many rows it has
- * written.
- */
-static uint64
-projection_execute(const char *sql, ProjectionValues *values)
-{
-	Relation rel = es_catalog_open(ES_PROJECTIONS, RowExclusiveLock);
-	Oid user;
-	int security;
-	int level = NewGUCNestLevel();
-	uint64 count;
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	if (SPI_execute_with_args(sql, values->count, values->types, values->values, values->nulls,
-							  false, 0) < 0)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	count = SPI_processed;
-	SPI_finish();
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(false, level);
-	relation_close(rel, NoLock);
-	CommandCounterIncrement();
-	return count;
-}
-
-/* Above READ COMMITTED nothing newer than the snapshot may be acted upon. */
-static void
-projection_has_moved(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent update")));
-}
-
-/* Run one that writes the projection's row, which was read with its lock. */
-static void
-projection_execute_one(const char *sql, ProjectionValues *values)
-{
-	if (projection_execute(sql, values) != 1)
-		projection_has_moved();
-}
-
-/* Where a projection's definition is; invalid: there is none that the snapshot sees. */
-static ItemPointerData
-projection_place(const char *name, Snapshot seen_by)
-{
-	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(seen_by);
-	ItemPointerData place;
-	EsScan scan;
-
-	ItemPointerSetInvalid(&place);
-	es_scan_open(&scan, rel, ES_PROJECTIONS_PKEY);
-	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	es_scan_begin(&scan, snapshot);
-	if (es_scan_next(&scan, ForwardScanDirection))
-		place = scan.slot->tts_tid;
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	relation_close(rel, NoLock);
-	return place;
-}
-
-/*
- * Raise 40001 where a definition is not as this transaction sees it: its
- * checkpoint must not move then, either.
- */
-static void
-projection_check_seen(const char *name)
-{
-	ItemPointerData newest;
-	ItemPointerData seen;
-	SnapshotData snapshot;
-
-	if (!IsolationUsesXactSnapshot())
-		return;
-	newest = projection_place(name, GetLatestSnapshot());
-	seen = projection_place(name, es_scan_snapshot(&snapshot));
-	if (!ItemPointerIsValid(&newest) || !ItemPointerEquals(&newest, &seen))
-		projection_has_moved();
-}
-
-static void
-projection_save_checkpoint(const EsProjection *projection)
-{
-	EsCheckpoint checkpoint = {projection->position, projection->events_applied};
-
-	if (!es_checkpoint_save(projection->name, &checkpoint))
-		projection_has_moved();
-}
-
-/* Store a new projection. */
-void
-es_projection_insert(const EsProjection *projection)
-{
-	ProjectionValues values = {0};
-
-	projection_add_text(&values, projection->name);
-	projection_add_text(&values, projection->owner);
-	projection_add_text(&values, projection->is_inline ? "inline" : "async");
-	projection_add_text(&values, projection->query);
-	projection_add_text(&values, projection->is_declared ? "true" : "false");
-	projection_add_list(&values, projection->tables);
-	projection_add_filter(&values, &projection->categories);
-	projection_add_filter(&values, &projection->types);
-	projection_add_text(&values, projection_on_error[projection->on_error]);
-	projection_add_list(&values, projection->settings);
-	projection_add_text(&values, projection_states[projection->state]);
-	projection_add_int8(&values, projection->position);
-	projection_add_int8(&values, projection->events_applied);
-	projection_add_list(&values, projection->lookups);
-	projection_add_text(&values, projection->is_by_event ? "event" : "batch");
-	projection_add_text(&values, projection->reducer);
-	projection_add_text(&values, projection->initial);
-	projection_execute_one(
-		"INSERT INTO eventstore.projections "
-		"(name, owner, mode, query, is_declared, tables, categories, types, on_error, "
-		"settings, state, position, events_applied, lookups, granularity, reducer, initial) "
-		"VALUES ($1, $2, $3, $4, $5::boolean, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::jsonb)",
-		&values);
-	projection_save_checkpoint(projection);
-	es_mark_make(projection->name, projection->role);
-}
-
-static void
-projection_save_owner(const EsProjection *projection, const char *name)
-{
-	ProjectionValues values = {0};
-
-	projection_add_text(&values, projection->name);
-	projection_add_text(&values, name);
-	projection_execute_one("UPDATE eventstore.projections SET owner = $2 WHERE name = $1", &values);
-}
-
-/* Give a projection, whose lock is held, to another role. */
-void
-es_projection_reassign(const EsProjection *projection, Oid owner)
-{
-	es_mark_make(projection->name, owner);
-	projection_save_owner(projection, GetUserNameFromId(owner, false));
-}
-
-/* Note the owner's name, where it has another by now. */
-static void
-projection_note_owner(const EsProjection *projection)
-{
-	char *name = OidIsValid(projection->role) ? GetUserNameFromId(projection->role, true) : NULL;
-
-	if (name != NULL && strcmp(name, projection->owner) != 0)
-		projection_save_owner(projection, name);
-}
-
-/*
- * Save state, checkpoint and count of a projection, whose lock is held.
- *
- * error: noted, if there is one; else the last one stays.
- */
-void
-es_projection_save(const EsProjection *projection, const EsProjectionError *error)
-{
-	ProjectionValues values = {0};
-
-	projection_check_seen(projection->name);
-	projection_save_checkpoint(projection);
-	projection_add_text(&values, projection->name);
-	if (error != NULL)
-	{
-		projection_add_text(&values, error->message);
-		projection_add_text(&values, unpack_sql_state(error->code));
-		projection_add_int8(&values, error->position);
-		projection_execute_one(
-			"UPDATE eventstore.projections SET last_error = $2, last_error_code = $3, "
-			"last_error_position = $4, last_error_at = clock_timestamp() WHERE name = $1",
-			&values);
-	}
-	projection_note_owner(projection);
-	/* Only if it is another: every session has to notice. */
-	if (projection->state == projection->saved_state)
-		return;
-	values.count = 1;
-	projection_add_text(&values, projection_states[projection->state]);
-	projection_execute_one("UPDATE eventstore.projections SET state = $2 WHERE name = $1", &values);
-}
-
-/*
- * The error that has stopped an inline projection stays its last one, when the
- * notes of what it has missed go.
- */
-static void
-projection_keep_error(const char *name)
-{
-	ProjectionValues values = {0};
-
-	projection_add_text(&values, name);
-	(void)
-		projection_execute("UPDATE eventstore.projections AS p SET last_error = m.error, "
-						   "last_error_code = m.code, last_error_position = m.position, last_error_at = m.at "
-						   "FROM (SELECT * FROM eventstore.projection_missed WHERE projection = $1 "
-						   "AND code IS NOT NULL ORDER BY position LIMIT 1) AS m WHERE p.name = $1",
-						   &values);
-}
-
-/*
- * Note that a projection, whose lock is held, is to go on without an event, with
- * the error that it has caused, if it was that.
- */
-void
-es_projection_skip(const EsProjection *projection, int64 position, const char *reason)
-{
-	ProjectionValues values = {0};
-
-	projection_keep_error(projection->name);
-	projection_add_text(&values, projection->name);
-	projection_add_int8(&values, position);
-	projection_add_text(&values, reason);
-	projection_execute_one(
-		"INSERT INTO eventstore.skipped_events (projection, position, code, error, reason, at) "
-		"SELECT p.name, $2, COALESCE(m.code, CASE WHEN p.last_error_position = $2 THEN p.last_error_code END), "
-		"COALESCE(m.error, CASE WHEN p.last_error_position = $2 THEN p.last_error END), $3, clock_timestamp() "
-		"FROM eventstore.projections AS p LEFT JOIN eventstore.projection_missed AS m "
-		"ON m.projection = p.name AND m.position = $2 WHERE p.name = $1",
-		&values);
-	values.count = 2;
-	(void) projection_execute(
-		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position = $2", &values);
-}
-
-/* A projection has been applied to what it had missed, up to a position. */
-void
-es_projection_forget_missed(const char *name, int64 upto)
-{
-	ProjectionValues values = {0};
-
-	projection_keep_error(name);
-	projection_add_text(&values, name);
-	projection_add_int8(&values, upto);
-	(void) projection_execute(
-		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position <= $2",
-		&values);
-}
-
-/* An event that a projection has missed can not be applied: it stays. */
-void
-es_projection_note_stop(const char *name, const EsProjectionError *error)
-{
-	ProjectionValues values = {0};
-
-	projection_add_text(&values, name);
-	projection_add_int8(&values, error->position);
-	projection_add_text(&values, unpack_sql_state(error->code));
-	projection_add_text(&values, error->message);
-	(void) projection_execute("UPDATE eventstore.projection_missed SET code = $3, error = $4 "
-							  "WHERE projection = $1 AND position = $2",
-							  &values);
-}
-
-/* Forget a projection, whose lock is held. */
-void
-es_projection_delete(const char *name)
-{
-	ProjectionValues values = {0};
-
-	projection_add_text(&values, name);
-	(void) projection_execute("DELETE FROM eventstore.projection_appends WHERE projection = $1",
-							  &values);
-	(void) projection_execute("DELETE FROM eventstore.projection_checkpoints WHERE projection = $1",
-							  &values);
-	(void) projection_execute("DELETE FROM eventstore.intact_projections WHERE projection = $1",
-							  &values);
-	(void) projection_execute("DELETE FROM eventstore.stale_projections WHERE projection = $1",
-							  &values);
-	(void) projection_execute("DELETE FROM eventstore.skipped_events WHERE projection = $1",
-							  &values);
-	(void) projection_execute("DELETE FROM eventstore.projection_missed WHERE projection = $1",
-							  &values);
-	projection_execute_one("DELETE FROM eventstore.projections WHERE name = $1", &values);
-	es_mark_drop(name);
-}
 
 /* Raise SE006 with the error that a projection has met at a stored event. */
 void

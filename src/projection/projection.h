@@ -89,6 +89,10 @@ es_projection_owns_table(const EsProjection *projection)
 	return projection->is_declared || projection->reducer != NULL;
 }
 
+/* Words of the columns state and on_error, in the order of the enums. */
+extern const char *const es_projection_states[];
+extern const char *const es_projection_on_error[];
+
 extern EsProjection *es_projection_find(const char *name);
 extern EsProjection *es_projection_get(const char *name);
 extern EsProjection *es_projection_get_visible(const char *name);
@@ -99,17 +103,9 @@ extern bool es_projection_try_lock(const char *name);
 extern bool es_projection_lock_rebuild(const char *name, bool waits);
 extern void es_projection_check_owner(const EsProjection *projection);
 extern Oid es_projection_owner(const EsProjection *projection);
-extern void es_projection_reassign(const EsProjection *projection, Oid owner);
 
-extern void es_projection_insert(const EsProjection *projection);
-extern void es_projection_save(const EsProjection *projection, const EsProjectionError *error);
 extern void es_projection_raise(const EsProjection *projection, const EsProjectionError *error);
 extern void es_projection_warn(const EsProjection *projection, const EsProjectionError *error);
-extern void es_projection_delete(const char *name);
-
-extern void es_projection_skip(const EsProjection *projection, int64 position, const char *reason);
-extern void es_projection_forget_missed(const char *name, int64 upto);
-extern void es_projection_note_stop(const char *name, const EsProjectionError *error);
 
 extern bool es_projection_has_name(const EsFilter *filter, const text *name);
 

@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "order/transaction.h"
 #include "projection/apply.h"
+#include "projection/definition.h"
 #include "projection/projection.h"
 #include "projection/readtable.h"
 
@@ -89,7 +90,7 @@ es_reassign_projection(PG_FUNCTION_ARGS)
 	/* Also raises if there is no such role. */
 	(void) GetUserNameFromId(owner, false);
 	es_compat_check_can_be(GetUserId(), owner);
-	es_projection_reassign(projection, owner);
+	es_definition_reassign(projection, owner);
 	if (es_projection_owns_table(projection))
 		foreach (cell, projection->tables)
 			reassign_table(lfirst(cell), owner);

@@ -18,6 +18,7 @@
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/apply.h"
+#include "projection/definition.h"
 #include "projection/intact.h"
 #include "projection/omission.h"
 #include "projection/run.h"
@@ -63,7 +64,7 @@ es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes
 	if (run_is_stale(projection, &error))
 	{
 		projection->state = ES_PROJECTION_FAILED;
-		es_projection_save(projection, &error);
+		es_definition_save(projection, &error);
 		return 0;
 	}
 	es_order_begin_view(&view);
@@ -77,7 +78,7 @@ es_run_async(EsProjection *projection, const EsAdvanceBounds *bounds, bool notes
 		es_omission_add(ES_OMISSION_SKIPPED, projection->name, skipped->position, skipped);
 	}
 	if (projection->position != before || error.code != 0)
-		es_projection_save(projection, error.code == 0 ? NULL : &error);
+		es_definition_save(projection, error.code == 0 ? NULL : &error);
 	if (notes && count > 0)
 		es_whole_note(projection, es_apply_targets(applier));
 	if (error.code != 0)

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 
 #include "projection/advance.h"
+#include "projection/definition.h"
 #include "projection/omission.h"
 #include "projection/project.h"
 
@@ -91,7 +92,7 @@ es_skip_event(PG_FUNCTION_ARGS)
 	es_projection_check_owner(projection);
 	skip_check(projection, position);
 	goes_on = skip_is_next(projection, position);
-	es_projection_skip(projection, position, reason);
+	es_definition_skip(projection, position, reason);
 	if (goes_on)
 		es_project_go_on(projection);
 	PG_RETURN_VOID();

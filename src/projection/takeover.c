@@ -20,6 +20,7 @@
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
+#include "projection/definition.h"
 #include "projection/omission.h"
 #include "projection/stale.h"
 #include "projection/takeover.h"
@@ -60,7 +61,7 @@ takeover_end(Takeover *takeover)
 
 	if (projection->first_missed == 0)
 		return;
-	es_projection_forget_missed(projection->name, projection->position);
+	es_definition_forget_missed(projection->name, projection->position);
 	projection->position = Max(projection->position, takeover->position);
 	projection->missed_upto = 0;
 	if (!projection->notes_missed)
@@ -86,8 +87,8 @@ takeover_advance(Takeover *takeover, int64 upto)
 	if (projection->on_error != ES_ON_ERROR_STOP)
 		es_projection_raise(projection, &error);
 	takeover_end(takeover);
-	es_projection_note_stop(projection->name, &error);
-	es_projection_save(projection, &error);
+	es_definition_note_stop(projection->name, &error);
+	es_definition_save(projection, &error);
 	es_projection_warn(projection, &error);
 	return false;
 }
@@ -124,7 +125,7 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 	}
 	takeover_end(&takeover);
 	projection->state = ES_PROJECTION_RUNNING;
-	es_projection_save(projection, NULL);
+	es_definition_save(projection, NULL);
 }
 
 /*

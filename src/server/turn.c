@@ -37,6 +37,7 @@
 #include "base/catalog.h"
 #include "order/order.h"
 #include "projection/advance.h"
+#include "projection/definition.h"
 #include "projection/progress.h"
 #include "projection/projection.h"
 #include "projection/run.h"
@@ -162,7 +163,7 @@ turn_save_error(EsProjection *projection, int64 position, int code, const char *
 							   .code = code,
 							   .message = pstrdup(message)};
 
-	es_projection_save(projection, &error);
+	es_definition_save(projection, &error);
 }
 
 /*

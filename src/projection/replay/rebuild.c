@@ -40,6 +40,7 @@
 #include "projection/advance.h"
 #include "projection/barrier.h"
 #include "projection/beside.h"
+#include "projection/definition.h"
 #include "projection/follow.h"
 #include "projection/intact.h"
 #include "projection/omission.h"
@@ -224,10 +225,10 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	projection->events_applied = replay->projection.events_applied;
 	if (projection->state == ES_PROJECTION_FAILED)
 		projection->state = ES_PROJECTION_RUNNING;
-	es_projection_save(projection, NULL);
+	es_definition_save(projection, NULL);
 	if (projection->is_stale)
 		es_stale_forget(projection->name);
-	es_projection_forget_missed(projection->name, PG_INT64_MAX);
+	es_definition_forget_missed(projection->name, PG_INT64_MAX);
 	foreach (cell, replay->projection.skipped)
 	{
 		const EsProjectionError *skipped = lfirst(cell);
