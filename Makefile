@@ -11,6 +11,7 @@
 #   make bench                  what an append and a read cost, and others' appends and reads
 #   make deb                    packages for Debian, one for each major that is here, into dist/
 #   make dist                   the archive for PGXN, into dist/
+#   make docs                   the pages of docs/ as a site, into site/, and a look at it in a browser
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
 
@@ -128,7 +129,7 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench deb dist
+.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench deb dist docs
 demo:
 	@examples/demo
 demo-stop:
@@ -145,6 +146,8 @@ deb:
 	@packaging/deb
 dist:
 	@packaging/dist
+docs:
+	@packaging/docs
 lint:
 	@test/lint
 format:

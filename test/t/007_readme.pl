@@ -32,7 +32,7 @@ sub read_blocks
 			push @expected, "block $i, row " . ++$check . ": $1";
 		}
 		$check = 0;
-		$blocks[$i] =~ s/;[ \t]*-- → .*$/"\n\\gset row_\n\\echo 'block $i, row " . ++$check . ":' :row_value"/meg;
+		$blocks[$i] =~ s/;[ \t]*-- → .*$/"\n\\g (format=unaligned tuples_only=on) |tail -n 1 | sed 's\x01^\x01block $i, row " . ++$check . ": \x01'"/meg;
 		push @expected, "block $i: " . ($code // '00000');
 		$script .= join "\n", '\set ON_ERROR_STOP ' . ($code ? 'off' : 'on'), '\set LAST_ERROR_SQLSTATE 00000', $blocks[$i], '\set LAST :LAST_ERROR_SQLSTATE',
 		  "\\echo 'block $i:' :LAST", '';
