@@ -50,7 +50,7 @@ REVOKE ALL ON FUNCTION @extschema@.es_tenant(text) FROM PUBLIC;
 
 CREATE VIEW eventstore.grants AS
 	SELECT CASE g.grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(g.grantee)::pg_catalog.text END AS role,
-		   CASE g.level WHEN 'administer' THEN 'admin' ELSE g.level END AS level, g.bound ->> 0 AS category, g.bound ->> 1 AS tenant
+		   (CASE g.level WHEN 'administer' THEN 'admin' ELSE g.level END) COLLATE pg_catalog."default" AS level, g.bound ->> 0 AS category, g.bound ->> 1 AS tenant
 	FROM (
 		SELECT acl.grantee, pg_catalog.split_part(f.proname::pg_catalog.text, '_', 2) AS level,
 			   -- The order in which conditions are looked at is the planner's: no cast of another function's source.
@@ -359,7 +359,7 @@ $$
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
 		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
-		 'es_protect', 'es_reveal',
+		 'es_protect', 'es_reveal', 'es_version',
 		 'find_subscription_division', 'find_subscription_status', 'es_fetch', 'es_ack', 'es_nack', 'es_release')
 $$;
 COMMENT ON FUNCTION eventstore.is_for_bound_roles(text) IS 'Whether a right of a level is given within bounds, too.';
@@ -373,6 +373,7 @@ $$
 	FROM (VALUES
 		('read append reveal admin', 'USAGE', 'SCHEMA eventstore'),
 		('read append reveal admin', 'USAGE', 'SCHEMA @extschema@'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_version()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_tenant(text)'),
 		('read admin',        'SELECT',  'TABLE eventstore.events'),
 		('admin',             'SELECT',  'TABLE eventstore.streams'),

@@ -11,8 +11,8 @@ CREATE TABLE eventstore.subscriptions
 	park_policy     text COLLATE "C" NOT NULL,
 	division        bigint           NOT NULL,
 	next_partitions int,
-	next_division   bigint,
 	drain_to        bigint,
+	next_division   bigint,
 	is_paused       boolean          NOT NULL DEFAULT false,
 	revision        bigint           NOT NULL DEFAULT 0,
 	tenant          text COLLATE "C"
@@ -27,8 +27,8 @@ COMMENT ON COLUMN eventstore.subscriptions.lease IS 'How long a consumer that do
 COMMENT ON COLUMN eventstore.subscriptions.park_policy IS 'Whether later events of a stream pass a parked one, or wait: pass or block_stream.';
 COMMENT ON COLUMN eventstore.subscriptions.division IS 'Number of the division into partitions; rows of other divisions do not count.';
 COMMENT ON COLUMN eventstore.subscriptions.next_partitions IS 'Into how many it will be divided when the present partitions are drained; null = no change is due.';
-COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that division: it is the present one as soon as they are drained, whether this row says so yet or not.';
 COMMENT ON COLUMN eventstore.subscriptions.drain_to IS 'The present partitions end at this position; null = nowhere.';
+COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that division: it is the present one as soon as they are drained, whether this row says so yet or not.';
 COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
 COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
 COMMENT ON COLUMN eventstore.subscriptions.tenant IS 'Only events of this tenant''s streams; null = of all.';
@@ -50,9 +50,6 @@ SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_revisions', 
 CREATE TABLE eventstore.subscription_shares
 (
 	subscription text COLLATE "C" NOT NULL,
-	place        int              NOT NULL,
-	revision     bigint           NOT NULL,
-	base         bigint           NOT NULL,
 	share        bigint           NOT NULL,
 	division     bigint           NOT NULL,
 	consumer     text COLLATE "C",
@@ -65,15 +62,15 @@ CREATE TABLE eventstore.subscription_shares
 	acked        bigint           NOT NULL,
 	scanned      bigint           NOT NULL,
 	lease_end    timestamptz      NOT NULL,
+	place        int              NOT NULL,
+	revision     bigint           NOT NULL,
+	base         bigint           NOT NULL,
 	CONSTRAINT subscription_shares_pkey PRIMARY KEY (subscription, place, revision)
 )
 WITH (fillfactor = 20);
 CREATE INDEX subscription_shares_revision_idx ON eventstore.subscription_shares (subscription, revision, place);
 COMMENT ON TABLE eventstore.subscription_shares IS 'Partitions of a subscription that stand at the same place, and who works on them. A partition belongs to the row of the highest number that has it.';
 COMMENT ON COLUMN eventstore.subscription_shares.subscription IS 'Name of the subscription.';
-COMMENT ON COLUMN eventstore.subscription_shares.place IS 'Where it is found; nothing else has the same place at the same time.';
-COMMENT ON COLUMN eventstore.subscription_shares.revision IS 'Of a place, only the highest one counts.';
-COMMENT ON COLUMN eventstore.subscription_shares.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
 COMMENT ON COLUMN eventstore.subscription_shares.share IS 'Number of the share; a higher one takes its partitions from all lower ones.';
 COMMENT ON COLUMN eventstore.subscription_shares.division IS 'Division into partitions that this is a part of.';
 COMMENT ON COLUMN eventstore.subscription_shares.consumer IS 'Who works on it; null = nobody.';
@@ -86,6 +83,9 @@ COMMENT ON COLUMN eventstore.subscription_shares.delivered IS 'Last position tha
 COMMENT ON COLUMN eventstore.subscription_shares.acked IS 'Position up to which that was acknowledged.';
 COMMENT ON COLUMN eventstore.subscription_shares.scanned IS 'Position up to which the delivery looked: the checkpoint when all of it is acknowledged.';
 COMMENT ON COLUMN eventstore.subscription_shares.lease_end IS 'When the consumer may be replaced, unless it calls before.';
+COMMENT ON COLUMN eventstore.subscription_shares.place IS 'Where it is found; nothing else has the same place at the same time.';
+COMMENT ON COLUMN eventstore.subscription_shares.revision IS 'Of a place, only the highest one counts.';
+COMMENT ON COLUMN eventstore.subscription_shares.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
 REVOKE ALL ON TABLE eventstore.subscription_shares FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_shares', '');
 

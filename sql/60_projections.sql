@@ -357,7 +357,7 @@ CREATE VIEW eventstore.projection_status AS
 		   CASE WHEN t.reason IS NULL THEN coalesce(f.position, p.last_error_position) END AS last_error_position,
 		   CASE WHEN t.reason IS NULL THEN coalesce(f.at, p.last_error_at) ELSE t.noticed_at END AS last_error_at,
 		   p.events_applied + CASE WHEN i.is_applied_by_appends THEN i.behind - i.missed ELSE 0 END AS events_applied,
-		   t.owner,
+		   t.owner COLLATE pg_catalog."C" AS owner,
 		   r.pid AS rebuild_pid, r.events_done AS rebuild_events_done, r.events_total AS rebuild_events_total,
 		   (SELECT a.pid FROM eventstore.find_projection_activity() a WHERE a.projection = p.name AND a.activity = 'run' LIMIT 1) AS runner_pid,
 		   t.obstacle

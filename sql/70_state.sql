@@ -11,10 +11,10 @@ CREATE TABLE eventstore.snapshots
 	schema_version int              NOT NULL,
 	version        bigint           NOT NULL,
 	position       bigint           NOT NULL,
-	event_id       uuid             NOT NULL,
-	recorded_at    timestamptz      NOT NULL,
 	state          jsonb            NOT NULL,
 	saved_at       timestamptz      NOT NULL,
+	event_id       uuid             NOT NULL,
+	recorded_at    timestamptz      NOT NULL,
 	CONSTRAINT snapshots_pkey PRIMARY KEY (stream, schema_version)
 )
 WITH (fillfactor = 80);
@@ -23,10 +23,10 @@ COMMENT ON COLUMN eventstore.snapshots.stream IS 'Name of the stream.';
 COMMENT ON COLUMN eventstore.snapshots.schema_version IS 'Which form the state has: the application''s own number.';
 COMMENT ON COLUMN eventstore.snapshots.version IS 'Version of the last event that the state counts in.';
 COMMENT ON COLUMN eventstore.snapshots.position IS 'Position of that event. A snapshot whose event is not there, or elsewhere, is passed over.';
-COMMENT ON COLUMN eventstore.snapshots.event_id IS 'Id of that event. Another one at the same place is of another history.';
-COMMENT ON COLUMN eventstore.snapshots.recorded_at IS 'When that event was recorded: ids that callers give may come again, after a restore of older data.';
 COMMENT ON COLUMN eventstore.snapshots.state IS 'The state: any JSON.';
 COMMENT ON COLUMN eventstore.snapshots.saved_at IS 'When it was saved.';
+COMMENT ON COLUMN eventstore.snapshots.event_id IS 'Id of that event. Another one at the same place is of another history.';
+COMMENT ON COLUMN eventstore.snapshots.recorded_at IS 'When that event was recorded: ids that callers give may come again, after a restore of older data.';
 REVOKE ALL ON TABLE eventstore.snapshots FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.snapshots', '');
 

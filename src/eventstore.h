@@ -208,6 +208,7 @@
  *		scan.c			index scans
  *		policy.c		what row security lets a role see of them
  *		catalog.c		the relations, by role
+ *		version.c		of which version they are, and es_version
  *		event.c			events from arguments and arrays
  *		reducer.c		folding events into a state by a function of the user's
  *		document.c		arguments that come as JSON

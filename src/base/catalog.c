@@ -9,8 +9,11 @@
  * its indexes: the lock on the table keeps an index that has been looked up
  * from being dropped, as REINDEX CONCURRENTLY waits for who holds it.
  *
+ * Relations of another version than the library's are not looked up: their
+ * columns may be others.
+ *
  * Memory: static variables.  Locks: es_catalog_open takes the one it is asked
- * for and leaves it to the end of the transaction.  Calls: nothing of ours.
+ * for and leaves it to the end of the transaction.  Calls: version.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +27,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/catalog.h"
+#include "base/version.h"
 
 static const char *const catalog_names[ES_RELATION_COUNT] =
 	{[ES_STREAMS] = "streams",
@@ -130,11 +134,15 @@ catalog_look_up(EsRelation which)
 	return get_relname_relid(catalog_names[which], get_namespace_oid(ES_SCHEMA, true));
 }
 
-/* Whether this database has the store.  Needs a transaction. */
+/*
+ * Whether this database has the store, of the library's version.  Needs a
+ * transaction.
+ */
 bool
 es_catalog_is_installed(void)
 {
-	return OidIsValid(catalog_oids[ES_POSITIONS]) || OidIsValid(catalog_look_up(ES_POSITIONS));
+	return OidIsValid(catalog_oids[ES_POSITIONS]) ||
+		(OidIsValid(catalog_look_up(ES_POSITIONS)) && es_version_is_current());
 }
 
 /* Whether one of the store's relations is there. */
@@ -145,7 +153,8 @@ es_catalog_has(EsRelation which)
 }
 
 /*
- * The OID of one of the store's relations.  Raises 42P01 if it is not there.
+ * The OID of one of the store's relations.  Raises 42P01 if it is not there, and
+ * 55000 if it is of another version than the library's.
  */
 Oid
 es_catalog_oid(EsRelation which)
@@ -155,6 +164,7 @@ es_catalog_oid(EsRelation which)
 	if (OidIsValid(oid))
 		return oid;
 
+	es_version_require();
 	oid = catalog_look_up(which);
 	if (!OidIsValid(oid))
 		ereport(ERROR,

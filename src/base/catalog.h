@@ -118,29 +118,29 @@ typedef enum EsRelation
 #define Anum_subscriptions_park_policy     7
 #define Anum_subscriptions_division        8
 #define Anum_subscriptions_next_partitions 9
-#define Anum_subscriptions_next_division   10
-#define Anum_subscriptions_drain_to        11
+#define Anum_subscriptions_drain_to        10
+#define Anum_subscriptions_next_division   11
 #define Anum_subscriptions_is_paused       12
 #define Anum_subscriptions_revision        13
 #define Anum_subscriptions_tenant          14
 
 /* Columns of eventstore.subscription_shares. */
 #define Anum_shares_subscription 1
-#define Anum_shares_place        2
-#define Anum_shares_revision     3
-#define Anum_shares_base         4
-#define Anum_shares_share        5
-#define Anum_shares_division     6
-#define Anum_shares_consumer     7
-#define Anum_shares_partitions   8
-#define Anum_shares_checkpoint   9
-#define Anum_shares_attempts     10
-#define Anum_shares_retried      11
-#define Anum_shares_token        12
-#define Anum_shares_delivered    13
-#define Anum_shares_acked        14
-#define Anum_shares_scanned      15
-#define Anum_shares_lease_end    16
+#define Anum_shares_share        2
+#define Anum_shares_division     3
+#define Anum_shares_consumer     4
+#define Anum_shares_partitions   5
+#define Anum_shares_checkpoint   6
+#define Anum_shares_attempts     7
+#define Anum_shares_retried      8
+#define Anum_shares_token        9
+#define Anum_shares_delivered    10
+#define Anum_shares_acked        11
+#define Anum_shares_scanned      12
+#define Anum_shares_lease_end    13
+#define Anum_shares_place        14
+#define Anum_shares_revision     15
+#define Anum_shares_base         16
 #define Natts_shares             16
 
 /* Columns of eventstore.subscription_retries. */
@@ -167,10 +167,10 @@ typedef enum EsRelation
 #define Anum_snapshots_schema_version 2
 #define Anum_snapshots_version        3
 #define Anum_snapshots_position       4
-#define Anum_snapshots_event_id       5
-#define Anum_snapshots_recorded_at    6
-#define Anum_snapshots_state          7
-#define Anum_snapshots_saved_at       8
+#define Anum_snapshots_state          5
+#define Anum_snapshots_saved_at       6
+#define Anum_snapshots_event_id       7
+#define Anum_snapshots_recorded_at    8
 #define Natts_snapshots               8
 
 /* Columns of eventstore.projections. */

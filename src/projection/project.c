@@ -5,8 +5,8 @@
  *
  * Memory: the function call's context.  Locks: the projection's, to the end of
  * the transaction; for inline ones, at last, barrier.c's.  Calls: apply,
- * arguments, barrier, definition, environment, intact, order, projection, readtable, rights, run,
- * see, stale, takeover, transaction, trouble, whole, witness.
+ * arguments, barrier, definition, environment, intact, order, projection, readtable,
+ * rights, run, see, stale, takeover, transaction, trouble, version, whole, witness.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,7 @@
 
 #include "base/arguments.h"
 #include "base/compat.h"
+#include "base/version.h"
 #include "order/order.h"
 #include "order/transaction.h"
 #include "projection/apply.h"
@@ -295,6 +296,8 @@ project_read_arguments(FunctionCallInfo fcinfo)
 {
 	EsProjection *projection = es_project_read(fcinfo, 2, 3, 4);
 
+	/* The function has not had all of them in every version. */
+	es_version_require();
 	projection->query = es_project_get_text(fcinfo, 1, "query");
 	projection->tables = es_project_get_tables(fcinfo, 5, "tables", "read table");
 	projection->on_error = project_get_on_error(fcinfo, projection->is_inline);

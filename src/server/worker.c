@@ -21,7 +21,7 @@
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
  * announce, catalog, news, order, pending, retention, runner, scan, sealer,
- * settings, shared, wake.
+ * settings, shared, version, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,6 +47,7 @@
 #include "base/compat.h"
 #include "base/scan.h"
 #include "base/settings.h"
+#include "base/version.h"
 #include "keeping/retention.h"
 #include "order/order.h"
 #include "order/standby.h"
@@ -287,14 +288,16 @@ worker_work(void)
 	return sleep_ms;
 }
 
-/* The extension is not there: tell the log once. */
+/* The extension is not there, or of another version: tell the log once. */
 static void
 worker_tell_idle(void)
 {
 	static bool is_told = false;
 
+	if (!is_told && es_catalog_has(ES_POSITIONS))
+		es_version_tell(WARNING);
 	/* Not by one that was started again. */
-	if (!is_told && MyBgworkerEntry->bgw_extra[0])
+	else if (!is_told && MyBgworkerEntry->bgw_extra[0])
 		ereport(WARNING,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"eventstore\" is not installed in database \"%s\"",

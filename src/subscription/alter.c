@@ -16,7 +16,7 @@
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
  * statements; AccessShare on events.  Calls: arguments, definition, division,
  * guard, names, owner, retry, scan, share, sql, subscription, takeback,
- * transaction.
+ * transaction, version.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,6 +37,7 @@
 #include "base/names.h"
 #include "base/scan.h"
 #include "base/sql.h"
+#include "base/version.h"
 #include "order/transaction.h"
 #include "signal/guard.h"
 #include "subscription/definition.h"
@@ -284,6 +285,8 @@ alter_store(FunctionCallInfo fcinfo, const EsSubscription *subscription)
 static int
 alter_check(FunctionCallInfo fcinfo)
 {
+	/* The function has not had all of them in every version. */
+	es_version_require();
 	if (!PG_ARGISNULL(ALTER_PARK_POLICY))
 		(void) es_definition_get_park_policy(fcinfo, ALTER_PARK_POLICY);
 	if (!PG_ARGISNULL(ALTER_MAX_RETRIES))

@@ -9,7 +9,7 @@
  *
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
  * statements.  Calls: arguments, definition, division, names, partition, sql,
- * subscription, transaction.
+ * subscription, transaction, version.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,7 @@
 #include "base/names.h"
 #include "base/partition.h"
 #include "base/sql.h"
+#include "base/version.h"
 #include "order/transaction.h"
 #include "subscription/definition.h"
 #include "subscription/division.h"
@@ -38,6 +39,14 @@ subscribe_prevent(const char *verb)
 {
 	PreventCommandIfReadOnly(verb);
 	PreventCommandIfParallelMode(verb);
+}
+
+/* An argument that the function has not had in every version. */
+static Datum
+subscribe_get_tenant(FunctionCallInfo fcinfo)
+{
+	es_version_require();
+	return es_definition_get_tenant(fcinfo, 8);
 }
 
 /*
@@ -57,7 +66,7 @@ es_create_subscription(PG_FUNCTION_ARGS)
 	Datum category = es_definition_get_category(fcinfo, 1);
 	Datum types = es_definition_get_types(fcinfo, 2);
 	int partitions = es_definition_get_partitions(fcinfo, 4);
-	Datum tenant = es_definition_get_tenant(fcinfo, 8);
+	Datum tenant = subscribe_get_tenant(fcinfo);
 	EsSubscription subscription;
 	Datum values[] = {PointerGetDatum(name),
 					  category,
