@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
 
-our @EXPORT = qw(new_old_server inventory differs);
+our @EXPORT = qw(new_old_server restore_old_store inventory differs);
 
 # This installation once more, with the scripts of older versions beside those that are installed. Programs find their files by the place
 # that they are run from, so these are copied; what is only read is linked to.
@@ -41,6 +41,17 @@ sub new_old_server
 	$node->append_conf('postgresql.conf', join("\n", 'max_prepared_transactions = 20', @settings, ''));
 	$node->start;
 	return $node;
+}
+
+# A database with the store in use of version 0.1.0 (test/upgrade/store-0.1.0.sql), whose roles are made, too.
+sub restore_old_store
+{
+	my ($node, $database) = @_;
+	sql($node, "CREATE ROLE $_") for qw(shop_app shop_reader shop_admin shop_reports);
+	sql($node, "CREATE DATABASE $database TEMPLATE template0");
+	sql($node, q{CREATE EXTENSION eventstore VERSION '0.1.0'}, $database);
+	return $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database), '-f', dirname(__FILE__) . '/../upgrade/store-0.1.0.dump' ],
+		'a store of 0.1.0 is there');
 }
 
 # A database's store, fact by fact.

@@ -170,15 +170,37 @@ reshape_plan_column(EsReshape *reshape, const EsAnalysis *before, EsColumn *colu
 		reshape->retyped = lappend(reshape->retyped, column);
 }
 
+/* Whether a key that can be null may not be so in the table, as in those that version 0.1.0 has made. */
+static bool
+reshape_keeps_nulls_out(const EsReshape *reshape)
+{
+	Relation rel = relation_open(reshape->table, AccessShareLock);
+	bool result = false;
+	int i;
+
+	for (i = 0; i < reshape->now->key_count; i++)
+	{
+		const EsColumn *key = reshape->now->keys[i];
+		AttrNumber number = get_attnum(reshape->table, key->name);
+
+		if (key->is_nullable && number != InvalidAttrNumber)
+			result |= TupleDescAttr(RelationGetDescr(rel), number - 1)->attnotnull;
+	}
+	relation_close(rel, NoLock);
+	return result;
+}
+
 static void
 reshape_plan_key(EsReshape *reshape, const EsAnalysis *before)
 {
 	const EsAnalysis *now = reshape->now;
 	int i;
 
-	reshape->changes_key = before == NULL
-		? reshape_find_key(reshape->table, now) == NIL
-		: !reshape_has_keys(before, now) || !reshape_has_keys(now, before);
+	if (before == NULL)
+		reshape->changes_key = reshape_find_key(reshape->table, now) == NIL;
+	else
+		reshape->changes_key = !reshape_has_keys(before, now) || !reshape_has_keys(now, before) ||
+			reshape_keeps_nulls_out(reshape);
 	if (!reshape->changes_key || before == NULL)
 		return;
 	reshape->old_key = reshape_find_key(reshape->table, before);
