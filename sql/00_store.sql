@@ -117,3 +117,17 @@ COMMENT ON COLUMN eventstore.removed_events.removed_at IS 'When it was removed.'
 COMMENT ON COLUMN eventstore.removed_events.digest IS 'What it was: see eventstore.event_digest.';
 REVOKE ALL ON TABLE eventstore.removed_events FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.removed_events', '');
+
+-- What a stream that was imported begins with, where that is not version 1: what was before has no row in removed_events here.
+CREATE TABLE eventstore.beginnings
+(
+	stream      text COLLATE "C" NOT NULL CONSTRAINT beginnings_pkey PRIMARY KEY,
+	version     bigint           NOT NULL,
+	imported_at timestamptz      NOT NULL
+);
+COMMENT ON TABLE eventstore.beginnings IS 'Streams that were imported without their first events, as those were gone in the store that they come from. Written by es_import only.';
+COMMENT ON COLUMN eventstore.beginnings.stream IS 'Name of the stream.';
+COMMENT ON COLUMN eventstore.beginnings.version IS 'Version of the first event that was imported.';
+COMMENT ON COLUMN eventstore.beginnings.imported_at IS 'When.';
+REVOKE ALL ON TABLE eventstore.beginnings FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.beginnings', '');

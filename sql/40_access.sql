@@ -355,7 +355,7 @@ CREATE FUNCTION eventstore.is_for_bound_roles(object text) RETURNS boolean
 $$
 	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
 		('events', 'notify_status', 'subscription_status', 'parked',
-		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
+		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
 		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
@@ -398,6 +398,9 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_version(text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last_event(text, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_export(bigint, bigint, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_import(jsonb)'),
+		('admin',             'SELECT',  'TABLE eventstore.beginnings'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_event(bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),

@@ -51,6 +51,9 @@ $$
 	UNION ALL
 	SELECT 'orphan', k.stream, 'eventstore.snapshots has a snapshot of it, but it has no row in eventstore.streams'
 	FROM eventstore.snapshots k WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = k.stream)
+	UNION ALL
+	SELECT 'orphan', b.stream, 'eventstore.beginnings says where it begins, but it has no row in eventstore.streams'
+	FROM eventstore.beginnings b WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = b.stream)
 $$;
 COMMENT ON FUNCTION eventstore.find_strays(bigint, bigint) IS 'What es_verify finds beside the events: checkpoints above the head, rows of what is not there.';
 REVOKE ALL ON FUNCTION eventstore.find_strays(bigint, bigint) FROM PUBLIC;

@@ -16,6 +16,11 @@
  *		sealer.c		seals history at intervals
  *		turn.c			its turn at one of them, and what its end means
  *
+ *	 move/				events as JSON, out of one store and into another
+ *		export.c		es_export
+ *		import.c		es_import
+ *		line.c			an event as a JSON object by itself
+ *
  *	 keeping/			what becomes of history
  *		verify.c		es_verify
  *		seal.c			es_seal
@@ -54,6 +59,7 @@
  *		immutability.c	the triggers that refuse changes
  *		foreign.c		events that were not appended, es_repair_positions
  *		store.c			what every form of append comes down to
+ *		imported.c		events from another store: where they go
  *		json.c			events from JSON
  *		expected.c		the expected version
  *		ids.c			given event ids: exact retries, duplicates

@@ -320,6 +320,42 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 }
 
 /*
+ * Look imported events, each an append of its own, up by their ids, and mark those
+ * that are stored: where they belong, or this raises SE002.  Sets the results of
+ * these.
+ *
+ * Returns how many are.  Whoever has the stream's row locked knows them all.
+ */
+int
+es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
+{
+	int count = 0;
+	IdsLook look;
+	int i;
+
+	ids_open(&look, events);
+	for (i = 0; i < append_count; i++)
+	{
+		EsAppend *append = appends[i];
+		const pg_uuid_t *id = &append->events[0].id;
+		IdsPlace place;
+
+		CHECK_FOR_INTERRUPTS();
+		append->is_stored = ids_find(&look, id, &place);
+		if (!append->is_stored)
+			continue;
+		if (place.version != append->expected_version + 1 ||
+			!es_names_equal(place.stream, append->stream))
+			ids_raise_stored(events, id, &place);
+		append->last_version = place.version;
+		append->last_position = place.position;
+		count++;
+	}
+	ids_close(&look);
+	return count;
+}
+
+/*
  * Raise SE002: some streams of a call have it stored already, others have not.
  *
  * stored: an append that is, as es_ids_find_retry left it.

@@ -66,8 +66,12 @@ json_tags(const JsonbValue *value)
 	return construct_array(tags, count, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
-static void
-json_set_key(EsEvent *event, const JsonbValue *key, JsonbValue *value)
+/*
+ * Take over what stands under a key of an event's object.  Returns false if
+ * events have no such key.
+ */
+bool
+es_json_set_key(EsEvent *event, const JsonbValue *key, JsonbValue *value)
 {
 	bool is_null = (value->type == jbvNull);
 
@@ -86,11 +90,19 @@ json_set_key(EsEvent *event, const JsonbValue *key, JsonbValue *value)
 			event->id = json_uuid(value);
 	}
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown key \"%s\" in event",
-						pnstrdup(key->val.string.val, key->val.string.len)),
-				 errhint("The keys of an event are type, data, metadata, id and tags.")));
+		return false;
+	return true;
+}
+
+/* All keys of an event's object have been taken over: check what it is. */
+void
+es_json_complete_event(EsEvent *event)
+{
+	if (event->type == NULL)
+		es_event_malformed("event has no type");
+	if (event->data == NULL)
+		event->data = json_empty_object();
+	es_event_check(event);
 }
 
 static void
@@ -107,14 +119,14 @@ json_read_event(EsEvent *event, JsonbContainer *object)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
-		json_set_key(event, &key, &value);
+		if (!es_json_set_key(event, &key, &value))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown key \"%s\" in event",
+							pnstrdup(key.val.string.val, key.val.string.len)),
+					 errhint("The keys of an event are type, data, metadata, id and tags.")));
 	}
-
-	if (event->type == NULL)
-		es_event_malformed("event has no type");
-	if (event->data == NULL)
-		event->data = json_empty_object();
-	es_event_check(event);
+	es_json_complete_event(event);
 }
 
 /* An array of events, or one event, as found in any JSON. */

@@ -16,7 +16,7 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog,
- * condition, ids, inflight, inline, last, milestone, names, recorder, rights,
+ * condition, ids, imported, inflight, inline, last, milestone, names, recorder, rights,
  * scan, stream, transaction, window.
  *
  *-------------------------------------------------------------------------
@@ -33,6 +33,7 @@
 
 #include "append/expected.h"
 #include "append/ids.h"
+#include "append/imported.h"
 #include "append/recorder.h"
 #include "append/store.h"
 #include "base/catalog.h"
@@ -233,6 +234,24 @@ store_group_advance(StoreGroup *group, Relation streams, Relation events)
  * ----------------------------------------------------------------------
  */
 
+/* The same of imported events: what is stored already is passed over. */
+static bool
+store_advance_imported(EsAppend **sorted, int append_count, Relation streams, Relation events)
+{
+	bool has_new = false;
+	int first;
+	StoreGroup group;
+
+	for (first = 0; first < append_count; first += group.count)
+	{
+		group = store_first_group(sorted + first, append_count - first, true);
+		CHECK_FOR_INTERRUPTS();
+		if (es_imported_advance(group.appends, group.count, streams, events))
+			has_new = true;
+	}
+	return has_new;
+}
+
 /* Returns whether there is anything to store. */
 static bool
 store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Relation events,
@@ -243,6 +262,8 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 	int first;
 	StoreGroup group;
 
+	if (sorted[0]->is_imported)
+		return store_advance_imported(sorted, append_count, streams, events);
 	for (first = 0; first < append_count; first += group.count)
 	{
 		group = store_first_group(sorted + first, append_count - first, has_given_ids);
@@ -259,18 +280,31 @@ store_advance_streams(EsAppend **sorted, int append_count, Relation streams, Rel
 
 /* One append in a few thousand tells by when its positions were given out. */
 static void
-store_set_milestone(const EsAppend *appends, int append_count, int64 position)
+store_set_milestone(EsAppend *const *appends, int append_count, int64 position)
 {
-	TimestampTz recorded_at = appends[0].recorded_at;
+	TimestampTz recorded_at = appends[0]->recorded_at;
 	int i;
 
 	for (i = 1; i < append_count; i++)
-		recorded_at = Max(recorded_at, appends[i].recorded_at);
+		recorded_at = Max(recorded_at, appends[i]->recorded_at);
 	es_milestone_set(position, recorded_at);
 }
 
+/* Leave out imported events that are stored already; returns how many are left. */
+static int
+store_leave_out_stored(EsAppend **appends, int append_count)
+{
+	int count = 0;
+	int i;
+
+	for (i = 0; i < append_count; i++)
+		if (!appends[i]->is_stored)
+			appends[count++] = appends[i];
+	return count;
+}
+
 static void
-store_assign_positions(EsAppend *appends, int append_count)
+store_assign_positions(EsAppend *const *appends, int append_count)
 {
 	int64 event_count = 0;
 	int64 position;
@@ -279,17 +313,17 @@ store_assign_positions(EsAppend *appends, int append_count)
 
 	for (i = 0; i < append_count; i++)
 	{
-		es_transaction_append(&appends[i]);
-		event_count += appends[i].event_count;
+		es_transaction_append(appends[i]);
+		event_count += appends[i]->event_count;
 	}
 	position = es_inflight_take(event_count);
 	if (es_milestone_is_due(position, position + event_count - 1))
 		store_set_milestone(appends, append_count, position + event_count - 1);
 	for (i = 0; i < append_count; i++)
 	{
-		for (j = 0; j < appends[i].event_count; j++)
-			appends[i].events[j].position = position++;
-		appends[i].last_position = position - 1;
+		for (j = 0; j < appends[i]->event_count; j++)
+			appends[i]->events[j].position = position++;
+		appends[i]->last_position = position - 1;
 	}
 }
 
@@ -330,7 +364,8 @@ store_check_rights(const EsAppend *appends, int append_count)
 /*
  * Store all appends or none; set their results.
  *
- * appends: in the caller's order; a stream may stand in several.
+ * appends: in the caller's order; a stream may stand in several.  All of them are
+ * imported, or none is.
  * verb: how messages call the SQL function.
  * condition: that has to hold, unless the call is an exact retry; NULL: none.
  */
@@ -369,15 +404,17 @@ es_store_append(EsAppend *appends, int append_count, const char *verb, const EsC
 
 	if (store_advance_streams(sorted, append_count, streams, events, has_given_ids))
 	{
+		int new_count = appends[0].is_imported ? store_leave_out_stored(in_order, append_count)
+											   : append_count;
 		bool is_outer = es_window_open();
 
-		store_assign_positions(appends, append_count);
-		store_insert(events, in_order, append_count, has_given_ids);
+		store_assign_positions(in_order, new_count);
+		store_insert(events, in_order, new_count, has_given_ids);
 		if (is_outer)
 			es_window_close();
 		if (condition != NULL)
 			es_condition_check(condition, events, appends[0].events[0].position);
-		es_inline_apply(events, in_order, append_count);
+		es_inline_apply(events, in_order, new_count);
 	}
 	es_last_remember(appends[append_count - 1].last_position);
 

@@ -77,6 +77,7 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_REMOVED_PKEY] = "removed_events_pkey",
 	 [ES_REMOVED_POSITION] = "removed_events_position_idx",
 	 [ES_REMOVED_STREAM_VERSION] = "removed_events_stream_version_idx",
+	 [ES_BEGINNINGS] = "beginnings",
 	 [ES_RETENTION] = "retention",
 	 [ES_RETENTION_PKEY] = "retention_pkey",
 	 [ES_SEALS] = "seals",

@@ -68,6 +68,7 @@ typedef enum EsRelation
 	ES_REMOVED_PKEY,           /* (id) */
 	ES_REMOVED_POSITION,       /* (position) */
 	ES_REMOVED_STREAM_VERSION, /* (stream, version) */
+	ES_BEGINNINGS,
 	ES_RETENTION,
 	ES_RETENTION_PKEY, /* (name) */
 	ES_SEALS,
@@ -226,6 +227,12 @@ typedef enum EsRelation
 #define Anum_removed_version     4
 #define Anum_removed_type        5
 #define Anum_removed_recorded_at 6
+
+/* Columns of eventstore.beginnings. */
+#define Anum_beginnings_stream      1
+#define Anum_beginnings_version     2
+#define Anum_beginnings_imported_at 3
+#define Natts_beginnings            3
 
 /* Columns of eventstore.retention. */
 #define Anum_retention_name      1

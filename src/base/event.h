@@ -41,7 +41,14 @@ typedef struct EsAppend
 	int64 expected_version;
 	int event_count; /* > 0 */
 	EsEvent *events;
-	TimestampTz recorded_at; /* assigned by the append */
+	TimestampTz recorded_at; /* assigned by the append, unless it is imported */
+
+	/*
+	 * One event that comes from another store: it keeps its time, and the version
+	 * after the expected one.  What is stored already is passed over.
+	 */
+	bool is_imported;
+	bool is_stored; /* result: it was there before */
 
 	/* Result: version and position of the last event. */
 	int64 last_version;

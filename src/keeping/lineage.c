@@ -3,8 +3,8 @@
  * lineage.c
  *		Whether each stream is what its events make of it.
  *
- * The rows of streams, the events and the list of removed events are sorted
- * together: by a hash of the stream, which compares faster than names that begin
+ * The rows of streams, where they begin, the events and the list of removed events
+ * are sorted together: by a hash of the stream, which compares faster than names that begin
  * alike, by the stream, and by version.  Then each stream passes by once: its
  * row, its removed events, its events.  No index is asked, so it does not matter
  * whether they are right.
@@ -184,7 +184,11 @@ lineage_check_version(EsLineage *lineage, EsLineageKind kind, int64 version)
 {
 	if (version == lineage->version && version > 0)
 	{
-		if (lineage->last == kind)
+		if (lineage->last == ES_LINEAGE_BEGINNING)
+			lineage_report(lineage, "version",
+						   "it was imported from a later version on, but version %lld is there",
+						   (long long) version);
+		else if (lineage->last == kind)
 			lineage_report(lineage, "version", "version %lld is there twice%s", (long long) version,
 						   kind == ES_LINEAGE_REMOVED ? " in eventstore.removed_events" : "");
 		else
@@ -205,6 +209,23 @@ lineage_check_version(EsLineage *lineage, EsLineageKind kind, int64 version)
 					   (long long) version);
 }
 
+/* What was before was gone where the stream comes from. */
+static void
+lineage_take_beginning(EsLineage *lineage, TupleTableSlot *slot)
+{
+	int64 version = DatumGetInt64(LINEAGE_VALUE(slot, LINEAGE_VERSION));
+
+	if (lineage->version > 0)
+	{
+		lineage_report(lineage, "version",
+					   "it was imported from version %lld on, but earlier ones are there",
+					   (long long) version + 1);
+		return;
+	}
+	lineage->version = version;
+	lineage->last = ES_LINEAGE_BEGINNING;
+}
+
 static void
 lineage_take_event(EsLineage *lineage, TupleTableSlot *slot, EsLineageKind kind)
 {
@@ -213,7 +234,8 @@ lineage_take_event(EsLineage *lineage, TupleTableSlot *slot, EsLineageKind kind)
 	TimestampTz recorded_at = DatumGetTimestampTz(LINEAGE_VALUE(slot, LINEAGE_RECORDED_AT));
 
 	lineage_check_version(lineage, kind, version);
-	if (lineage->last != ES_LINEAGE_ROW && position <= lineage->position)
+	if (lineage->last != ES_LINEAGE_ROW && lineage->last != ES_LINEAGE_BEGINNING &&
+		position <= lineage->position)
 		lineage_report(lineage, "position",
 					   "version %lld stands at position %lld, the one before at %lld",
 					   (long long) version, (long long) position, (long long) lineage->position);
@@ -260,6 +282,8 @@ es_lineage_check(EsLineage *lineage, EsFindings *findings)
 		kind = (EsLineageKind) DatumGetInt32(LINEAGE_VALUE(slot, LINEAGE_KIND));
 		if (kind == ES_LINEAGE_ROW)
 			lineage_take_row(lineage, slot);
+		else if (kind == ES_LINEAGE_BEGINNING)
+			lineage_take_beginning(lineage, slot);
 		else
 			lineage_take_event(lineage, slot, kind);
 	}

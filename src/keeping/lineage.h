@@ -15,8 +15,9 @@
 /* What is known of a stream, in the order in which it is looked at. */
 typedef enum EsLineageKind
 {
-	ES_LINEAGE_ROW,     /* the row in eventstore.streams: its version */
-	ES_LINEAGE_REMOVED, /* an event that was removed */
+	ES_LINEAGE_ROW,       /* the row in eventstore.streams: its version */
+	ES_LINEAGE_BEGINNING, /* the version before the one that it was imported from on */
+	ES_LINEAGE_REMOVED,   /* an event that was removed */
 	ES_LINEAGE_EVENT
 } EsLineageKind;
 

@@ -154,6 +154,17 @@ verify_take_stream(Verification *verification, TupleTableSlot *slot)
 	es_lineage_add(verification->lineage, &entry);
 }
 
+static void
+verify_take_beginning(Verification *verification, TupleTableSlot *slot)
+{
+	EsLineageEntry entry = {.kind = ES_LINEAGE_BEGINNING};
+
+	slot_getsomeattrs(slot, Anum_beginnings_version);
+	entry.stream = VERIFY_VALUE(slot, Anum_beginnings_stream);
+	entry.version = DatumGetInt64(VERIFY_VALUE(slot, Anum_beginnings_version)) - 1;
+	es_lineage_add(verification->lineage, &entry);
+}
+
 /* Hand all rows of a table over. */
 static void
 verify_take_all(Verification *verification, Relation table,
@@ -294,6 +305,7 @@ static void
 verify_store(EsFindings *findings)
 {
 	Relation streams = es_catalog_open(ES_STREAMS, AccessShareLock);
+	Relation beginnings = es_catalog_open(ES_BEGINNINGS, AccessShareLock);
 	Verification verification = {.findings = findings,
 								 .events = es_catalog_open(ES_EVENTS, AccessShareLock),
 								 .lineage = es_lineage_begin(maintenance_work_mem / 2),
@@ -303,6 +315,7 @@ verify_store(EsFindings *findings)
 
 	verify_take_all(&verification, verification.events, verify_take_event);
 	verify_take_all(&verification, streams, verify_take_stream);
+	verify_take_all(&verification, beginnings, verify_take_beginning);
 	verify_take_removed(&verification);
 
 	es_lineage_check(verification.lineage, findings);
@@ -313,6 +326,7 @@ verify_store(EsFindings *findings)
 	verify_beside(&verification);
 	es_succession_end(verification.succession);
 	relation_close(verification.events, NoLock);
+	relation_close(beginnings, NoLock);
 	relation_close(streams, NoLock);
 }
 

@@ -67,6 +67,7 @@ my %calls = (
 	'es_read_all(bigint,bigint,text[],boolean)' => [ 'es_read_all()', 'es_read_all(770000)', q{es_read_all(0, NULL, '{Hush}', true)} ],
 	'es_read_category(text,bigint,bigint,text[],boolean)' => [ q{es_read_category('hush')}, q{es_read_category('mine')}, q{es_read_category('hush', 0, NULL, '{Mine}', true)} ],
 	'es_read_query(jsonb,bigint,bigint,boolean)' => [ q{es_read_query('[{"tags": ["hush"]}]')}, q{es_read_query('[{"tags": ["tag"]}, {"types": ["Hush"]}]', 0, 100, true)} ],
+	'es_export(bigint,bigint,text,text)' => [ 'es_export()', 'es_export(770000)', q{es_export(0, 770001)}, q{es_export(category => 'hush')}, q{es_export(tenant => 'hush')}, q{es_export(category => 'hush', tenant => 'hush')} ],
 	'es_stream_version(text)' => [ q{CASE WHEN es_stream_version('hush-{hush}-1') <> 0 THEN 'hush' END} ],
 	'es_last_event(text,text)' => [ q{es_last_event('hush-{hush}-1')}, q{es_last_event('hush', 'Mine')} ],
 	'es_stream_as_of(text,timestamp with time zone)' => [ q{es_stream_as_of('hush', 'infinity')} ],
@@ -142,7 +143,7 @@ sub is_silent
 
 # What finds nothing has to be able to find something: who is not bound is told.
 like(answer('free', "SELECT $_;"), $secret, "free: $_")
-  for map { @{ $calls{$_} } } grep { /^(es_read\(|es_read_all|es_read_query|es_last_event|es_stream_|es_load|es_fold|es_snapshot|find_event)/ } sort keys %calls;
+  for map { @{ $calls{$_} } } grep { /^(es_read\(|es_read_all|es_read_query|es_export|es_last_event|es_stream_|es_load|es_fold|es_snapshot|find_event)/ } sort keys %calls;
 like(answer('free', "SELECT count(*) FROM eventstore.$_ r WHERE hostile.leak(r::text);"), $secret, "free: $_") for qw(events subscription_status parked);
 
 for my $role (qw(by_category by_tenant))
@@ -159,7 +160,7 @@ SQL
 	for my $function (sort keys %calls)
 	{
 		is_silent($role, "SELECT $_;", "$role: $_") for @{ $calls{$function} };
-		is_silent($role, "SET row_security = off; SELECT $_;", "$role, without row security: $_") for grep { /^es_(read|last|load)/ } @{ $calls{$function} };
+		is_silent($role, "SET row_security = off; SELECT $_;", "$role, without row security: $_") for grep { /^es_(read|export|last|load)/ } @{ $calls{$function} };
 	}
 
 	my @all = split /\n/, sql($node, q{SELECT relname FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')});
