@@ -295,6 +295,8 @@
  *													is in flight; tried for moments;
  *													es_repair_positions
  *								ShareUpdateExcl.	es_grant of the first bound, es_revoke of the last
+ *	 eventstore.beginnings		RowExclusive		es_import of a stream without its beginning
+ *								AccessShare			es_verify
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot
  *								RowExclusive		es_save_snapshot
  *	 row of a snapshot			FOR NO KEY UPDATE	es_save_snapshot
