@@ -207,6 +207,19 @@ COMMENT ON COLUMN eventstore.removed_events.digest IS 'What it was: see eventsto
 REVOKE ALL ON TABLE eventstore.removed_events FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.removed_events', '');
 
+CREATE TABLE eventstore.beginnings
+(
+	stream      text COLLATE "C" NOT NULL CONSTRAINT beginnings_pkey PRIMARY KEY,
+	version     bigint           NOT NULL,
+	imported_at timestamptz      NOT NULL
+);
+COMMENT ON TABLE eventstore.beginnings IS 'Streams that were imported without their first events, as those were gone in the store that they come from. Written by es_import only.';
+COMMENT ON COLUMN eventstore.beginnings.stream IS 'Name of the stream.';
+COMMENT ON COLUMN eventstore.beginnings.version IS 'Version of the first event that was imported.';
+COMMENT ON COLUMN eventstore.beginnings.imported_at IS 'When.';
+REVOKE ALL ON TABLE eventstore.beginnings FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.beginnings', '');
+
 CREATE FUNCTION @extschema@.es_version() RETURNS text
 	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_version';
 COMMENT ON FUNCTION @extschema@.es_version() IS
@@ -615,7 +628,7 @@ CREATE FUNCTION eventstore.is_for_bound_roles(object text) RETURNS boolean
 $$
 	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
 		('events', 'notify_status', 'subscription_status', 'parked',
-		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
+		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
 		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
@@ -657,6 +670,9 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_version(text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_last_event(text, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_export(bigint, bigint, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_import(jsonb)'),
+		('admin',             'SELECT',  'TABLE eventstore.beginnings'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_event(bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
@@ -1560,6 +1576,9 @@ $$
 	UNION ALL
 	SELECT 'orphan', k.stream, 'eventstore.snapshots has a snapshot of it, but it has no row in eventstore.streams'
 	FROM eventstore.snapshots k WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = k.stream)
+	UNION ALL
+	SELECT 'orphan', b.stream, 'eventstore.beginnings says where it begins, but it has no row in eventstore.streams'
+	FROM eventstore.beginnings b WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = b.stream)
 $$;
 COMMENT ON FUNCTION eventstore.find_strays(bigint, bigint) IS 'What es_verify finds beside the events: checkpoints above the head, rows of what is not there.';
 REVOKE ALL ON FUNCTION eventstore.find_strays(bigint, bigint) FROM PUBLIC;
@@ -1621,6 +1640,18 @@ CREATE FUNCTION @extschema@.es_verify_seals(OUT seal bigint, OUT detail text) RE
 COMMENT ON FUNCTION @extschema@.es_verify_seals() IS
 	'What of sealed history is not what it was. No row: it is, but for what was redacted and removed in due form.';
 REVOKE ALL ON FUNCTION @extschema@.es_verify_seals() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_export(after_position bigint DEFAULT 0, upto bigint DEFAULT NULL, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS SETOF jsonb
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_export';
+COMMENT ON FUNCTION @extschema@.es_export(bigint, bigint, text, text) IS
+	'The events after a position, up to another or to the head, one as a JSON object each, in order of position; those of a category, a tenant, or both.';
+REVOKE ALL ON FUNCTION @extschema@.es_export(bigint, bigint, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_import(events jsonb) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import';
+COMMENT ON FUNCTION @extschema@.es_import(jsonb) IS
+	'Stores an array of events as es_export gives them, with stream, version, id and time; returns how many were not there before.';
+REVOKE ALL ON FUNCTION @extschema@.es_import(jsonb) FROM PUBLIC;
 
 -- As far as here by test/upgrade/write-update.
 -- ---------------------------------------------------------------------------------------------------------------------------------

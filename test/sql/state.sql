@@ -155,7 +155,8 @@ BEGIN
 			PERFORM es_save_snapshot(stream, at, '"wrong"', schema_version);
 		WHEN kind = 'foreign' THEN
 			-- Another place, another event at the same place, or an event of the same id at the same place that was recorded at another time
-			INSERT INTO eventstore.snapshots AS s VALUES (stream, schema_version, 1 + floor(random() * 35), 1 + floor(random() * 100), gen_random_uuid(), now(), '"wrong"', now())
+			INSERT INTO eventstore.snapshots AS s (stream, schema_version, version, position, event_id, recorded_at, state, saved_at)
+				VALUES (stream, schema_version, 1 + floor(random() * 35), 1 + floor(random() * 100), gen_random_uuid(), now(), '"wrong"', now())
 			ON CONFLICT ON CONSTRAINT snapshots_pkey DO UPDATE SET state = excluded.state, position = s.position + CASE WHEN what = 0 THEN 1 ELSE 0 END,
 				event_id = CASE WHEN what = 1 THEN excluded.event_id ELSE s.event_id END, recorded_at = s.recorded_at + CASE WHEN what = 2 THEN interval '1 us' ELSE '0' END;
 		ELSE

@@ -28,7 +28,7 @@ sub installation
 		mkpath(dirname("$root$folder"));
 		system('cp', '-rs', $folder, "$root$folder") == 0 or die "could not link $folder";
 	}
-	system('cp', (glob dirname(__FILE__) . '/../upgrade/eventstore--*.sql'), "$root$sharedir/extension") == 0 or die "no scripts of older versions";
+	system('cp', '--remove-destination', (glob dirname(__FILE__) . '/../upgrade/eventstore--*.sql'), "$root$sharedir/extension") == 0 or die "no scripts of older versions";
 	return $root = $root . dirname($bindir);
 }
 
