@@ -34,6 +34,8 @@ REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --outputdir=.
+# Tests begin with stores of their own, and drop what others have left.
+installcheck: export PGOPTIONS := $(PGOPTIONS) -c eventstore.allow_drop=on
 # installcheck leaves the TAP tests out unless TAP_TESTS=1 is given, because they refuse to run as root; `make test` runs them.
 PROVE_TESTS = test/t/*.pl
 

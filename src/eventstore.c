@@ -14,6 +14,7 @@
 #include "base/hint.h"
 #include "base/settings.h"
 #include "eventstore.h"
+#include "keeping/drop.h"
 #include "order/last.h"
 #include "order/transaction.h"
 #include "projection/replay/cordon.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	es_last_init();
 	es_roster_init();
 	es_cordon_init();
+	es_drop_init();
 	if (is_preloaded)
 	{
 		es_hint_request();

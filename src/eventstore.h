@@ -42,6 +42,7 @@
  *		redact.c		es_redact
  *		retain.c		applying retention to streams, one after the other
  *		forget.c		taking events from a stream
+ *		drop.c			the store is not dropped by mistake
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
@@ -395,7 +396,7 @@
  * catalogues of procedures (roster.c, rights.c), of roles and their members
  * (rights.c), transaction, subtransaction and release of
  * a resource owner (transaction.c), ExecutorStart and ProcessUtility (cordon.c),
- * the latter for DISCARD, too (last.c); if preloaded, shared memory (shared.c)
+ * the latter for DISCARD, too (last.c), access to objects (drop.c); if preloaded, shared memory (shared.c)
  * and ProcessUtility once more (launcher.c).
  *
  *-------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 
 /* Names that others need for messages and for recognizing an error. */
 #define ES_SCHEMA        "eventstore"
+#define ES_EVENTS_TABLE  "events"
 #define ES_EVENTS_ID_KEY "events_id_key"
 
 /* The triggers on eventstore.events that appends do not fire. */

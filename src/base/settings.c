@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -21,6 +22,13 @@ int es_guc_projection_workers = 2;
 int es_guc_retention_interval = 60;
 int es_guc_seal_interval = 0;
 char *es_guc_key_provider = NULL;
+int es_guc_allow_drop = ES_DROP_WARN;
+
+static const struct config_enum_entry settings_drop[] = {
+	{"off", ES_DROP_OFF, false}, {"warn", ES_DROP_WARN, false}, {"on", ES_DROP_ON, false},
+	{"false", ES_DROP_OFF, true}, {"true", ES_DROP_ON, true}, {"no", ES_DROP_OFF, true},
+	{"yes", ES_DROP_ON, true},    {"0", ES_DROP_OFF, true},   {"1", ES_DROP_ON, true},
+	{NULL, 0, false}};
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)
@@ -92,5 +100,13 @@ es_settings_define(void)
 		"It takes a subject and whether to make a key if there is none, and returns 32 bytes, or null for "
 		"a subject that is erased. It runs with the rights of its owner.",
 		&es_guc_key_provider, "", PGC_SUSET, 0, settings_check_key_provider, NULL, NULL);
+	DefineCustomEnumVariable(
+		"eventstore.allow_drop",
+		"Whether DROP EXTENSION, and what else drops it, may delete the events of the store.",
+		"off: it is refused while there are events; the default where the library is preloaded. warn: it is told "
+		"by a WARNING; the default elsewhere.",
+		&es_guc_allow_drop,
+		process_shared_preload_libraries_in_progress ? ES_DROP_OFF : ES_DROP_WARN, settings_drop,
+		PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

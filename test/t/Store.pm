@@ -21,7 +21,7 @@ sub new_server
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-	$node->append_conf('postgresql.conf', join("\n", 'max_prepared_transactions = 20', @settings, ''));
+	$node->append_conf('postgresql.conf', join("\n", 'max_prepared_transactions = 20', 'eventstore.allow_drop = on', @settings, ''));
 	$node->start;
 	return $node;
 }
