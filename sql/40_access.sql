@@ -405,6 +405,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_positions(bigint)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_streams()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_truncate_stream(text, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_delete_stream(text, bigint, boolean)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_redact(uuid, text, text[])'),

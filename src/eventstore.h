@@ -43,6 +43,7 @@
  *		retain.c		applying retention to streams, one after the other
  *		forget.c		taking events from a stream
  *		drop.c			the store is not dropped by mistake
+ *		repair.c		es_repair_streams
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
@@ -59,6 +60,7 @@
  *		append.c		es_append, es_append_streams, es_assert_version ...
  *		immutability.c	the triggers that refuse changes
  *		foreign.c		events that were not appended, es_repair_positions
+ *		restore.c		INSERT that is no append, and which one may be
  *		store.c			what every form of append comes down to
  *		imported.c		events from another store: where they go
  *		json.c			events from JSON
@@ -294,7 +296,7 @@
  *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops
  *													an inline projection: so that no append
  *													is in flight; tried for moments;
- *													es_repair_positions
+ *													es_repair_positions, es_repair_streams
  *								ShareUpdateExcl.	es_grant of the first bound, es_revoke of the last
  *	 eventstore.beginnings		RowExclusive		es_import of a stream without its beginning
  *								AccessShare			es_verify

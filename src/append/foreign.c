@@ -3,12 +3,13 @@
  * foreign.c
  *		Events that are stored without an append.
  *
- * A restore, a COPY, an INSERT or logical replication puts events into the
+ * A restore, a COPY or logical replication puts events into the
  * table at positions that nobody has taken.  Two triggers on eventstore.events
  * note it, so that who appends next looks whether positions go on above those
  * (floor.c): one for each statement, which comes ALWAYS; and one for each row
  * that logical replication applies, as that fires no triggers of statements.
- * Appends store what they have taken positions for, and pass them over.
+ * Appends store what they have taken positions for, and pass them over, as they
+ * do that of restore.c, which refuses what is no restore.
  *
  * es_repair_positions() has positions go on above all events that there are,
  * and the numbers of subscriptions, which come from a sequence, too.
@@ -42,17 +43,18 @@ PG_FUNCTION_INFO_V1(es_repair_positions);
 /* Above it there would be too few left. */
 #define FOREIGN_HIGHEST (PG_INT64_MAX / 2)
 
-/* Whether a trigger on eventstore.events is one of those of this file. */
+/* Whether a trigger on eventstore.events is one of those that appends pass over. */
 bool
 es_foreign_is_noted_by(const Trigger *trigger)
 {
 	return strcmp(trigger->tgname, ES_EVENTS_FOREIGN_TRIGGER) == 0 ||
-		strcmp(trigger->tgname, ES_EVENTS_REPLICATED_TRIGGER) == 0;
+		strcmp(trigger->tgname, ES_EVENTS_REPLICATED_TRIGGER) == 0 ||
+		strcmp(trigger->tgname, ES_EVENTS_APPENDED_TRIGGER) == 0;
 }
 
 /*
- * Have a copy of the triggers of eventstore.events be without those of this
- * file.
+ * Have a copy of the triggers of eventstore.events be without those that appends
+ * pass over.
  */
 void
 es_foreign_allow(TriggerDesc *triggers)

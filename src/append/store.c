@@ -327,6 +327,41 @@ store_assign_positions(EsAppend *const *appends, int append_count)
 	}
 }
 
+/*
+ * An event is there already at a version that the stream's row has given out:
+ * say what mends the row.
+ */
+static void
+store_explain(void *context)
+{
+	MemoryContext caller;
+	ErrorData *error;
+
+	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+		return;
+	caller = MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	MemoryContextSwitchTo(caller);
+	/* While REINDEX CONCURRENTLY runs, the index has a twin: name_ccnew. */
+	if (error->schema_name != NULL && strcmp(error->schema_name, ES_SCHEMA) == 0 &&
+		error->constraint_name != NULL &&
+		strncmp(error->constraint_name, ES_EVENTS_STREAM_VERSION_KEY,
+				strlen(ES_EVENTS_STREAM_VERSION_KEY)) == 0)
+		errhint("The stream has events that were not appended, and its row does not know of them: call es_repair_streams().");
+}
+
+static void
+store_insert_rows(Relation events, EsAppend **appends, int append_count)
+{
+	ErrorContextCallback caller = {.previous = error_context_stack,
+								   .callback = store_explain,
+								   .arg = CurrentMemoryContext};
+
+	error_context_stack = &caller;
+	es_recorder_insert(events, appends, append_count);
+	error_context_stack = caller.previous;
+}
+
 static void
 store_insert(Relation events, EsAppend **appends, int append_count, bool has_given_ids)
 {
@@ -334,12 +369,12 @@ store_insert(Relation events, EsAppend **appends, int append_count, bool has_giv
 
 	if (!has_given_ids)
 	{
-		es_recorder_insert(events, appends, append_count);
+		store_insert_rows(events, appends, append_count);
 		return;
 	}
 	PG_TRY();
 	{
-		es_recorder_insert(events, appends, append_count);
+		store_insert_rows(events, appends, append_count);
 	}
 	PG_CATCH();
 	{

@@ -15,10 +15,12 @@
 #define ES_SCHEMA        "eventstore"
 #define ES_EVENTS_TABLE  "events"
 #define ES_EVENTS_ID_KEY "events_id_key"
+#define ES_EVENTS_STREAM_VERSION_KEY "events_stream_version_key"
 
 /* The triggers on eventstore.events that appends do not fire. */
 #define ES_EVENTS_FOREIGN_TRIGGER    "foreign_events_are_noted"
 #define ES_EVENTS_REPLICATED_TRIGGER "replicated_events_are_noted"
+#define ES_EVENTS_APPENDED_TRIGGER   "events_are_appended"
 
 typedef enum EsRelation
 {

@@ -32,7 +32,7 @@
 /* An inline projection's SQL raised an error. */
 #define ES_ERRCODE_PROJECTION_FAILED MAKE_SQLSTATE('S', 'E', '0', '0', '6')
 
-/* UPDATE, DELETE or TRUNCATE of stored events. */
+/* UPDATE, DELETE or TRUNCATE of stored events, or INSERT that is no append. */
 #define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 
 /* Something is to be protected for a subject that was erased. */

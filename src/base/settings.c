@@ -23,6 +23,7 @@ int es_guc_retention_interval = 60;
 int es_guc_seal_interval = 0;
 char *es_guc_key_provider = NULL;
 int es_guc_allow_drop = ES_DROP_WARN;
+bool es_guc_restoring = false;
 
 static const struct config_enum_entry settings_drop[] = {
 	{"off", ES_DROP_OFF, false}, {"warn", ES_DROP_WARN, false}, {"on", ES_DROP_ON, false},
@@ -108,5 +109,10 @@ es_settings_define(void)
 		&es_guc_allow_drop,
 		process_shared_preload_libraries_in_progress ? ES_DROP_OFF : ES_DROP_WARN, settings_drop,
 		PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("eventstore.restoring",
+							 "Lets INSERT into eventstore.events and eventstore.streams through.",
+							 "For restores other than by COPY or a script of pg_dump, which need it not. "
+							 "What comes without its stream's row, es_repair_streams mends.",
+							 &es_guc_restoring, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("eventstore");
 }

@@ -24,6 +24,7 @@ extern int es_guc_retention_interval;
 extern int es_guc_seal_interval; /* seconds; 0: never */
 extern char *es_guc_key_provider;
 extern int es_guc_allow_drop; /* EsDrop */
+extern bool es_guc_restoring;
 
 extern void es_settings_define(void);
 

@@ -315,6 +315,7 @@ SELECT is(es_stream_version('append-alone'), 3::bigint);
 
 -- A stream that cannot go on
 BEGIN;
+SET LOCAL eventstore.restoring = on;
 INSERT INTO eventstore.streams VALUES ('append-full', 9223372036854775806, now(), false), ('append-tombstone', 3, now(), true);
 SELECT is(attempt($$SELECT es_append('append-full', -1, '[{"type":"A"},{"type":"B"}]')$$), '54000', 'no version left');
 SELECT is(es_append('append-full', 9223372036854775806, '{"type":"A"}'), 9223372036854775807, 'the last one');

@@ -4,6 +4,8 @@ DROP EXTENSION IF EXISTS eventstore CASCADE;
 CREATE EXTENSION eventstore;
 DROP ROLE IF EXISTS regress_es_repairer, regress_es_appender;
 RESET client_min_messages;
+-- As a restore does
+SET eventstore.restoring = on;
 CREATE SCHEMA test_foreign;
 SET search_path = test_foreign, public;
 

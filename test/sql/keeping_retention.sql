@@ -21,7 +21,7 @@ EXCEPTION
 END
 $$;
 -- Events of versions 1 to last; those up to old as if they had been recorded two days ago.
-CREATE FUNCTION fill(name text, last int, old int DEFAULT 0) RETURNS void LANGUAGE plpgsql AS
+CREATE FUNCTION fill(name text, last int, old int DEFAULT 0) RETURNS void LANGUAGE plpgsql SET eventstore.restoring = on AS
 $$
 BEGIN
 	IF old > 0 THEN

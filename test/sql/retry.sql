@@ -195,6 +195,7 @@ SELECT is(left(attempt($$SELECT append_streams(entry('retry-m-3', 0, id(55), id(
 SELECT is(left(attempt($$SELECT append_streams(entry('retry-m-3', 0, id(54)), entry('retry-m-3', 1, id(56)))$$), 5), 'SE002', 'entries of one stream, one left out');
 
 -- Not from the table: an id of an event that somebody else than es_append stored
+SET eventstore.restoring = on;
 INSERT INTO eventstore.streams VALUES ('retry-restored', 1, now(), false);
 INSERT INTO eventstore.events VALUES (nextval('eventstore.positions'), 'retry-restored', 'retry', 1, id(61), 'T', '{}', NULL, NULL, now());
 SELECT is(append('retry-restored', 0, ids(61)), 1::bigint, 'what a restore brought is known');

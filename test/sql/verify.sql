@@ -89,8 +89,8 @@ SELECT setval('eventstore.positions', :last) \g /dev/null
 SELECT test_verify.damage($$UPDATE eventstore.streams SET version = 7 WHERE stream = 'a-1'$$);
 SELECT test_verify.damage($$UPDATE eventstore.streams SET recorded_at = recorded_at - interval '1 s' WHERE stream = 'a-1'$$);
 SELECT test_verify.damage($$UPDATE eventstore.streams SET tombstoned = true WHERE stream = 'b'$$);
-SELECT test_verify.damage($$INSERT INTO eventstore.streams VALUES ('c', 1, now())$$);
-SELECT test_verify.damage('ALTER TABLE eventstore.streams DROP CONSTRAINT streams_pkey', $$INSERT INTO eventstore.streams SELECT * FROM eventstore.streams WHERE stream = 'b'$$);
+SELECT test_verify.damage('SET LOCAL eventstore.restoring = on', $$INSERT INTO eventstore.streams VALUES ('c', 1, now())$$);
+SELECT test_verify.damage('SET LOCAL eventstore.restoring = on', 'ALTER TABLE eventstore.streams DROP CONSTRAINT streams_pkey', $$INSERT INTO eventstore.streams SELECT * FROM eventstore.streams WHERE stream = 'b'$$);
 \echo categories, types, tags
 SELECT test_verify.damage($$UPDATE eventstore.events SET category = 'b' WHERE position = 2$$);
 SELECT test_verify.damage($$UPDATE eventstore.events SET category = category || '-1' WHERE stream = 'é-1'$$);

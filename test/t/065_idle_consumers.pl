@@ -227,7 +227,7 @@ for my $way ('not preloaded', 'without a worker', 'with a worker')
 
 	# An event that was not appended
 	$begin->(@waiters[ 0 .. 3 ]);
-	sql($node, q{INSERT INTO eventstore.events (position, stream, category, version, id, type, data, recorded_at)
+	sql($node, q{SET eventstore.restoring = on; INSERT INTO eventstore.events (position, stream, category, version, id, type, data, recorded_at)
 		SELECT es_head() + 10, 'quiet-foreign', 'quiet', count(*) + 1, gen_random_uuid(), 'Rare', '{}', now() FROM eventstore.events WHERE stream = 'quiet-foreign'});
 	$are_told->("$way, an event that was not appended", 'quiet-foreign');
 	sql($node, 'SELECT es_repair_positions()');
