@@ -86,6 +86,9 @@ BEGIN
 					   eventstore.marker_of_bound(level, category, tenant), level, role);
 	END IF;
 	PERFORM eventstore.apply_grants(role);
+	IF level = 'read' AND category IS NULL AND tenant IS NULL THEN
+		PERFORM eventstore.tell_read_tables(role);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text, text) IS
@@ -121,6 +124,26 @@ $$;
 COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
 	'Takes a level from a role, or one of the bounds that it has it within; what its other grants give stays.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
+
+-- They are their owners' tables, and may say more than events do (by handlers, by tables that are looked up): whom they are for is said by GRANT.
+CREATE FUNCTION eventstore.tell_read_tables(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	tables text[] := (
+		SELECT array_agg(DISTINCT t.name ORDER BY t.name)
+		FROM eventstore.projections p, unnest(CASE WHEN p.is_declared THEN p.tables[1:1] ELSE p.tables END) t (name)
+		WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(role::oid, to_regclass(t.name)::oid, 'SELECT'));
+BEGIN
+	IF tables IS NOT NULL THEN
+		RAISE NOTICE 'role % has been granted no right on % of projections', role, CASE cardinality(tables) WHEN 1 THEN 'a table' ELSE cardinality(tables) || ' tables' END
+			USING DETAIL = 'Level "read" is about events. Read tables are their owners'': ' || array_to_string(tables[1:10], ', ') || CASE WHEN cardinality(tables) > 10 THEN ' ...' ELSE '' END || '.',
+				  HINT = format('GRANT SELECT ON %s TO %s, and USAGE on the schema; ALTER DEFAULT PRIVILEGES does so for those to come.', array_to_string(tables[1:10], ', ') || CASE WHEN cardinality(tables) > 10 THEN ', ...' ELSE '' END, role);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.tell_read_tables(regrole) IS 'Tells by a NOTICE which read tables a role may not read.';
+REVOKE ALL ON FUNCTION eventstore.tell_read_tables(regrole) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text, tenant text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -357,7 +380,7 @@ $$
 		('events', 'notify_status', 'subscription_status', 'parked',
 		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
-		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
+		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_projection_as_of', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
 		 'es_protect', 'es_reveal', 'es_version',
 		 'find_subscription_division', 'find_subscription_status', 'es_fetch', 'es_ack', 'es_nack', 'es_release')
@@ -448,7 +471,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_rename_projection(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replace_projection(text, text, text[], text[], regclass[], regclass[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify_projection(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_activity()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_trouble(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.count_behind(text, bigint, text[], text[])'),

@@ -110,6 +110,7 @@
  *		rebuild.c		es_rebuild_projection
  *		verify.c		es_verify_projection
  *		as_of.c			es_projection_as_of
+ *		reader.c		who may see what tables were
  *		replay.c		the history applied once more, beside the tables
  *		reshape.c		a declared table that gets the columns of another query
  *		gone.c			events that a replay does without

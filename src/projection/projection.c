@@ -331,22 +331,28 @@ es_projection_lock_rebuild(const char *name, bool waits)
 	return LockAcquire(&tag, ExclusiveLock, false, !waits) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Whether the current user owns the projection, or the store. */
+bool
+es_projection_is_own(const EsProjection *projection)
+{
+	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
+	Oid store_owner = rel->rd_rel->relowner;
+
+	relation_close(rel, NoLock);
+	return has_privs_of_role(GetUserId(), store_owner) ||
+		(OidIsValid(projection->role) && has_privs_of_role(GetUserId(), projection->role));
+}
+
 /*
  * Raise 42501 unless the current user owns the projection, or the store.
  */
 void
 es_projection_check_owner(const EsProjection *projection)
 {
-	Relation rel = es_catalog_open(ES_PROJECTIONS, AccessShareLock);
-	Oid store_owner = rel->rd_rel->relowner;
-
-	relation_close(rel, NoLock);
-	if (has_privs_of_role(GetUserId(), store_owner) ||
-		(OidIsValid(projection->role) && has_privs_of_role(GetUserId(), projection->role)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("must be owner of projection \"%s\"", projection->name)));
+	if (!es_projection_is_own(projection))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of projection \"%s\"", projection->name)));
 }
 
 /* The owner of a projection.  Raises 42704 if it has none. */

@@ -101,6 +101,7 @@ extern void es_projection_lock(const char *name);
 extern void es_projection_unlock(const char *name);
 extern bool es_projection_try_lock(const char *name);
 extern bool es_projection_lock_rebuild(const char *name, bool waits);
+extern bool es_projection_is_own(const EsProjection *projection);
 extern void es_projection_check_owner(const EsProjection *projection);
 extern Oid es_projection_owner(const EsProjection *projection);
 

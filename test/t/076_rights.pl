@@ -81,6 +81,8 @@ my %calls = (
 	'es_fold(text,regprocedure,jsonb,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce(jsonb, eventstore.event)')} ],
 	'es_wait_projection(text,bigint,interval)' => [ q{es_wait_projection('hush', 1, '1 ms')}, q{CASE WHEN es_wait_projection('hush', 770001, '1 ms') IS NOT NULL THEN 'hush' END} ],
 
+	'es_projection_as_of(text,text,bigint,timestamp with time zone)' => [ map { qq{es_projection_as_of('$_', 'hostile.was')} } qw(hush none) ],
+
 	'es_append(text,bigint,jsonb)' => [ map { qq{es_append('forged-{hush}-1', $_, '{"type": "Forged"}')} } -1, -2, 0, 1, 9 ],
 	'es_append(text,bigint,text,jsonb,jsonb,uuid,text[])' => [
 		q{es_append('hush-{hush}-1', 1, 'Forged', '{}'::jsonb)}, qq{es_append('hush-{hush}-1', 0, 'Hush', '{"text": "hush"}'::jsonb, '{"by": "hush"}'::jsonb, '$id'::uuid, '{hush,tag}')},

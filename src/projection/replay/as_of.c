@@ -9,11 +9,12 @@
  * same table again.
  *
  * The new table gets columns, rows and key, and nothing that could run
- * code of the projection's owner with the rights of the caller.
+ * code of the projection's owner with the rights of the caller.  The other way
+ * round, reader.c sees to it that nothing of the caller's runs as the owner.
  *
  * Memory: the function call's context.  Locks: AccessShare on the tables; those
- * of CREATE TABLE.  Calls: advance, difference, order, projection, replay,
- * shadow.
+ * of CREATE TABLE.  Calls: advance, difference, order, projection, reader,
+ * replay, shadow.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +35,7 @@
 #include "projection/advance.h"
 #include "projection/replay/difference.h"
 #include "projection/replay/gone.h"
+#include "projection/replay/reader.h"
 #include "projection/replay/replay.h"
 
 PG_FUNCTION_INFO_V1(es_projection_as_of);
@@ -144,7 +146,7 @@ as_of_replay(EsReplay *replay, int64 position)
 static Datum
 as_of_call(PG_FUNCTION_ARGS)
 {
-	EsProjection *projection = es_replay_get(fcinfo, "es_projection_as_of()");
+	EsProjection *projection = es_replay_get_any(fcinfo, "es_projection_as_of()");
 	EsReplay *replay;
 	TimestampTz until;
 	int64 position;
@@ -158,6 +160,8 @@ as_of_call(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("into_table must not be null")));
 	as_of_read_bounds(fcinfo, &position, &until);
+	if (!es_projection_is_own(projection))
+		es_reader_check(projection);
 	names = as_of_names(projection, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 
 	replay = es_replay_begin(projection);

@@ -95,14 +95,11 @@ es_replay_call(PGFunction body, FunctionCallInfo fcinfo)
 }
 
 /*
- * What the verbs that replay begin with: the projection, which is the caller's
- * own.
+ * What the verbs that replay begin with: the projection.
  */
 EsProjection *
-es_replay_get(FunctionCallInfo fcinfo, const char *verb)
+es_replay_get_any(FunctionCallInfo fcinfo, const char *verb)
 {
-	EsProjection *projection;
-
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -113,7 +110,15 @@ es_replay_get(FunctionCallInfo fcinfo, const char *verb)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot execute %s within a security-restricted operation", verb)));
-	projection = es_projection_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	return es_projection_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+}
+
+/* The same, of those for the projection's owner. */
+EsProjection *
+es_replay_get(FunctionCallInfo fcinfo, const char *verb)
+{
+	EsProjection *projection = es_replay_get_any(fcinfo, verb);
+
 	es_projection_check_owner(projection);
 	return projection;
 }

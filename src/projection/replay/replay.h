@@ -26,6 +26,7 @@ typedef struct EsReplay
 } EsReplay;
 
 extern Datum es_replay_call(PGFunction body, FunctionCallInfo fcinfo);
+extern EsProjection *es_replay_get_any(FunctionCallInfo fcinfo, const char *verb);
 extern EsProjection *es_replay_get(FunctionCallInfo fcinfo, const char *verb);
 extern EsReplay *es_replay_begin(const EsProjection *projection);
 extern EsReplay *es_replay_begin_in_place(const EsProjection *projection);
