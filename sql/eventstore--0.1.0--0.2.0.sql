@@ -313,11 +313,30 @@ CREATE TRIGGER replicated_events_are_noted AFTER INSERT ON eventstore.events
 ALTER TABLE eventstore.events ENABLE REPLICA TRIGGER replicated_events_are_noted;
 COMMENT ON TRIGGER replicated_events_are_noted ON eventstore.events IS 'Notes what comes by logical replication.';
 
+CREATE FUNCTION eventstore.refuse_insert() RETURNS trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_refuse_insert';
+COMMENT ON FUNCTION eventstore.refuse_insert() IS 'Raises SE007, unless it is a restore: events are appended.';
+REVOKE ALL ON FUNCTION eventstore.refuse_insert() FROM PUBLIC;
+
+CREATE TRIGGER events_are_appended BEFORE INSERT ON eventstore.events
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.refuse_insert();
+COMMENT ON TRIGGER events_are_appended ON eventstore.events IS 'Refuses INSERT, but a restore''s.';
+
+CREATE TRIGGER streams_are_appended_to BEFORE INSERT ON eventstore.streams
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.refuse_insert();
+COMMENT ON TRIGGER streams_are_appended_to ON eventstore.streams IS 'Refuses INSERT, but a restore''s.';
+
 CREATE FUNCTION @extschema@.es_repair_positions(above bigint DEFAULT 0) RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_repair_positions';
 COMMENT ON FUNCTION @extschema@.es_repair_positions(bigint) IS
 	'Has positions go on above every event that there is, all that was read, and a position of one''s own; returns the last one given out.';
 REVOKE ALL ON FUNCTION @extschema@.es_repair_positions(bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_repair_streams(OUT stream text, OUT version_before bigint, OUT version bigint) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_repair_streams';
+COMMENT ON FUNCTION @extschema@.es_repair_streams() IS
+	'Moves the rows of streams on to their last events, where events came without an append; returns the streams that it has mended.';
+REVOKE ALL ON FUNCTION @extschema@.es_repair_streams() FROM PUBLIC;
 
 CREATE FUNCTION eventstore.may_reveal() RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
@@ -381,6 +400,9 @@ BEGIN
 					   eventstore.marker_of_bound(level, category, tenant), level, role);
 	END IF;
 	PERFORM eventstore.apply_grants(role);
+	IF level = 'read' AND category IS NULL AND tenant IS NULL THEN
+		PERFORM eventstore.tell_read_tables(role);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_grant(regrole, text, text, text) IS
@@ -416,6 +438,25 @@ $$;
 COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
 	'Takes a level from a role, or one of the bounds that it has it within; what its other grants give stays.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.tell_read_tables(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	tables text[] := (
+		SELECT array_agg(DISTINCT t.name ORDER BY t.name)
+		FROM eventstore.projections p, unnest(CASE WHEN p.is_declared THEN p.tables[1:1] ELSE p.tables END) t (name)
+		WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(role::oid, to_regclass(t.name)::oid, 'SELECT'));
+BEGIN
+	IF tables IS NOT NULL THEN
+		RAISE NOTICE 'role % has been granted no right on % of projections', role, CASE cardinality(tables) WHEN 1 THEN 'a table' ELSE cardinality(tables) || ' tables' END
+			USING DETAIL = 'Level "read" is about events. Read tables are their owners'': ' || array_to_string(tables[1:10], ', ') || CASE WHEN cardinality(tables) > 10 THEN ' ...' ELSE '' END || '.',
+				  HINT = format('GRANT SELECT ON %s TO %s, and USAGE on the schema; ALTER DEFAULT PRIVILEGES does so for those to come.', array_to_string(tables[1:10], ', ') || CASE WHEN cardinality(tables) > 10 THEN ', ...' ELSE '' END, role);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.tell_read_tables(regrole) IS 'Tells by a NOTICE which read tables a role may not read.';
+REVOKE ALL ON FUNCTION eventstore.tell_read_tables(regrole) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.check_grant(role regrole, level text, category text, tenant text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -630,7 +671,7 @@ $$
 		('events', 'notify_status', 'subscription_status', 'parked',
 		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
-		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_first', 'es_last',
+		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_projection_as_of', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
 		 'es_protect', 'es_reveal', 'es_version',
 		 'find_subscription_division', 'find_subscription_status', 'es_fetch', 'es_ack', 'es_nack', 'es_release')
@@ -677,6 +718,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_positions(bigint)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_streams()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_truncate_stream(text, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_delete_stream(text, bigint, boolean)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_redact(uuid, text, text[])'),
@@ -719,7 +761,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_rename_projection(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replace_projection(text, text, text[], text[], regclass[], regclass[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify_projection(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, timestamptz)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_activity()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_trouble(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.count_behind(text, bigint, text[], text[])'),
@@ -1640,6 +1682,17 @@ CREATE FUNCTION @extschema@.es_verify_seals(OUT seal bigint, OUT detail text) RE
 COMMENT ON FUNCTION @extschema@.es_verify_seals() IS
 	'What of sealed history is not what it was. No row: it is, but for what was redacted and removed in due form.';
 REVOKE ALL ON FUNCTION @extschema@.es_verify_seals() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.guard_store() RETURNS event_trigger
+	LANGUAGE C AS 'MODULE_PATHNAME', 'es_guard_store';
+COMMENT ON FUNCTION eventstore.guard_store() IS 'Has the library loaded, which keeps commands from dropping events (eventstore.allow_drop); refuses to rename the schema.';
+REVOKE ALL ON FUNCTION eventstore.guard_store() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_guard ON ddl_command_start
+	WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED', 'DROP LANGUAGE', 'DROP TABLE', 'ALTER SCHEMA')
+	EXECUTE FUNCTION eventstore.guard_store();
+ALTER EVENT TRIGGER eventstore_guard ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_guard IS 'What could drop the extension, and all events with it, is looked at.';
 
 CREATE FUNCTION @extschema@.es_export(after_position bigint DEFAULT 0, upto bigint DEFAULT NULL, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS SETOF jsonb
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_export';
