@@ -21,6 +21,7 @@
 #include "projection/roster.h"
 #include "rights/rights.h"
 #include "server/launcher.h"
+#include "signal/counters.h"
 #include "signal/shared.h"
 
 PG_MODULE_MAGIC;
@@ -46,6 +47,7 @@ _PG_init(void)
 	{
 		es_hint_request();
 		es_shared_request();
+		es_counters_request();
 		es_launcher_register();
 	}
 }

@@ -20,6 +20,10 @@
  *		export.c		es_export
  *		import.c		es_import
  *		line.c			an event as a JSON object by itself
+ *	 health/			whether all is well, and how much there is
+ *		stats.c			eventstore.stats: counters, the head, processes
+ *		tally.c			eventstore.categories, eventstore.types
+ *		unread.c		how far behind who follows the events is
  *
  *	 keeping/			what becomes of history
  *		verify.c		es_verify
@@ -198,6 +202,7 @@
  *		news.c			new events, for those who wait for some of them
  *		rest.c			waiting without a snapshot
  *		shared.c		shared memory: which database has a worker, its runners
+ *		counters.c		shared memory: what was appended and refused, counted
  *		announce.c		NOTIFY, as long as its queue has room
  *		pending.c		categories that a transaction has to tell of
  *		channel.c		names of LISTEN channels
@@ -230,6 +235,7 @@
  *		attempt.c		something that may fail, and leave nothing behind
  *		conceal.c		errors that would show an event's data
  *		settings.c		the settings eventstore.*
+ *		limits.c		the settings eventstore.health_*
  *		errors.h		our SQLSTATEs
  *		userlock.h		locks of our own
  *		compat.h		differences between PostgreSQL majors
@@ -381,13 +387,18 @@
  *	 page of the sequence,		moments				append, es_head ...; append takes the
  *	   content lock									userlock under it
  *	 LWLock "eventstore"		moments				workers, runners, launcher, DROP DATABASE
+ *	 LWLock "eventstore			moments				a session's first append
+ *	   counters"
+ *	 row of eventstore.			FOR UPDATE			who counts events; nobody waits for it
+ *	   tally_state
  *
  * Memory contexts: every function works in the context of its call, which
  * PostgreSQL resets for each row.  What outlives it: static variables
  * (catalog.c: OIDs; immutability.c: what may be changed just now; last.c: the last position; inflight.c: what is published;
  * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
- * stand; roster.c: the inline projections with their plans, below
+ * stand; counters.c: what open transactions have appended;
+ * roster.c: the inline projections with their plans, below
  * CacheMemoryContext; rights.c: the rights of roles, there; turn.c: what it knows of projections, in
  * stand; cipher.c: OpenSSL's algorithms; roster.c: the inline projections with their plans, below
  * CacheMemoryContext; turn.c: what it knows of projections, in

@@ -8,7 +8,7 @@
  * there.
  *
  * Memory: none.  Locks: AccessShare on the removed events, where that has to be
- * found out.  Calls: removed, scan.
+ * found out.  Calls: catalog, counters, removed, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,10 +19,12 @@
 #include "utils/snapmgr.h"
 
 #include "append/expected.h"
+#include "base/catalog.h"
 #include "base/errors.h"
 #include "base/event.h"
 #include "base/removed.h"
 #include "base/scan.h"
+#include "signal/counters.h"
 
 /*
  * Whether a stream that has a version has an event.  Events go from the first
@@ -101,6 +103,7 @@ es_expected_raise(const EsStream *stream, int64 expected_version, int64 version,
 				 others == NULL ? 0 : errdetail_internal("%s", others),
 				 errhint("A tombstoned stream takes no event any more; use another name.")));
 
+	es_counters_conflict(es_catalog_oid(ES_POSITIONS));
 	initStringInfo(&detail);
 	es_expected_describe(&detail, stream, expected_version, version);
 	if (others != NULL)

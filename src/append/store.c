@@ -16,7 +16,7 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog,
- * condition, ids, imported, inflight, inline, last, milestone, names, recorder, rights,
+ * condition, counters, ids, imported, inflight, inline, last, milestone, names, recorder, rights,
  * scan, stream, transaction, window.
  *
  *-------------------------------------------------------------------------
@@ -48,6 +48,7 @@
 #include "order/window.h"
 #include "projection/inline.h"
 #include "rights/rights.h"
+#include "signal/counters.h"
 
 /* ----------------------------------------------------------------------
  * Streams
@@ -210,6 +211,7 @@ store_group_advance(StoreGroup *group, Relation streams, Relation events)
 
 		if (group->has_given_ids && es_ids_find_retry(events, group->appends, group->count))
 		{
+			es_counters_retry(es_catalog_oid(ES_POSITIONS), group->count);
 			es_stream_close(&stream);
 			return false;
 		}

@@ -3,7 +3,7 @@
  * settings.c
  *		The settings eventstore.*.
  *
- * Memory: static variables.  Locks: none.  Calls: nothing of ours.
+ * Memory: static variables.  Locks: none.  Calls: limits.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "base/limits.h"
 #include "base/settings.h"
 
 bool es_guc_notify = true;
@@ -114,5 +115,6 @@ es_settings_define(void)
 							 "For restores other than by COPY or a script of pg_dump, which need it not. "
 							 "What comes without its stream's row, es_repair_streams mends.",
 							 &es_guc_restoring, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	es_limits_define();
 	MarkGUCPrefixReserved("eventstore");
 }

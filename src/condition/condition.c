@@ -27,8 +27,8 @@
  * not help, so then the error is 40001.
  *
  * Memory: the current context.  Locks: AccessShare on indexes; waits for
- * transactions, known to the deadlock detector.  Calls: match, query, scan,
- * see, window.
+ * transactions, known to the deadlock detector.  Calls: catalog, counters, match,
+ * query, scan, see, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +45,7 @@
 #include "condition/match.h"
 #include "order/window.h"
 #include "rights/see.h"
+#include "signal/counters.h"
 
 /* What a look has found. */
 typedef struct ConditionFound
@@ -130,6 +131,7 @@ condition_raise_if(const ConditionFound *found)
 					 ? 0
 					 : errdetail("The event is at position %lld.", (long long) found->position),
 				 errhint("Retry the transaction.")));
+	es_counters_conflict(es_catalog_oid(ES_POSITIONS));
 	ereport(ERROR,
 			(errcode(ES_ERRCODE_APPEND_CONDITION_FAILED),
 			 errmsg("the condition of the append failed"),

@@ -6,7 +6,7 @@
  * An event goes by a DELETE in SQL, so that triggers, foreign keys and
  * publications of the table know, and leaves a row in
  * eventstore.removed_events: its id stays known, and its digest says what it
- * was.  It runs as the table's owner, without regard to row security: the right
+ * was; and one in eventstore.tally_removals for who counts events.  It runs as the table's owner, without regard to row security: the right
  * to call the verb is the right to do it.
  *
  * Nothing here is waited for by an append.  Who comes in between finds the
@@ -115,7 +115,9 @@ es_forget_events(const text *stream, int64 first, int64 last)
 		"(id, position, stream, version, type, recorded_at, removed_at, digest) "
 		"SELECT g.id, g.position, g.stream, g.version, g.type, g.recorded_at, pg_catalog.clock_timestamp(), "
 		"eventstore.event_digest(ROW(g.position, g.stream, g.category, g.version, g.id, g.type, g.data, g.metadata, "
-		"g.tags, g.recorded_at)::eventstore.event) FROM gone g ON CONFLICT DO NOTHING) "
+		"g.tags, g.recorded_at)::eventstore.event) FROM gone g ON CONFLICT DO NOTHING), "
+		"tallied AS (INSERT INTO eventstore.tally_removals (stream, type, positions) "
+		"SELECT g.stream, g.type, pg_catalog.array_agg(g.position) FROM gone g GROUP BY g.stream, g.type) "
 		"SELECT pg_catalog.count(*) FROM gone",
 		TEXTOID, INT8OID, INT8OID);
 	EsPermit permit = {ES_CHANGE_REMOVE, stream, first, last};

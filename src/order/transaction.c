@@ -26,8 +26,8 @@
  * at what it keeps, or tries the lock, finds nothing to do, and sleeps on.
  *
  * Memory: the list of subscriptions, in the transaction's context.  Locks:
- * inflight.c's, and NOTIFY's own.  Calls: announce, catalog, guard, inflight, last,
- * news, order, pending, settings, shared, wake.
+ * inflight.c's, and NOTIFY's own.  Calls: announce, catalog, counters, guard,
+ * inflight, last, news, order, pending, settings, shared, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +46,7 @@
 #include "order/transaction.h"
 #include "order/window.h"
 #include "signal/announce.h"
+#include "signal/counters.h"
 #include "signal/guard.h"
 #include "signal/news.h"
 #include "signal/pending.h"
@@ -70,6 +71,7 @@ es_transaction_append(const EsAppend *append)
 {
 	int i;
 
+	es_counters_append(es_catalog_oid(ES_POSITIONS), append->event_count);
 	if (es_shared_has_worker())
 	{
 		es_news_add_unknown();
@@ -182,9 +184,15 @@ transaction_on_end(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			es_window_forget();
 			if (event == XACT_EVENT_COMMIT)
+			{
 				es_last_keep();
+				es_counters_keep();
+			}
 			else
+			{
 				es_last_undo();
+				es_counters_forget();
+			}
 			if (es_inflight_leave(&position))
 				transaction_wake(position, event == XACT_EVENT_COMMIT);
 			if (transaction_has_foreign && event == XACT_EVENT_COMMIT)
@@ -194,6 +202,7 @@ transaction_on_end(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			es_window_forget();
 			es_last_undo();
+			es_counters_forget();
 			/* Who waits has to look from time to time from now on. */
 			if (es_inflight_forget())
 				transaction_wake_all();
@@ -230,11 +239,13 @@ transaction_on_end_sub(SubXactEvent event, SubTransactionId sub, SubTransactionI
 		case SUBXACT_EVENT_COMMIT_SUB:
 			es_inflight_commit_sub(sub, parent);
 			es_last_keep_sub(sub, parent);
+			es_counters_keep_sub(sub, parent);
 			es_pending_keep_sub(sub, parent);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
 			es_window_abort_sub(sub);
 			es_last_undo_sub(sub);
+			es_counters_undo_sub(sub);
 			es_pending_undo_sub(sub);
 			if (es_inflight_abort_sub(sub, &position))
 				transaction_wake(position, false);

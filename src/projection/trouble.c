@@ -42,8 +42,8 @@ PG_FUNCTION_INFO_V1(es_find_projection_trouble);
 #define Natts_trouble           5
 
 /* Whether this database is one that has a worker. */
-static bool
-trouble_is_listed(void)
+bool
+es_trouble_is_listed(void)
 {
 	char *database = get_database_name(MyDatabaseId);
 	List *names;
@@ -66,7 +66,7 @@ es_trouble_of_database(void)
 {
 	if (!es_shared_is_there())
 		return "no worker in this database: the library is not in shared_preload_libraries";
-	if (!trouble_is_listed())
+	if (!es_trouble_is_listed())
 		return "no worker in this database: it is not in eventstore.databases";
 	if (es_guc_projection_workers == 0)
 		return "no process to apply it: eventstore.projection_workers is 0";

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *		The background worker of a database: it announces the head, and applies
- *		retention in between.
+ *		The background worker of a database: it announces the head, applies
+ *		retention and counts events in between.
  *
  * Appenders wake it after commit or rollback, which costs them a latch.  Where
  * the head has moved, it puts it into shared memory, wakes the sessions that
@@ -21,7 +21,7 @@
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
  * announce, catalog, news, order, pending, retention, runner, scan, sealer,
- * settings, shared, version, wake.
+ * settings, shared, tally, version, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,6 +48,7 @@
 #include "base/scan.h"
 #include "base/settings.h"
 #include "base/version.h"
+#include "health/tally.h"
 #include "keeping/retention.h"
 #include "order/order.h"
 #include "order/standby.h"
@@ -419,6 +420,7 @@ es_worker_main(Datum database)
 		sleep_ms = worker_round();
 		sleep_ms = Min(sleep_ms, worker_retain());
 		sleep_ms = Min(sleep_ms, es_sealer_turn());
+		sleep_ms = Min(sleep_ms, es_tally_turn());
 		ended = GetCurrentTimestamp();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);

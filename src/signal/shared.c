@@ -439,6 +439,26 @@ es_shared_lacks_process(void)
 	return result;
 }
 
+void
+es_shared_get_processes(EsProcesses *processes)
+{
+	const SharedWorker *worker;
+
+	memset(processes, 0, sizeof(EsProcesses));
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	worker = shared_find(MyDatabaseId);
+	processes->runners = es_shared_count_runners(MyDatabaseId);
+	if (worker != NULL)
+	{
+		processes->worker_pid = worker->pid;
+		processes->broken_at = worker->broken_at;
+		processes->lacks_process = worker->lacks_process && processes->runners == 0;
+	}
+	LWLockRelease(shared->lock);
+}
+
 /* At its end, in whatever way; then the worker looks whether there is need for another. */
 static void
 shared_runner_end(int code, Datum arg)

@@ -8,7 +8,17 @@
 #ifndef ES_SHARED_H
 #define ES_SHARED_H
 
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+
+/* Who works for this database. */
+typedef struct EsProcesses
+{
+	int worker_pid; /* 0: there is no worker */
+	int runners;
+	bool lacks_process;    /* there is no runner, as none could be started */
+	TimestampTz broken_at; /* when a runner broke down last; 0: never */
+} EsProcesses;
 
 extern void es_shared_request(void);
 
@@ -33,5 +43,6 @@ extern void es_shared_runner_set_idle(int number, bool is_idle);
 extern bool es_shared_runner_is_idle(int number);
 extern bool es_shared_wake_runner(void);
 extern bool es_shared_lacks_process(void);
+extern void es_shared_get_processes(EsProcesses *processes);
 
 #endif /* ES_SHARED_H */

@@ -231,6 +231,15 @@ es_wake_has_listeners(void)
 	return wake_conflicting(&tag, WAKE_AGAINST_ALL, false) > 0;
 }
 
+/* How many other sessions wait in this database. */
+int
+es_wake_count_listeners(void)
+{
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_WAITS, 0);
+
+	return wake_conflicting(&tag, WAKE_AGAINST_ALL, false);
+}
+
 /* Wake every session that waits in this database, whatever it waits for. */
 void
 es_wake_all(void)

@@ -39,6 +39,7 @@ extern void es_wake_part(EsListener *listener);
 
 extern void es_wake_holders(const LOCKTAG *tag);
 extern bool es_wake_has_listeners(void);
+extern int es_wake_count_listeners(void);
 extern void es_wake_all(void);
 extern void es_wake_general(void);
 extern void es_wake_behind(int64 position);
