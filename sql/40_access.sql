@@ -498,6 +498,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify_seals()'),
 		('admin',             'SELECT',  'TABLE eventstore.seals'),
 		('admin',             'SELECT',  'TABLE eventstore.seal_blocks'),
+		('admin',             'SELECT',  'TABLE eventstore.seal_verifications'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),

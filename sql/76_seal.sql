@@ -47,6 +47,22 @@ COMMENT ON FUNCTION @extschema@.es_seal(bigint) IS
 	'Seals history up to the head, or up to a position below; returns up to where, null if there is nothing new.';
 REVOKE ALL ON FUNCTION @extschema@.es_seal(bigint) FROM PUBLIC;
 
+CREATE TABLE eventstore.seal_verifications
+(
+	verified_at timestamptz      NOT NULL,
+	verified_by text COLLATE "C" NOT NULL,
+	upto        bigint           NOT NULL,
+	differences bigint           NOT NULL
+);
+CREATE INDEX seal_verifications_verified_at_idx ON eventstore.seal_verifications (verified_at);
+COMMENT ON TABLE eventstore.seal_verifications IS 'One row a call of es_verify_seals that could write it down.';
+COMMENT ON COLUMN eventstore.seal_verifications.verified_at IS 'When it ended.';
+COMMENT ON COLUMN eventstore.seal_verifications.verified_by IS 'Name of the role that called it.';
+COMMENT ON COLUMN eventstore.seal_verifications.upto IS 'Up to where history was sealed then.';
+COMMENT ON COLUMN eventstore.seal_verifications.differences IS 'How many rows it returned; 0: history was what was sealed.';
+REVOKE ALL ON TABLE eventstore.seal_verifications FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.seal_verifications', '');
+
 CREATE FUNCTION @extschema@.es_verify_seals(OUT seal bigint, OUT detail text) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_verify_seals';
 COMMENT ON FUNCTION @extschema@.es_verify_seals() IS

@@ -62,7 +62,7 @@ CREATE FUNCTION eventstore.worst(levels text[]) RETURNS text
 COMMENT ON FUNCTION eventstore.worst(text[]) IS 'The worst of some levels of health.';
 REVOKE ALL ON FUNCTION eventstore.worst(text[]) FROM PUBLIC;
 
--- With the rights of who asks: to whom pg_stat_activity does not show the session, its application_name is null.
+-- With the rights of who asks: he is told of the session what pg_stat_activity shows him.
 CREATE FUNCTION eventstore.check_head() RETURNS SETOF eventstore.health_check
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
@@ -295,6 +295,8 @@ $$
 			   CASE WHEN p.seal_interval > 0 THEN greatest(extract(epoch FROM clock_timestamp() - u.recorded_at)::double precision - p.seal_interval, 0) END AS seconds
 		FROM p LEFT JOIN (SELECT l.upto, l.sealed_at FROM eventstore.seals l ORDER BY l.seal DESC LIMIT 1) l ON true
 		CROSS JOIN LATERAL eventstore.find_unread(coalesce(l.upto, 0), NULL, NULL, NULL, NULL, NULL) u
+	), v AS MATERIALIZED (
+		SELECT v.verified_at, v.differences FROM eventstore.seal_verifications v ORDER BY v.verified_at DESC LIMIT 1
 	)
 	SELECT 'retention', eventstore.health_level('retention_overdue', greatest(max(r.seconds), 0)), greatest(max(r.seconds), 0),
 		   CASE WHEN count(*) = 0 THEN 'All events are kept for ever.'
@@ -304,14 +306,17 @@ $$
 		   CASE WHEN max(r.seconds) > 0 THEN clock_timestamp() - make_interval(secs => max(r.seconds)) END
 	FROM r
 	UNION ALL
-	SELECT 'seals', eventstore.health_level('seal_overdue', s.seconds), s.seconds,
-		   CASE WHEN s.seal_interval = 0 AND s.upto IS NULL THEN 'History is not sealed.'
-				WHEN s.position IS NULL THEN format('All of history is sealed, up to %s.', s.upto)
-				WHEN s.seal_interval = 0 THEN format('History is sealed up to %s, and not by itself: eventstore.seal_interval is 0.', s.upto)
-				ELSE format('History is sealed up to %s; the event at position %s, of %s, is not%s.', coalesce(s.upto, 0), s.position, s.recorded_at,
-							CASE WHEN s.seconds > 0 THEN ', and it is overdue. The worker seals, or es_seal(); what stops it, the server''s log tells' ELSE ' yet' END) END,
-		   CASE WHEN s.seconds > 0 THEN s.recorded_at ELSE s.sealed_at END
-	FROM s
+	SELECT 'seals', CASE WHEN v.differences > 0 THEN 'critical' ELSE eventstore.health_level('seal_overdue', s.seconds) END, s.seconds,
+		   CASE WHEN v.differences > 0 THEN format('History is not what was sealed: es_verify_seals() has found %s %s at %s. Call it again, and compare with a backup. ', v.differences,
+												   CASE WHEN v.differences = 1 THEN 'difference' ELSE 'differences' END, v.verified_at) ELSE '' END
+		   || CASE WHEN s.upto IS NULL AND (s.seal_interval = 0 OR s.position IS NULL) THEN 'History is not sealed'
+				   WHEN s.position IS NULL THEN format('All of history is sealed, up to %s', s.upto)
+				   WHEN s.seal_interval = 0 THEN format('History is sealed up to %s, and not by itself: eventstore.seal_interval is 0', s.upto)
+				   ELSE format('History is sealed up to %s; the event at position %s, of %s, is not%s', coalesce(s.upto, 0), s.position, s.recorded_at,
+							   CASE WHEN s.seconds > 0 THEN ', and it is overdue. The worker seals, or es_seal(); what stops it, the server''s log tells' ELSE ' yet' END) END
+		   || CASE WHEN s.upto IS NULL OR v.differences > 0 THEN '.' ELSE coalesce('; it was verified last at ' || v.verified_at || '.', '; it was never verified.') END,
+		   CASE WHEN v.differences > 0 THEN v.verified_at WHEN s.seconds > 0 THEN s.recorded_at ELSE s.sealed_at END
+	FROM s LEFT JOIN v ON true
 $$;
 COMMENT ON FUNCTION eventstore.check_keeping() IS 'Checks of eventstore.health: retention, seals.';
 REVOKE ALL ON FUNCTION eventstore.check_keeping() FROM PUBLIC;

@@ -7,16 +7,19 @@
  * of its blocks, its row and the seal before.  Then each block is compared with
  * history (judge.c).
  *
- * One snapshot, the statement's, sees it all.  Nothing is written and nobody
- * waits, so it works on a standby and beside everything else.
+ * One snapshot, the statement's, sees it all.  Nobody waits, and nothing is
+ * written but a row that says what has come of it, where that can be, so it works
+ * on a standby and beside everything else.
  *
  * Memory: a block's is given back with it.  Locks: AccessShare on the tables.
- * Calls: as_owner, block, digest, findings, judge, leaves.
+ * Calls: as_owner, block, digest, findings, judge, leaves, sql.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -25,8 +28,10 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "base/compat.h"
+#include "base/sql.h"
 #include "keeping/as_owner.h"
 #include "keeping/block.h"
 #include "keeping/digest.h"
@@ -250,6 +255,21 @@ seals_find_end(void)
 	return is_null ? 0 : upto;
 }
 
+/* Note what has come of it, where that can be written down; nobody is waited for. */
+static void
+seals_note(int64 upto, int64 differences, Oid role)
+{
+	static EsSql statement =
+		ES_SQL("INSERT INTO eventstore.seal_verifications (verified_at, verified_by, upto, differences) "
+			   "VALUES (pg_catalog.clock_timestamp(), $3, $1, $2)",
+			   INT8OID, INT8OID, TEXTOID);
+	Datum values[] = {Int64GetDatum(upto), Int64GetDatum(differences),
+					  CStringGetTextDatum(GetUserNameFromId(role, false))};
+
+	if (!RecoveryInProgress() && !XactReadOnly && !IsInParallelMode())
+		(void) es_sql_run(&statement, values, NULL);
+}
+
 /*
  * es_verify_seals() -> SETOF (seal bigint, detail text)
  */
@@ -259,6 +279,7 @@ es_verify_seals(PG_FUNCTION_ARGS)
 	EsDigester *digester;
 	SealCheck *check;
 	EsAsOwner owner;
+	int64 upto;
 
 	InitMaterializedSRF(fcinfo, 0);
 	PushCopiedSnapshot(GetActiveSnapshot());
@@ -270,9 +291,12 @@ es_verify_seals(PG_FUNCTION_ARGS)
 	es_judge_begin(&check->judge, (EsFindings *) fcinfo->resultinfo, digester);
 	check->of_seal = es_digest_begin();
 	check->memory = AllocSetContextCreate(CurrentMemoryContext, "block", ALLOCSET_DEFAULT_SIZES);
-	seals_check_all(check, seals_find_end());
+	upto = seals_find_end();
+	seals_check_all(check, upto);
 	es_digest_end(check->of_seal);
 	es_digest_end(digester);
+	seals_note(upto, tuplestore_tuple_count(((ReturnSetInfo *) fcinfo->resultinfo)->setResult),
+			   owner.user);
 	es_as_owner_end(&owner);
 	SPI_finish();
 	PopActiveSnapshot();

@@ -21,7 +21,7 @@ DECLARE
 	args  text;
 BEGIN
 	FOREACH place IN ARRAY '{test_hostile,pg_temp}'::text[] LOOP
-		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event,seals,seal_blocks,removed_events,redactions,retention,snapshots,marks,subscriptions,subscription_shares,subscription_retries,projections,head}'::text[] LOOP
+		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event,seals,seal_blocks,removed_events,redactions,retention,snapshots,marks,subscriptions,subscription_shares,subscription_retries,projections,head,tallies,tally_state,tally_removals,seal_verifications}'::text[] LOOP
 			EXECUTE format('CREATE TABLE %s.%I (oid oid, proname name, proacl aclitem[], proowner oid, role text, level text, stream text, version bigint, privilege text, object text)', place, name);
 		END LOOP;
 		FOR name, args IN VALUES ('es_append', 'text, bigint, text, jsonb, jsonb, uuid, text[]'), ('es_append', 'text, bigint, text, text, text, text, text[]'), ('es_read', 'text, bigint, bigint, boolean'), ('es_any', ''),

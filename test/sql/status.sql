@@ -37,7 +37,7 @@ SELECT es_create_subscription('status', 'status');
 
 SELECT cmp_ok(cost('SELECT count(data::text) FROM eventstore.events'), '>', 500::numeric, 'events are many enough for this');
 SELECT cmp_ok(cost('SELECT * FROM ' || v), '<', 2000::numeric, v), ok(NOT is_compiled('SELECT * FROM ' || v), v || ' is not compiled')
-FROM unnest('{eventstore.subscription_status,eventstore.projection_status,eventstore.parked,eventstore.inflight,eventstore.grants}'::text[]) v;
+FROM unnest('{eventstore.subscription_status,eventstore.projection_status,eventstore.parked,eventstore.inflight,eventstore.grants,eventstore.health,eventstore.stats,eventstore.categories,eventstore.types}'::text[]) v;
 SELECT is((SELECT sum(lag_events) FROM eventstore.subscription_status WHERE name = 'status'), 30000::numeric, 'a subscription''s lag');
 SELECT is((SELECT sum(lag) FROM eventstore.projection_status WHERE name LIKE 'status%'), 2 * (SELECT count(*) FROM eventstore.events)::numeric, 'projections'' lag');
 SELECT is((SELECT min(events_applied) FROM eventstore.projection_status WHERE name = 'status_3'), (SELECT count(*) FROM eventstore.events), 'what is counted for an inline one');

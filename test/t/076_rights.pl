@@ -99,6 +99,7 @@ my %calls = (
 	'es_reveal(jsonb)' => [ qq{es_reveal('$envelope')} ],
 	'es_save_snapshot(text,bigint,jsonb,integer)' => [ q{es_save_snapshot('hush-{hush}-1', 1, '"forged"')}, q{es_save_snapshot('hush-{hush}-2', 1, '"forged"', 7)} ],
 
+	'find_tallies(boolean)' => [ 'eventstore.find_tallies(false)', 'eventstore.find_tallies(true)' ],
 	'find_subscription_division(text)' => [ q{eventstore.find_subscription_division('mine')} ],
 	'find_subscription_status(text)' => [ q{eventstore.find_subscription_status('hush')}, q{eventstore.find_subscription_status('everything_hush')} ],
 	'es_fetch(text,text,integer,interval)' => [ q{es_fetch('hush', 'hush')}, q{es_fetch('hush', 'forged')}, q{es_fetch('everything_hush', 'forged')}, q{es_fetch('mine', 'forged')} ],
@@ -106,7 +107,7 @@ my %calls = (
 	'es_nack(text,bigint,bigint,text,text,interval)' => [ map { "es_nack('hush', $token, $position, 'forged', '$_')" } qw(retry park skip) ],
 	'es_release(text,text)' => [ q{es_release('hush', 'hush')}, q{es_release('everything_hush', 'hush')} ],
 );
-my %relations = map { $_ => 1 } qw(events notify_status subscription_status parked);
+my %relations = map { $_ => 1 } qw(events notify_status subscription_status parked categories types);
 
 # Everything that is not theirs
 my $others = <<'SQL';
@@ -146,7 +147,7 @@ sub is_silent
 # What finds nothing has to be able to find something: who is not bound is told.
 like(answer('free', "SELECT $_;"), $secret, "free: $_")
   for map { @{ $calls{$_} } } grep { /^(es_read\(|es_read_all|es_read_query|es_export|es_last_event|es_stream_|es_load|es_fold|es_snapshot|find_event)/ } sort keys %calls;
-like(answer('free', "SELECT count(*) FROM eventstore.$_ r WHERE hostile.leak(r::text);"), $secret, "free: $_") for qw(events subscription_status parked);
+like(answer('free', "SELECT count(*) FROM eventstore.$_ r WHERE hostile.leak(r::text);"), $secret, "free: $_") for qw(events subscription_status parked categories types);
 
 for my $role (qw(by_category by_tenant))
 {
