@@ -48,8 +48,8 @@
 
 PG_FUNCTION_INFO_V1(es_find_tallies);
 
-/* Events that the worker counts in a transaction. */
-#define TALLY_SLICE 20000
+/* Events that the worker counts in a transaction: what is to be announced waits for it. */
+#define TALLY_SLICE 2000
 
 /* Events that are left for each who asks to count, and how many he counts for all at the most. */
 #define TALLY_LEAVE 1000
