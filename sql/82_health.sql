@@ -184,18 +184,22 @@ REVOKE ALL ON FUNCTION eventstore.check_projections() FROM PUBLIC;
 CREATE FUNCTION eventstore.check_subscriptions() RETURNS SETOF eventstore.health_check
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
-	WITH h AS MATERIALIZED (
-		SELECT s.name, s.category, s.tenant, s.types, d.partitions, h.share, min(h.consumer) AS consumer, min(h.lease_end) AS lease_end,
-			   least(min(h.checkpoint), (SELECT min(r.position) - 1 FROM eventstore.find_subscription_retries(s.name) r
-										 WHERE r.due IS NOT NULL AND r.parked_at IS NULL AND NOT r.is_replayed
-										   AND @extschema@.es_partition(r.stream, d.partitions) = ANY (array_agg(p)))) AS after, array_agg(p ORDER BY p) AS mine
-		FROM eventstore.subscriptions s
-		CROSS JOIN LATERAL eventstore.find_subscription_division(s.name) d
-		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
-		CROSS JOIN LATERAL (SELECT h.share, h.consumer, h.checkpoint, h.lease_end FROM eventstore.find_subscription_shares(s.name) h
-							WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY h.share DESC LIMIT 1) h
-		WHERE NOT s.is_paused
-		GROUP BY s.name, s.category, s.tenant, s.types, d.partitions, h.share
+	WITH d AS MATERIALIZED (
+		SELECT s.name, s.category, s.tenant, s.types, d.division, d.partitions
+		FROM eventstore.subscriptions s CROSS JOIN LATERAL eventstore.find_subscription_division(s.name) d WHERE NOT s.is_paused
+	), p AS (
+		SELECT DISTINCT ON (d.name, p) d.name, p AS partition, h.share, h.consumer, h.checkpoint, h.lease_end
+		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
+		WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY d.name, p, h.share DESC
+	), r AS (
+		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions) AS partition, min(r.position) - 1 AS before
+		FROM d CROSS JOIN LATERAL eventstore.find_subscription_retries(d.name) r
+		WHERE r.due IS NOT NULL AND r.parked_at IS NULL AND NOT r.is_replayed GROUP BY 1, 2
+	), h AS MATERIALIZED (
+		SELECT d.name, d.category, d.tenant, d.types, d.partitions, min(p.consumer) AS consumer, min(p.lease_end) AS lease_end,
+			   least(min(p.checkpoint), min(r.before)) AS after, array_agg(p.partition) AS mine
+		FROM d JOIN p ON p.name = d.name LEFT JOIN r ON r.name = p.name AND r.partition = p.partition
+		GROUP BY d.name, d.category, d.tenant, d.types, d.partitions, p.share
 	), u AS MATERIALIZED (
 		SELECT h.name, h.consumer, h.lease_end, u.position, u.recorded_at
 		FROM h CROSS JOIN LATERAL eventstore.find_unread(h.after, CASE WHEN h.category IS NOT NULL THEN ARRAY[h.category] END, h.types, h.tenant, h.partitions, h.mine) u
@@ -249,7 +253,8 @@ $$
 					  CASE WHEN NOT b.subenabled THEN 'is disabled' WHEN a.pid IS NULL THEN 'has no process: see the server''s log' ELSE format('was told %s s ago', round(t.seconds)) END), t.seconds,
 			   CASE WHEN NOT b.subenabled OR a.pid IS NULL THEN 'critical' ELSE 'ok' END
 		FROM pg_subscription b JOIN pg_subscription_rel r ON r.srsubid = b.oid AND r.srrelid = 'eventstore.events'::regclass
-		LEFT JOIN pg_stat_subscription a ON a.subid = b.oid AND a.relid IS NULL
+		CROSS JOIN LATERAL (SELECT min(a.pid) AS pid, max(a.last_msg_receipt_time) AS last_msg_receipt_time FROM pg_stat_subscription a
+							WHERE a.subid = b.oid AND a.relid IS NULL) a
 		CROSS JOIN LATERAL (SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - a.last_msg_receipt_time), 0), 0)::double precision AS seconds) t
 	), o AS MATERIALIZED (
 		SELECT l.slot_name, l.active, l.active_pid, l.wal_status, greatest(pg_wal_lsn_diff(here.lsn, l.restart_lsn), 0)::double precision / 1048576 AS mb
