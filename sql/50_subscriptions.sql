@@ -132,36 +132,36 @@ COMMENT ON COLUMN eventstore.subscription_retries.base IS 'Until what wrote it i
 REVOKE ALL ON TABLE eventstore.subscription_retries FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscription_retries', '');
 
-CREATE FUNCTION @extschema@.es_partition(stream text, partitions int) RETURNS int
+CREATE FUNCTION @extschema@.es_partition(stream text, partitions bigint) RETURNS int
 	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_partition';
-COMMENT ON FUNCTION @extschema@.es_partition(text, int) IS
+COMMENT ON FUNCTION @extschema@.es_partition(text, bigint) IS
 	'The partition of a stream, from 0; the same on every machine, in every version.';
-REVOKE ALL ON FUNCTION @extschema@.es_partition(text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_partition(text, bigint) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- What admins do
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.es_create_subscription(name text, category text DEFAULT NULL, types text[] DEFAULT NULL, after_position bigint DEFAULT 0,
-												   partitions int DEFAULT 64, max_retries int DEFAULT 10, lease interval DEFAULT '30 s',
+												   partitions bigint DEFAULT 64, max_retries bigint DEFAULT 10, lease interval DEFAULT '30 s',
 												   park_policy text DEFAULT 'pass', tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_create_subscription';
-COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) IS
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text) IS
 	'Makes a subscription to all events, or to those of a category, a tenant or some types, after a position (-1 = the head).';
-REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_drop_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_drop_subscription';
 COMMENT ON FUNCTION @extschema@.es_drop_subscription(text) IS 'Removes a subscription, with its checkpoints and its parked events.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_subscription(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions int DEFAULT NULL, park_policy text DEFAULT NULL,
-												  max_retries int DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
+CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions bigint DEFAULT NULL, park_policy text DEFAULT NULL,
+												  max_retries bigint DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
 												  types text[] DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) IS
 	'Changes a subscription: how many partitions it has, its settings, which events it sees from its checkpoints on; null = leave as it is.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_pause_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_pause_subscription';
@@ -179,11 +179,11 @@ COMMENT ON FUNCTION @extschema@.es_reset_subscription(text, bigint) IS
 	'Puts a subscription where it would be had it just been made after a position (-1 = the head).';
 REVOKE ALL ON FUNCTION @extschema@.es_reset_subscription(text, bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count int DEFAULT NULL) RETURNS int
+CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count bigint DEFAULT NULL) RETURNS int
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked';
-COMMENT ON FUNCTION @extschema@.es_replay_parked(text, int) IS
+COMMENT ON FUNCTION @extschema@.es_replay_parked(text, bigint) IS
 	'Has parked events delivered again, the lowest positions first; returns how many.';
-REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_replay_parked(subscription text, id uuid) RETURNS int
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked_event';
@@ -207,14 +207,14 @@ REVOKE ALL ON FUNCTION @extschema@.es_drop_parked(text, uuid) FROM PUBLIC;
 -- What consumers do. Not SECURITY DEFINER, which would hide who calls: src/subscription/caller.c.
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count int DEFAULT 100, wait interval DEFAULT '0',
+CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count bigint DEFAULT 100, wait interval DEFAULT '0',
 									 OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text,
 									 OUT data jsonb, OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz,
 									 OUT partition int, OUT token bigint, OUT attempt int) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch';
-COMMENT ON FUNCTION @extschema@.es_fetch(text, text, int, interval) IS
+COMMENT ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) IS
 	'The next events of a consumer''s partitions, with the token to acknowledge them by; waits for some if it is told to.';
-REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, int, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_ack(subscription text, token bigint, "position" bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_ack';

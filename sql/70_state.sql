@@ -30,25 +30,36 @@ COMMENT ON COLUMN eventstore.snapshots.recorded_at IS 'When that event was recor
 REVOKE ALL ON TABLE eventstore.snapshots FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.snapshots', '');
 
-CREATE FUNCTION @extschema@.es_save_snapshot(stream text, version bigint, state jsonb, schema_version int DEFAULT 1) RETURNS void
+CREATE FUNCTION @extschema@.es_save_snapshot(stream text, version bigint, state jsonb, schema_version bigint DEFAULT 1) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_save_snapshot';
-COMMENT ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, int) IS
+COMMENT ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, bigint) IS
 	'Keeps the state of a stream at a version, unless a later one is kept already.';
-REVOKE ALL ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_snapshot(stream text, schema_version int DEFAULT 1,
+CREATE FUNCTION @extschema@.es_snapshot(stream text, schema_version bigint DEFAULT 1,
 										OUT version bigint, OUT state jsonb, OUT saved_at timestamptz) RETURNS record
 	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_snapshot';
-COMMENT ON FUNCTION @extschema@.es_snapshot(text, int) IS
+COMMENT ON FUNCTION @extschema@.es_snapshot(text, bigint) IS
 	'The latest snapshot of a stream; nulls if there is none that can be used.';
-REVOKE ALL ON FUNCTION @extschema@.es_snapshot(text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_snapshot(text, bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_load(stream text, schema_version int DEFAULT 1,
+CREATE FUNCTION @extschema@.es_load(stream text, schema_version bigint DEFAULT 1,
 									OUT version bigint, OUT state jsonb, OUT events eventstore.event[]) RETURNS record
 	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_load';
-COMMENT ON FUNCTION @extschema@.es_load(text, int) IS
+COMMENT ON FUNCTION @extschema@.es_load(text, bigint) IS
 	'The latest snapshot of a stream and the events after it; without a snapshot version 0, state null and all events.';
-REVOKE ALL ON FUNCTION @extschema@.es_load(text, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_load(text, bigint) FROM PUBLIC;
+
+-- An array of a composite type is what few drivers can read.
+CREATE FUNCTION @extschema@.es_load_json(stream text, schema_version bigint DEFAULT 1,
+										 OUT version bigint, OUT state jsonb, OUT events jsonb) RETURNS record
+	LANGUAGE sql STABLE PARALLEL SAFE
+	BEGIN ATOMIC
+		SELECT l.version, l.state, pg_catalog.to_jsonb(l.events) FROM @extschema@.es_load(stream, schema_version) l;
+	END;
+COMMENT ON FUNCTION @extschema@.es_load_json(text, bigint) IS
+	'As es_load, with the events as a JSON array of objects, whose keys are the columns of eventstore.events.';
+REVOKE ALL ON FUNCTION @extschema@.es_load_json(text, bigint) FROM PUBLIC;
 
 -- Volatile and not for parallel workers, as the reducer may be so.
 CREATE FUNCTION @extschema@.es_fold(stream text, reducer regprocedure, initial jsonb DEFAULT '{}', at_version bigint DEFAULT NULL,

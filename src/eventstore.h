@@ -8,6 +8,7 @@
  * folder's README.md says what it is for and who may call it.  From the top:
  *
  *	 eventstore.c		_PG_init
+ *	 typed_text.c		the verbs, for arguments that drivers send as text
  *
  *	 server/			processes of our own
  *		launcher.c		keeps a worker in each of eventstore.databases
@@ -228,6 +229,7 @@
  *		reducer.c		folding events into a state by a function of the user's
  *		document.c		arguments that come as JSON
  *		arguments.c		arguments that several verbs take
+ *		literal.c		values of other types, given as text
  *		names.c			names of streams, types, tags; categories
  *		partition.c		partitions of streams
  *		uuid.c			ids that the store makes

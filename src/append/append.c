@@ -7,8 +7,8 @@
  *
  * Memory: the function call's context.  Locks: es_assert_version takes
  * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
- * their own.  Calls: arguments, catalog, event, json, last, rights, scan, store,
- * stream.
+ * their own.  Calls: arguments, catalog, event, json, last, literal, rights, scan,
+ * store, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/event.h"
+#include "base/literal.h"
 #include "base/scan.h"
 #include "base/stream.h"
 #include "order/last.h"
@@ -115,36 +116,6 @@ es_append_event(PG_FUNCTION_ARGS)
 }
 
 /*
- * A text argument read by the input function of its real type.  Its error is
- * raised again without what detail and context say of the payload.
- */
-static Datum
-append_read_literal(FunctionCallInfo fcinfo, int argument, PGFunction input)
-{
-	char *literal = text_to_cstring(PG_GETARG_TEXT_PP(argument));
-	MemoryContext caller = CurrentMemoryContext;
-	volatile Datum value = (Datum) 0;
-
-	PG_TRY();
-	{
-		value = DirectFunctionCall1(input, CStringGetDatum(literal));
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR, (errcode(error->sqlerrcode), errmsg_internal("%s", error->message)));
-	}
-	PG_END_TRY();
-	return value;
-}
-
-/*
  * es_append(stream text, expected_version bigint, type text, data text,
  *			 metadata text = NULL, id text = NULL, tags text[] = NULL) -> bigint
  *
@@ -160,12 +131,12 @@ es_append_literals(PG_FUNCTION_ARGS)
 	es_arguments_check_not_null(fcinfo, 2, "type");
 	es_arguments_check_not_null(fcinfo, 3, "data");
 	event.type = PG_GETARG_TEXT_PP(2);
-	event.data = DatumGetJsonbP(append_read_literal(fcinfo, 3, jsonb_in));
+	event.data = DatumGetJsonbP(es_literal_read_argument(fcinfo, 3, jsonb_in));
 	if (!PG_ARGISNULL(4))
-		event.metadata = DatumGetJsonbP(append_read_literal(fcinfo, 4, jsonb_in));
+		event.metadata = DatumGetJsonbP(es_literal_read_argument(fcinfo, 4, jsonb_in));
 	event.has_given_id = !PG_ARGISNULL(5);
 	if (event.has_given_id)
-		event.id = *DatumGetUUIDP(append_read_literal(fcinfo, 5, uuid_in));
+		event.id = *DatumGetUUIDP(es_literal_read_argument(fcinfo, 5, uuid_in));
 	if (!PG_ARGISNULL(6))
 		event.tags = PG_GETARG_ARRAYTYPE_P(6);
 	return append_one(&append, &event);

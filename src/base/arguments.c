@@ -44,6 +44,27 @@ es_arguments_get_position(FunctionCallInfo fcinfo, int argument, const char *nam
 	return arguments_check_not_negative(PG_GETARG_INT64(argument), name);
 }
 
+/*
+ * A number from least to most.  Those that are kept as an int are bigint here,
+ * too: drivers send either, and PostgreSQL makes a bigint of an int by itself,
+ * but not the other way round.
+ */
+int64
+es_arguments_get_number(FunctionCallInfo fcinfo, int argument, const char *name, int64 least,
+						int64 most)
+{
+	int64 number;
+
+	es_arguments_check_not_null(fcinfo, argument, name);
+	number = PG_GETARG_INT64(argument);
+	if (number < least || number > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between %lld and %lld", name, (long long) least,
+						(long long) most)));
+	return number;
+}
+
 /* How many rows are wanted at the most; null = all. */
 int64
 es_arguments_get_max_count(FunctionCallInfo fcinfo, int argument)

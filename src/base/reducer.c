@@ -28,12 +28,15 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "parser/parse_func.h"
 #include "pgstat.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
+#include "utils/varlena.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
@@ -96,6 +99,35 @@ reducer_check_form(Oid oid, Form_pg_proc function)
 			 transition == NULL
 				 ? errhint("A reducer is a function of the arguments (jsonb, eventstore.event) that returns jsonb.")
 				 : errhint("Give its transition function, %s, and its initial state.", transition)));
+}
+
+/*
+ * The function that a text names: one of a reducer's arguments, or one of those
+ * that stand behind the name.  Looked for on the search_path, unless it is
+ * qualified.  Raises 42883; whether the function can be a reducer is not asked.
+ */
+Oid
+es_reducer_find(text *name)
+{
+	Oid arguments[] = {JSONBOID, es_catalog_event_type()};
+	char *string = text_to_cstring(name);
+	List *names;
+	Oid function;
+
+	if (strchr(string, '(') != NULL)
+		return DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(string)));
+	names = textToQualifiedNameList(name);
+	function = LookupFuncName(names, lengthof(arguments), arguments, true);
+	if (!OidIsValid(function))
+		function = LookupFuncName(names, -1, NULL, true);
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s(jsonb, eventstore.event) does not exist",
+						NameListToString(names)),
+				 errhint("Name a function of the arguments (jsonb, eventstore.event) that returns jsonb, with its schema "
+						 "where that is not in search_path.")));
+	return function;
 }
 
 /*

@@ -28,6 +28,7 @@ typedef struct EsFolded
 	bool is_null;
 } EsFolded;
 
+extern Oid es_reducer_find(text *name);
 extern void es_reducer_check(Oid function);
 extern void es_reducer_begin(EsReducer *reducer, Oid function);
 extern void

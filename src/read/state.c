@@ -104,8 +104,8 @@ state_get_state(FunctionCallInfo fcinfo)
 static int32
 state_get_schema_version(FunctionCallInfo fcinfo, int argument)
 {
-	es_arguments_check_not_null(fcinfo, argument, "schema_version");
-	return PG_GETARG_INT32(argument);
+	return (int32) es_arguments_get_number(fcinfo, argument, "schema_version", PG_INT32_MIN,
+										   PG_INT32_MAX);
 }
 
 /* ----------------------------------------------------------------------
@@ -455,7 +455,7 @@ state_may_save(const text *stream, int64 version, Snapshot snapshot, EsStateEven
 }
 
 /*
- * es_save_snapshot(stream text, version bigint, state jsonb, schema_version int = 1) -> void
+ * es_save_snapshot(stream text, version bigint, state jsonb, schema_version bigint = 1) -> void
  */
 Datum
 es_save_snapshot(PG_FUNCTION_ARGS)
@@ -503,7 +503,7 @@ state_make_result(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 }
 
 /*
- * es_snapshot(stream text, schema_version int = 1)
+ * es_snapshot(stream text, schema_version bigint = 1)
  *	 -> (version bigint, state jsonb, saved_at timestamptz)
  */
 Datum
@@ -562,7 +562,7 @@ state_collect(EsScan *scan)
 }
 
 /*
- * es_load(stream text, schema_version int = 1)
+ * es_load(stream text, schema_version bigint = 1)
  *	 -> (version bigint, state jsonb, events eventstore.event[])
  *
  * Without a snapshot that counts: version 0, state null and all events.

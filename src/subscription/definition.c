@@ -27,15 +27,7 @@
 int
 es_definition_get_partitions(FunctionCallInfo fcinfo, int argument)
 {
-	int partitions;
-
-	es_arguments_check_not_null(fcinfo, argument, "partitions");
-	partitions = PG_GETARG_INT32(argument);
-	if (partitions < 1 || partitions > ES_MAX_PARTITIONS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("partitions must be between 1 and %d", ES_MAX_PARTITIONS)));
-	return partitions;
+	return (int) es_arguments_get_number(fcinfo, argument, "partitions", 1, ES_MAX_PARTITIONS);
 }
 
 /* At least 0, with room to count one more. */
@@ -43,11 +35,11 @@ int
 es_definition_get_max_retries(FunctionCallInfo fcinfo, int argument)
 {
 	es_arguments_check_not_null(fcinfo, argument, "max_retries");
-	if (PG_GETARG_INT32(argument) < 0)
+	if (PG_GETARG_INT64(argument) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_retries must not be negative")));
-	return Min(PG_GETARG_INT32(argument), PG_INT32_MAX - 1);
+	return (int) Min(PG_GETARG_INT64(argument), PG_INT32_MAX - 1);
 }
 
 /* An interval that leads to a time after now. */

@@ -528,7 +528,7 @@ fetch_run(FetchState *fetch, TimestampTz until)
  */
 
 /*
- * es_fetch(subscription text, consumer text = NULL, max_count int = 100,
+ * es_fetch(subscription text, consumer text = NULL, max_count bigint = 100,
  *			wait interval = '0') -> SETOF (event's columns, partition int,
  *			token bigint, attempt int)
  */
@@ -541,11 +541,7 @@ es_fetch(PG_FUNCTION_ARGS)
 	fetch.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 	fetch.consumer = es_arguments_get_consumer(fcinfo, 1);
 	es_arguments_check_not_null(fcinfo, 2, "max_count");
-	fetch.max_count = PG_GETARG_INT32(2);
-	if (fetch.max_count < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_count must not be negative")));
+	fetch.max_count = (int) Min(es_arguments_get_max_count(fcinfo, 2), PG_INT32_MAX);
 	until = es_arguments_get_time_after(fcinfo, 3, "wait", GetCurrentTimestamp());
 	PreventCommandIfReadOnly("es_fetch()");
 	PreventCommandIfParallelMode("es_fetch()");

@@ -124,15 +124,14 @@ parked_replay_all(text *name, int64 max_count)
 }
 
 /*
- * es_replay_parked(subscription text, max_count int = NULL) -> int
+ * es_replay_parked(subscription text, max_count bigint = NULL) -> int
  */
 Datum
 es_replay_parked(PG_FUNCTION_ARGS)
 {
 	text *name = es_arguments_get_subscription(fcinfo, 0, "subscription");
 
-	PG_RETURN_INT32(
-		(int32) parked_replay_all(name, PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT32(1)));
+	PG_RETURN_INT32((int32) parked_replay_all(name, es_arguments_get_max_count(fcinfo, 1)));
 }
 
 /*

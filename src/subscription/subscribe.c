@@ -146,17 +146,15 @@ es_reset_subscription(PG_FUNCTION_ARGS)
 }
 
 /*
- * es_partition(stream text, partitions int) -> int
+ * es_partition(stream text, partitions bigint) -> int
  */
 Datum
 es_partition(PG_FUNCTION_ARGS)
 {
+	int64 partitions;
+
 	es_arguments_check_not_null(fcinfo, 0, "stream");
 	es_names_check_stream(PG_GETARG_TEXT_PP(0));
-	es_arguments_check_not_null(fcinfo, 1, "partitions");
-	if (PG_GETARG_INT32(1) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("partitions must be greater than zero")));
-	PG_RETURN_INT32(es_partition_number(PG_GETARG_TEXT_PP(0), PG_GETARG_INT32(1)));
+	partitions = es_arguments_get_number(fcinfo, 1, "partitions", 1, PG_INT32_MAX);
+	PG_RETURN_INT32(es_partition_number(PG_GETARG_TEXT_PP(0), (int) partitions));
 }

@@ -34,7 +34,7 @@ SELECT extrelocatable FROM pg_extension WHERE extname = 'eventstore';
 
 -- Functions in SQL and PL/pgSQL whose search_path the caller could choose; a body that is parsed already cannot be captured.
 SELECT f.oid::regprocedure FROM functions f JOIN pg_language l ON l.oid = prolang
-WHERE lanname <> 'c' AND prokind <> 'a' AND prosqlbody IS NULL AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
+WHERE lanname NOT IN ('c', 'internal') AND prokind <> 'a' AND prosqlbody IS NULL AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 SELECT oid::regprocedure FROM functions WHERE prosecdef AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 
 -- What counts or looks up events in SQL: compiling it takes longer than running it, so functions say that they are not to be compiled,

@@ -48,7 +48,7 @@ my $envelope = sql($node, q{SELECT es_protect('person-{other}', '"hush"')});
 
 my %calls = (
 	'es_tenant(text)' => [ q{es_tenant('a-{b}')} ],
-	'es_partition(text,integer)' => [ q{es_partition('a', 4)} ],
+	'es_partition(text,bigint)' => [ q{es_partition('a', 4)} ],
 	'es_any()' => ['es_any()'],
 	'es_exists()' => ['es_exists()'],
 	'es_no_stream()' => ['es_no_stream()'],
@@ -76,8 +76,8 @@ my %calls = (
 	'es_last_position()' => ['es_last_position()'],
 	'es_position_at(timestamp with time zone)' => [ q{es_position_at('-infinity')}, q{es_position_at(now())}, q{es_position_at('infinity')} ],
 	'es_wait(bigint,interval,text)' => [ q{es_wait(0, '1 ms')}, q{es_wait(10, '1 ms')}, q{CASE WHEN es_wait(0, '1 ms', 'hush') IS NOT NULL THEN 'hush' END}, q{CASE WHEN es_wait(100, '1 ms', 'hush') IS NOT NULL THEN 'hush' END} ],
-	'es_snapshot(text,integer)' => [ q{es_snapshot('hush-{hush}-1')} ],
-	'es_load(text,integer)' => [ q{es_load('hush-{hush}-1')}, q{es_load('hush')} ],
+	'es_snapshot(text,bigint)' => [ q{es_snapshot('hush-{hush}-1')} ],
+	'es_load(text,bigint)' => [ q{es_load('hush-{hush}-1')}, q{es_load('hush')} ],
 	'es_fold(text,regprocedure,jsonb,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce(jsonb, eventstore.event)')} ],
 	'es_wait_projection(text,bigint,interval)' => [ q{es_wait_projection('hush', 1, '1 ms')}, q{CASE WHEN es_wait_projection('hush', 770001, '1 ms') IS NOT NULL THEN 'hush' END} ],
 
@@ -97,15 +97,44 @@ my %calls = (
 	'es_assert_version(text,bigint)' => [ map { qq{es_assert_version('hush-{hush}-1', $_)} } 0, 1, 5 ],
 	'es_protect(text,jsonb)' => [ q{CASE WHEN es_protect('mine-{mine}-1', '1') IS NULL THEN 'hush' END} ],
 	'es_reveal(jsonb)' => [ qq{es_reveal('$envelope')} ],
-	'es_save_snapshot(text,bigint,jsonb,integer)' => [ q{es_save_snapshot('hush-{hush}-1', 1, '"forged"')}, q{es_save_snapshot('hush-{hush}-2', 1, '"forged"', 7)} ],
+	'es_save_snapshot(text,bigint,jsonb,bigint)' => [ q{es_save_snapshot('hush-{hush}-1', 1, '"forged"')}, q{es_save_snapshot('hush-{hush}-2', 1, '"forged"', 7)} ],
 
 	'find_tallies(boolean)' => [ 'eventstore.find_tallies(false)', 'eventstore.find_tallies(true)' ],
 	'find_subscription_division(text)' => [ q{eventstore.find_subscription_division('mine')} ],
 	'find_subscription_status(text)' => [ q{eventstore.find_subscription_status('hush')}, q{eventstore.find_subscription_status('everything_hush')} ],
-	'es_fetch(text,text,integer,interval)' => [ q{es_fetch('hush', 'hush')}, q{es_fetch('hush', 'forged')}, q{es_fetch('everything_hush', 'forged')}, q{es_fetch('mine', 'forged')} ],
+	'es_fetch(text,text,bigint,interval)' => [ q{es_fetch('hush', 'hush')}, q{es_fetch('hush', 'forged')}, q{es_fetch('everything_hush', 'forged')}, q{es_fetch('mine', 'forged')} ],
 	'es_ack(text,bigint,bigint)' => [ "es_ack('hush', $token, $position)" ],
 	'es_nack(text,bigint,bigint,text,text,interval)' => [ map { "es_nack('hush', $token, $position, 'forged', '$_')" } qw(retry park skip) ],
 	'es_release(text,text)' => [ q{es_release('hush', 'hush')}, q{es_release('everything_hush', 'hush')} ],
+);
+# JSON without a type finds the forms for text; with one, the others.
+my %json = (
+	'es_append(text,bigint,jsonb)' => 'es_append(text,bigint,text)',
+	'es_append_streams(jsonb)' => 'es_append_streams(text)',
+	'es_append_if(text,jsonb,jsonb,bigint)' => 'es_append_if(text,text,text,bigint)',
+	'es_read_query(jsonb,bigint,bigint,boolean)' => 'es_read_query(text,bigint,bigint,boolean)',
+	'es_protect(text,jsonb)' => 'es_protect(text,text)',
+	'es_reveal(jsonb)' => 'es_reveal(text)',
+	'es_save_snapshot(text,bigint,jsonb,bigint)' => 'es_save_snapshot(text,bigint,text,bigint)',
+);
+for (sort keys %json)
+{
+	$calls{ $json{$_} } = $calls{$_};
+	$calls{$_} = [ map { s/('(?:\[|\{"|"|1')[^']*'|'1')/$1::jsonb/gr } @{ $calls{$_} } ];
+}
+%calls = (%calls,
+	'es_append(text,bigint,text,text,text,uuid,text[])' => [ qq{es_append('hush-{hush}-1', 0, 'Hush', '{"text": "hush"}', '{"by": "hush"}', '$id'::uuid, '{hush,tag}')}, qq{es_append('mine-{mine}-1', -1, 'Mine', '{}', NULL, '$id'::uuid)} ],
+	'es_append(text,bigint,text,jsonb,jsonb,text,text[])' => [ qq{es_append('hush-{hush}-1', 0, 'Hush', '{"text": "hush"}'::jsonb, '{"by": "hush"}'::jsonb, '$id'::text, '{hush,tag}')}, qq{es_append('mine-{mine}-1', -1, 'Mine', '{}'::jsonb, NULL, '$id'::text)} ],
+	'es_stream_as_of(text,timestamptz_text)' => [ q{es_stream_as_of('hush', 'infinity'::text)} ],
+	'es_position_at(timestamptz_text)' => [ q{es_position_at('-infinity'::text)}, q{es_position_at('infinity'::text)} ],
+	'es_wait(bigint,interval_text,text)' => [ q{es_wait(10, '1 ms'::text)}, q{CASE WHEN es_wait(0, '1 ms'::text, 'hush') IS NOT NULL THEN 'hush' END} ],
+	'es_wait_projection(text,bigint,interval_text)' => [ q{es_wait_projection('hush', 1, '1 ms'::text)} ],
+	'es_load_json(text,bigint)' => [ q{es_load_json('hush-{hush}-1')}, q{es_load_json('hush')} ],
+	'es_fold(text,text,jsonb,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce')} ],
+	'es_fold(text,text,text,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce', '{}')} ],
+	'es_fold(text,text,text,bigint,timestamptz_text)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce', '{}', 9, 'infinity'::text)} ],
+	'es_fetch(text,text,bigint,interval_text)' => [ q{es_fetch('hush', 'hush', 9, '0'::text)}, q{es_fetch('everything_hush', 'forged', 9, '0'::text)} ],
+	'es_nack(text,bigint,bigint,text,text,interval_text)' => [ "es_nack('hush', $token, $position, 'forged', 'park', '0'::text)" ],
 );
 my %relations = map { $_ => 1 } qw(events notify_status subscription_status parked categories types);
 
