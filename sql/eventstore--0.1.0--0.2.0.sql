@@ -22,12 +22,13 @@ EXCEPTION WHEN undefined_function THEN
 END
 $$;
 
--- Where it is not preloaded, sessions from before the installation may have the library of 0.1.0, and would go on with it.
+-- Where it is not preloaded, sessions from before the installation may have the library of 0.1.0, and would go on with it. The time of a
+-- file is known in seconds.
 DO $$
 DECLARE
 	installed_at timestamptz := (SELECT s.change FROM pg_config c, pg_stat_file(c.setting || '/eventstore.so', true) s WHERE c.name = 'PKGLIBDIR');
 	sessions text := (SELECT string_agg(a.pid::text, ', ' ORDER BY a.pid) FROM pg_stat_activity a
-					  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_start < installed_at
+					  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_start < installed_at + interval '1 s'
 						AND a.backend_type = 'client backend');
 BEGIN
 	IF sessions IS NOT NULL AND current_setting('shared_preload_libraries') !~ 'eventstore' THEN
@@ -78,10 +79,11 @@ END
 $$;
 
 -- All tables at once, and for moments: who waits for one while he has another makes deadlocks, and whoever comes later waits behind him.
--- In between nobody waits for this.
+-- In between nobody waits for this. A deadlock is looked for at once: so it is this that gives way, and autovacuum is asked to.
 DO $$
 DECLARE
 	setting text := current_setting('lock_timeout');
+	deadlock_setting text := current_setting('deadlock_timeout');
 	patience interval := setting;
 	begun timestamptz := clock_timestamp();
 	told timestamptz := clock_timestamp();
@@ -89,11 +91,11 @@ DECLARE
 BEGIN
 	LOOP
 		BEGIN
-			PERFORM set_config('lock_timeout', '100ms', true);
+			PERFORM set_config('lock_timeout', '100ms', true), set_config('deadlock_timeout', '20ms', true);
 			LOCK TABLE eventstore.streams, eventstore.events, eventstore.head, eventstore.snapshots, eventstore.projections,
 				eventstore.projection_appends, eventstore.subscriptions, eventstore.subscription_shares, eventstore.subscription_retries
 				IN ACCESS EXCLUSIVE MODE;
-			PERFORM set_config('lock_timeout', setting, true);
+			PERFORM set_config('lock_timeout', setting, true), set_config('deadlock_timeout', deadlock_setting, true);
 			EXIT;
 		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 			IF patience > '0' AND clock_timestamp() > begun + patience THEN
@@ -108,7 +110,7 @@ BEGIN
 			WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
 			  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 			  AND l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'eventstore'::regnamespace);
-			RAISE NOTICE 'the update waits for transactions that use the store' USING DETAIL = format('They are: %s.', holders);
+			RAISE WARNING 'the update waits for transactions that use the store' USING DETAIL = format('They are: %s.', holders);
 		END IF;
 		PERFORM pg_sleep(0.1);
 	END LOOP;

@@ -91,6 +91,33 @@ is($session->query($calls{append}), '1', 'after the update the same session appe
 $session->quit;
 is_sound($node, 'after the update', 'before');
 
+# A library that is older than the extension, as a session has that was there before an update to a version to come.
+$session = session($node, 'before');
+$session->query($calls{append});
+sql($node, q{UPDATE pg_extension SET extversion = '99.0.0' WHERE extname = 'eventstore'; ALTER TABLE eventstore.streams SET (fillfactor = 65)}, 'before');
+$session->{stderr} = '';
+$session->query($calls{append});
+like($session->{stderr}, qr/is of version 99\.0\.0 in database "before", but its library is of version \Q$version\E.*HINT:  This session has loaded the library before/s,
+	'a session notices that the extension has gone on');
+$session->quit;
+($result, $out, $err) = $node->psql('before', 'SELECT es_version()');
+is($out, $version, 'es_version() answers nevertheless');
+like($err, qr/WARNING:  extension "eventstore" is of version 99/, 'and warns');
+sql($node, "UPDATE pg_extension SET extversion = '$version' WHERE extname = 'eventstore'", 'before');
+
+# A session from before the library was installed may go on with an older one.
+sql($node, 'CREATE DATABASE stale TEMPLATE template0');
+sql($node, "CREATE EXTENSION eventstore VERSION '$old'", 'stale');
+$session = session($node, 'stale');
+my $pid = $session->query('SELECT pg_backend_pid()');
+install_again();
+($result, $out, $err) = $node->psql('stale', 'ALTER EXTENSION eventstore UPDATE');
+like($err, qr/older than the library that is installed: process $pid\..*HINT:  End them/s, 'an update does not pull tables away from under older libraries');
+$session->quit;
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', 'when they have ended');
+sql($node, 'ALTER EXTENSION eventstore UPDATE', 'stale');
+is(sql($node, 'SELECT es_head()', 'stale'), '0', 'it goes on');
+
 # ----------------------------------------------------------------------------------------------------------------------
 # What an update does not do in silence
 # ----------------------------------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
 
-our @EXPORT = qw(new_old_server restore_old_store inventory differs);
+our @EXPORT = qw(new_old_server install_again restore_old_store inventory differs);
 
 # This installation once more, with the scripts of older versions beside those that are installed. Programs find their files by the place
 # that they are run from, so these are copied; what is only read is linked to.
 sub installation
 {
-	our $root;
-	return $root if $root;
+	our ($root, $installation);
+	return $installation if $installation;
 	$root = PostgreSQL::Test::Utils::tempdir();
 	chomp(my ($bindir, $libdir, $sharedir) = map { scalar `pg_config --$_` } qw(bindir pkglibdir sharedir));
 	mkpath("$root$bindir");
@@ -29,7 +29,17 @@ sub installation
 		system('cp', '-rs', $folder, "$root$folder") == 0 or die "could not link $folder";
 	}
 	system('cp', '--remove-destination', (glob dirname(__FILE__) . '/../upgrade/eventstore--*.sql'), "$root$sharedir/extension") == 0 or die "no scripts of older versions";
-	return $root = $root . dirname($bindir);
+	return $installation = $root . dirname($bindir);
+}
+
+# The library once more, as a package does it: another file of the same name.
+sub install_again
+{
+	chomp(my $libdir = `pg_config --pkglibdir`);
+	my ($library) = glob our $root . "$libdir/eventstore.*";
+	unlink $library;
+	system('cp', "$libdir/" . basename($library), $library) == 0 or die "could not install $library";
+	return;
 }
 
 # A running server where CREATE EXTENSION eventstore VERSION '0.1.0' works.
