@@ -3,6 +3,7 @@
 #   make && make install        for the server that test/pg-config chooses, or that PG_CONFIG=... belongs to; make uninstall
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
+#   make test-upgrade           a store in use goes from this machine's PostgreSQL to 17 and 18 by pg_upgrade
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
 #   make lint | format          what keeps the code as it is; format mends the layout
@@ -131,7 +132,7 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
 $(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-assert first-contact stress lint format pictures bench deb dist docs
+.PHONY: demo demo-stop test test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs
 demo:
 	@examples/demo
 demo-stop:
@@ -140,6 +141,8 @@ test:
 	@test/run
 test-majors:
 	@test/majors
+test-upgrade:
+	@test/upgrade/pg_upgrade
 test-assert:
 	@test/assert
 first-contact:

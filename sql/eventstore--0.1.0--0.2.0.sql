@@ -73,7 +73,7 @@ BEGIN
 	IF altered IS NOT NULL THEN
 		RAISE EXCEPTION 'columns were added to tables of extension "eventstore"' USING ERRCODE = 'object_not_in_prerequisite_state',
 			DETAIL = format('They are not as version 0.1.0 has made them: %s.', altered),
-			HINT = 'Columns that were dropped again count, too. docs/upgrade.md shows how to make such a table anew.';
+			HINT = 'Columns that were dropped count, too: docs/upgrade.md says what to do.';
 	END IF;
 END
 $$;
