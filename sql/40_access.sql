@@ -561,6 +561,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_redact(text, text, text[])'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_protect(text, text)'),
 		('reveal admin',      'EXECUTE', 'FUNCTION @extschema@.es_reveal(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_import(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(text, text, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(text, text, text, text)')
 	) AS r (levels, privilege, object)

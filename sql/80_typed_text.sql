@@ -247,6 +247,12 @@ COMMENT ON FUNCTION @extschema@.es_reveal(text) IS
 	'JSON given as text, with every envelope in it opened.';
 REVOKE ALL ON FUNCTION @extschema@.es_reveal(text) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
+COMMENT ON FUNCTION @extschema@.es_import(text) IS
+	'Stores an array of events, given as text, as es_export gives them; returns how many were not there before.';
+REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_grant(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
 	BEGIN ATOMIC

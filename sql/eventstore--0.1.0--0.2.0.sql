@@ -53,6 +53,9 @@ BEGIN
 						 '@extschema@.es_alter_subscription(text, int, text, int, interval)'::regprocedure,
 						 '@extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text)'::regprocedure,
 						 '@extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text)'::regprocedure,
+						 '@extschema@.es_fetch(text, text, int, interval)'::regprocedure, '@extschema@.es_partition(text, int)'::regprocedure,
+						 '@extschema@.es_replay_parked(text, int)'::regprocedure, '@extschema@.es_save_snapshot(text, bigint, jsonb, int)'::regprocedure,
+						 '@extschema@.es_snapshot(text, int)'::regprocedure, '@extschema@.es_load(text, int)'::regprocedure,
 						 '@extschema@.es_grant(regrole, text, text)'::regprocedure, '@extschema@.es_revoke(regrole, text, text)'::regprocedure)
 	ORDER BY d.objid LIMIT 1;
 	IF FOUND THEN
@@ -133,6 +136,12 @@ DROP FUNCTION eventstore.picked(internal, anyelement, bigint);
 DROP FUNCTION @extschema@.es_create_projection(text, text, text, text[], text[], regclass[], text);
 DROP FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text);
 DROP FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval);
+DROP FUNCTION @extschema@.es_fetch(text, text, int, interval);
+DROP FUNCTION @extschema@.es_partition(text, int);
+DROP FUNCTION @extschema@.es_replay_parked(text, int);
+DROP FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, int);
+DROP FUNCTION @extschema@.es_snapshot(text, int);
+DROP FUNCTION @extschema@.es_load(text, int);
 DROP FUNCTION @extschema@.es_grant(regrole, text, text);
 DROP FUNCTION @extschema@.es_revoke(regrole, text, text);
 DROP FUNCTION eventstore.check_grant(regrole, text, text);
@@ -670,10 +679,10 @@ CREATE FUNCTION eventstore.is_for_bound_roles(object text) RETURNS boolean
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
 $$
 	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
-		('events', 'notify_status', 'subscription_status', 'parked',
+		('events', 'notify_status', 'subscription_status', 'parked', 'categories', 'types', 'find_tallies',
 		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
-		 'es_snapshot', 'es_load', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_projection_as_of', 'es_first', 'es_last',
+		 'es_snapshot', 'es_load', 'es_load_json', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_projection_as_of', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
 		 'es_protect', 'es_reveal', 'es_version',
 		 'find_subscription_division', 'find_subscription_status', 'es_fetch', 'es_ack', 'es_nack', 'es_release')
@@ -719,6 +728,23 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_event(bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_inflight()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_notify_status()'),
+		('read admin',        'SELECT',  'TABLE eventstore.categories'),
+		('read admin',        'SELECT',  'TABLE eventstore.types'),
+		('read admin',        'SELECT',  'TABLE eventstore.stats'),
+		('read admin',        'SELECT',  'TABLE eventstore.health'),
+		('admin',             'SELECT',  'TABLE eventstore.tallies'),
+		('admin',             'SELECT',  'TABLE eventstore.tally_state'),
+		('admin',             'SELECT',  'TABLE eventstore.tally_removals'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_tallies(boolean)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_stats()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.health_level(text, double precision)'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_head()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_processes()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_projections()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_subscriptions()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_replication()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_keeping()'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.check_tables()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_positions(bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_repair_streams()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_truncate_stream(text, bigint)'),
@@ -730,10 +756,10 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_position_at(timestamptz)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, interval, text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_channel(text)'),
-		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_snapshot(text, int)'),
-		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_load(text, int)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_snapshot(text, bigint)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_load(text, bigint)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_fold(text, regprocedure, jsonb, bigint, timestamptz)'),
-		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, int)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, bigint)'),
 		('read admin',        'SELECT',  'TABLE eventstore.projection_status'),
 		('admin',             'SELECT',  'TABLE eventstore.projections'),
 		('admin',             'SELECT',  'TABLE eventstore.projection_checkpoints'),
@@ -773,6 +799,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify_seals()'),
 		('admin',             'SELECT',  'TABLE eventstore.seals'),
 		('admin',             'SELECT',  'TABLE eventstore.seal_blocks'),
+		('admin',             'SELECT',  'TABLE eventstore.seal_verifications'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),
@@ -784,20 +811,20 @@ $$
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append_if(text, jsonb, jsonb, bigint)'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_assert_version(text, bigint)'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_last_position()'),
-		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_partition(text, int)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_partition(text, bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_subscription_division(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_subscription_status(text)'),
-		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, int, interval)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, bigint, interval)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_ack(text, bigint, bigint)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, interval)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_release(text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_subscription(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_pause_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_resume_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reset_subscription(text, bigint)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, int)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, bigint)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, uuid)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_replay_parked(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, uuid)'),
@@ -806,7 +833,38 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_erase_subject(text, text)'),
 		('admin',             'SELECT',  'TABLE eventstore.erasures'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(regrole, text, text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text, text)')
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(regrole, text, text, text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_load_json(text, bigint)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text, text, text, uuid, text[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append(text, bigint, text, jsonb, jsonb, text, text[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append_streams(text)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_append_if(text, text, text, bigint)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_read_query(text, bigint, bigint, boolean)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_stream_as_of(text, eventstore.timestamptz_text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_position_at(eventstore.timestamptz_text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, eventstore.interval_text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, eventstore.interval_text, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[])'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, bigint, eventstore.interval_text)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, eventstore.interval_text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_state_projection(text, text, jsonb, text, text[], text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_state_projection(text, text, text, text, text[], text[])'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait_projection(text, bigint, eventstore.interval_text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, eventstore.timestamptz_text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reassign_projection(text, text)'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_save_snapshot(text, bigint, text, bigint)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_fold(text, text, jsonb, bigint, timestamptz)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_fold(text, text, text, bigint, timestamptz)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.timestamptz_text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_set_retention(text, eventstore.interval_text, bigint)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_redact(text, text, text[])'),
+		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_protect(text, text)'),
+		('reveal admin',      'EXECUTE', 'FUNCTION @extschema@.es_reveal(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_import(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_grant(text, text, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_revoke(text, text, text, text)')
 	) AS r (levels, privilege, object)
 	WHERE level = ANY (string_to_array(r.levels, ' '))
 $$;
@@ -859,21 +917,27 @@ COMMENT ON COLUMN eventstore.subscription_retries.place IS 'Where it is found, a
 COMMENT ON COLUMN eventstore.subscription_retries.revision IS 'Of a place, only the highest one counts.';
 COMMENT ON COLUMN eventstore.subscription_retries.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
 
+CREATE FUNCTION @extschema@.es_partition(stream text, partitions bigint) RETURNS int
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_partition';
+COMMENT ON FUNCTION @extschema@.es_partition(text, bigint) IS
+	'The partition of a stream, from 0; the same on every machine, in every version.';
+REVOKE ALL ON FUNCTION @extschema@.es_partition(text, bigint) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_create_subscription(name text, category text DEFAULT NULL, types text[] DEFAULT NULL, after_position bigint DEFAULT 0,
-												   partitions int DEFAULT 64, max_retries int DEFAULT 10, lease interval DEFAULT '30 s',
+												   partitions bigint DEFAULT 64, max_retries bigint DEFAULT 10, lease interval DEFAULT '30 s',
 												   park_policy text DEFAULT 'pass', tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_create_subscription';
-COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) IS
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text) IS
 	'Makes a subscription to all events, or to those of a category, a tenant or some types, after a position (-1 = the head).';
-REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions int DEFAULT NULL, park_policy text DEFAULT NULL,
-												  max_retries int DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
+CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions bigint DEFAULT NULL, park_policy text DEFAULT NULL,
+												  max_retries bigint DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
 												  types text[] DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) IS
 	'Changes a subscription: how many partitions it has, its settings, which events it sees from its checkpoints on; null = leave as it is.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, int, text, int, interval, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_pause_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_pause_subscription';
@@ -884,6 +948,12 @@ CREATE FUNCTION @extschema@.es_resume_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_resume_subscription';
 COMMENT ON FUNCTION @extschema@.es_resume_subscription(text) IS 'Goes on delivering the events of a subscription that is paused.';
 REVOKE ALL ON FUNCTION @extschema@.es_resume_subscription(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count bigint DEFAULT NULL) RETURNS int
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked';
+COMMENT ON FUNCTION @extschema@.es_replay_parked(text, bigint) IS
+	'Has parked events delivered again, the lowest positions first; returns how many.';
+REVOKE ALL ON FUNCTION @extschema@.es_replay_parked(text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_replay_parked(subscription text, id uuid) RETURNS int
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked_event';
@@ -902,11 +972,14 @@ CREATE FUNCTION @extschema@.es_drop_parked(subscription text, id uuid) RETURNS v
 COMMENT ON FUNCTION @extschema@.es_drop_parked(text, uuid) IS 'Throws one parked event away: it is done for the subscription.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_parked(text, uuid) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count int DEFAULT 100, wait interval DEFAULT '0',
+CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count bigint DEFAULT 100, wait interval DEFAULT '0',
 									 OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text,
 									 OUT data jsonb, OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz,
 									 OUT partition int, OUT token bigint, OUT attempt int) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch';
+COMMENT ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) IS
+	'The next events of a consumer''s partitions, with the token to acknowledge them by; waits for some if it is told to.';
+REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION @extschema@.es_ack(subscription text, token bigint, "position" bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_ack';
@@ -1438,6 +1511,36 @@ REVOKE ALL ON TABLE eventstore.projection_waits FROM PUBLIC;
 COMMENT ON COLUMN eventstore.snapshots.event_id IS 'Id of that event. Another one at the same place is of another history.';
 COMMENT ON COLUMN eventstore.snapshots.recorded_at IS 'When that event was recorded: ids that callers give may come again, after a restore of older data.';
 
+CREATE FUNCTION @extschema@.es_save_snapshot(stream text, version bigint, state jsonb, schema_version bigint DEFAULT 1) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_save_snapshot';
+COMMENT ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, bigint) IS
+	'Keeps the state of a stream at a version, unless a later one is kept already.';
+REVOKE ALL ON FUNCTION @extschema@.es_save_snapshot(text, bigint, jsonb, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_snapshot(stream text, schema_version bigint DEFAULT 1,
+										OUT version bigint, OUT state jsonb, OUT saved_at timestamptz) RETURNS record
+	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_snapshot';
+COMMENT ON FUNCTION @extschema@.es_snapshot(text, bigint) IS
+	'The latest snapshot of a stream; nulls if there is none that can be used.';
+REVOKE ALL ON FUNCTION @extschema@.es_snapshot(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_load(stream text, schema_version bigint DEFAULT 1,
+									OUT version bigint, OUT state jsonb, OUT events eventstore.event[]) RETURNS record
+	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_load';
+COMMENT ON FUNCTION @extschema@.es_load(text, bigint) IS
+	'The latest snapshot of a stream and the events after it; without a snapshot version 0, state null and all events.';
+REVOKE ALL ON FUNCTION @extschema@.es_load(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_load_json(stream text, schema_version bigint DEFAULT 1,
+										 OUT version bigint, OUT state jsonb, OUT events jsonb) RETURNS record
+	LANGUAGE sql STABLE PARALLEL SAFE
+	BEGIN ATOMIC
+		SELECT l.version, l.state, pg_catalog.to_jsonb(l.events) FROM @extschema@.es_load(stream, schema_version) l;
+END;
+COMMENT ON FUNCTION @extschema@.es_load_json(text, bigint) IS
+	'As es_load, with the events as a JSON array of objects, whose keys are the columns of eventstore.events.';
+REVOKE ALL ON FUNCTION @extschema@.es_load_json(text, bigint) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.event_digest(event eventstore.event) RETURNS bytea
 	LANGUAGE C IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'es_event_digest';
 COMMENT ON FUNCTION eventstore.event_digest(eventstore.event) IS
@@ -1679,6 +1782,23 @@ COMMENT ON FUNCTION @extschema@.es_seal(bigint) IS
 	'Seals history up to the head, or up to a position below; returns up to where, null if there is nothing new.';
 REVOKE ALL ON FUNCTION @extschema@.es_seal(bigint) FROM PUBLIC;
 
+CREATE TABLE eventstore.seal_verifications
+(
+	verified_at timestamptz      NOT NULL,
+	verified_by text COLLATE "C" NOT NULL,
+	upto        bigint           NOT NULL,
+	differences bigint           NOT NULL
+);
+
+CREATE INDEX seal_verifications_verified_at_idx ON eventstore.seal_verifications (verified_at);
+COMMENT ON TABLE eventstore.seal_verifications IS 'One row a call of es_verify_seals that could write it down.';
+COMMENT ON COLUMN eventstore.seal_verifications.verified_at IS 'When it ended.';
+COMMENT ON COLUMN eventstore.seal_verifications.verified_by IS 'Name of the role that called it.';
+COMMENT ON COLUMN eventstore.seal_verifications.upto IS 'Up to where history was sealed then.';
+COMMENT ON COLUMN eventstore.seal_verifications.differences IS 'How many rows it returned; 0: history was what was sealed.';
+REVOKE ALL ON TABLE eventstore.seal_verifications FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.seal_verifications', '');
+
 CREATE FUNCTION @extschema@.es_verify_seals(OUT seal bigint, OUT detail text) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_verify_seals';
 COMMENT ON FUNCTION @extschema@.es_verify_seals() IS
@@ -1707,6 +1827,878 @@ CREATE FUNCTION @extschema@.es_import(events jsonb) RETURNS bigint
 COMMENT ON FUNCTION @extschema@.es_import(jsonb) IS
 	'Stores an array of events as es_export gives them, with stream, version, id and time; returns how many were not there before.';
 REVOKE ALL ON FUNCTION @extschema@.es_import(jsonb) FROM PUBLIC;
+
+CREATE TABLE eventstore.tallies
+(
+	tenant         text COLLATE "C" NOT NULL,
+	category       text COLLATE "C" NOT NULL,
+	type           text COLLATE "C" NOT NULL,
+	events         bigint           NOT NULL,
+	streams        bigint           NOT NULL,
+	first_position bigint           NOT NULL,
+	last_position  bigint           NOT NULL,
+	CONSTRAINT tallies_pkey PRIMARY KEY (tenant, category, type)
+)
+WITH (fillfactor = 50);
+COMMENT ON TABLE eventstore.tallies IS 'How many events there are up to a position, see eventstore.tally_state. Written by eventstore.fold_tallies only.';
+COMMENT ON COLUMN eventstore.tallies.tenant IS 'Of the streams of this tenant; empty: of all streams, those of tenants among them.';
+COMMENT ON COLUMN eventstore.tallies.category IS 'Of the streams of this category.';
+COMMENT ON COLUMN eventstore.tallies.type IS 'Of this type; empty: of all types.';
+COMMENT ON COLUMN eventstore.tallies.events IS 'How many events.';
+COMMENT ON COLUMN eventstore.tallies.streams IS 'In how many streams; 0 where it is one type''s.';
+COMMENT ON COLUMN eventstore.tallies.first_position IS 'Position of the first of them.';
+COMMENT ON COLUMN eventstore.tallies.last_position IS 'Position of the last of them.';
+REVOKE ALL ON TABLE eventstore.tallies FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.tallies', 'WHERE false');
+
+CREATE TABLE eventstore.tally_state
+(
+	only_row boolean NOT NULL DEFAULT true CONSTRAINT tally_state_pkey PRIMARY KEY CONSTRAINT tally_state_only_row_check CHECK (only_row),
+	upto     bigint  NOT NULL
+)
+WITH (fillfactor = 10);
+COMMENT ON TABLE eventstore.tally_state IS 'Up to where events are counted. One row, whose lock lets one count at a time.';
+COMMENT ON COLUMN eventstore.tally_state.only_row IS 'Always true.';
+COMMENT ON COLUMN eventstore.tally_state.upto IS 'Every event at or below this position is counted.';
+REVOKE ALL ON TABLE eventstore.tally_state FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.tally_state', 'WHERE false');
+INSERT INTO eventstore.tally_state (upto) VALUES (0);
+
+CREATE TABLE eventstore.tally_removals
+(
+	stream    text COLLATE "C" NOT NULL,
+	type      text COLLATE "C" NOT NULL,
+	positions bigint[]         NOT NULL
+);
+COMMENT ON TABLE eventstore.tally_removals IS 'Events that were removed since events were counted last.';
+COMMENT ON COLUMN eventstore.tally_removals.stream IS 'Their stream.';
+COMMENT ON COLUMN eventstore.tally_removals.type IS 'Their type.';
+COMMENT ON COLUMN eventstore.tally_removals.positions IS 'Their positions.';
+REVOKE ALL ON TABLE eventstore.tally_removals FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.tally_removals', 'WHERE false');
+
+CREATE FUNCTION eventstore.seek_event(tenant text, category text, type text, after bigint, upto bigint, backward boolean) RETURNS bigint
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$
+BEGIN
+	IF backward THEN
+		RETURN (SELECT e.position FROM eventstore.events e
+				WHERE e.category = seek_event.category AND e.position < after AND e.position <= upto
+				  AND (seek_event.type = '' OR e.type = seek_event.type)
+				  AND (seek_event.tenant = '' OR @extschema@.es_tenant(e.stream) = seek_event.tenant)
+				ORDER BY e.category DESC, e.position DESC LIMIT 1);
+	END IF;
+	RETURN (SELECT e.position FROM eventstore.events e
+			WHERE e.category = seek_event.category AND e.position > after AND e.position <= upto
+			  AND (seek_event.type = '' OR e.type = seek_event.type)
+			  AND (seek_event.tenant = '' OR @extschema@.es_tenant(e.stream) = seek_event.tenant)
+			ORDER BY e.category, e.position LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, boolean) IS
+	'Position of the next event of a tenant, a category and a type after a position; backward: of the last one before it.';
+REVOKE ALL ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, boolean) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.retally(upto bigint) RETURNS SETOF eventstore.tallies
+	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 100
+	SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$
+	WITH s AS MATERIALIZED (
+		SELECT coalesce(max(s.upto), 0) AS after FROM eventstore.tally_state s
+	), new AS MATERIALIZED (
+		SELECT coalesce(@extschema@.es_tenant(e.stream), '') COLLATE "C" AS tenant, e.category, e.type, e.stream, count(*) AS events,
+			   min(e.version) AS version, min(e.position) AS first_position, max(e.position) AS last_position
+		FROM s JOIN eventstore.events e ON e.position > s.after AND e.position <= retally.upto
+		GROUP BY e.stream, e.category, e.type
+	), gone AS MATERIALIZED (
+		SELECT coalesce(@extschema@.es_tenant(r.stream), '') COLLATE "C" AS tenant, split_part(r.stream, '-', 1) COLLATE "C" AS category, r.type,
+			   r.stream, count(*) AS events, min(p) AS first_position, max(p) AS last_position
+		FROM s CROSS JOIN eventstore.tally_removals r CROSS JOIN unnest(r.positions) p WHERE p <= s.after GROUP BY r.stream, r.type
+	), streams AS (
+		-- Which have come, and which have gone
+		SELECT n.tenant, n.category, count(*) AS streams
+		FROM (SELECT n.tenant, n.category, n.stream, min(n.version) AS version FROM new n GROUP BY n.tenant, n.category, n.stream) n
+		WHERE CASE WHEN n.version > 1 THEN NOT EXISTS (SELECT FROM eventstore.events e WHERE e.stream = n.stream AND e.version = n.version - 1) ELSE true END
+		  AND NOT EXISTS (SELECT FROM gone g WHERE g.stream = n.stream)
+		GROUP BY n.tenant, n.category
+		UNION ALL
+		SELECT g.tenant, g.category, -count(*)
+		FROM (SELECT DISTINCT g.tenant, g.category, g.stream FROM gone g) g
+		WHERE coalesce((SELECT e.position FROM eventstore.events e WHERE e.stream = g.stream ORDER BY e.version LIMIT 1), 9223372036854775807) > retally.upto
+		GROUP BY g.tenant, g.category
+	), change AS (
+		SELECT n.tenant, n.category, n.type, n.events, 0::bigint AS streams, n.first_position, n.last_position, NULL::bigint AS first_gone, NULL::bigint AS last_gone
+		FROM new n
+		UNION ALL
+		SELECT g.tenant, g.category, g.type, -g.events, 0, NULL, NULL, g.first_position, g.last_position FROM gone g
+		UNION ALL
+		SELECT t.tenant, t.category, '', 0, t.streams, NULL, NULL, NULL, NULL FROM streams t
+	), k AS MATERIALIZED (
+		-- For all streams, and for those of a tenant; for all types, and for one
+		SELECT x.tenant, c.category, y.type, sum(c.events)::bigint AS events, sum(CASE WHEN y.type = '' THEN c.streams ELSE 0 END)::bigint AS streams,
+			   min(c.first_position) AS first_position, max(c.last_position) AS last_position, min(c.first_gone) AS first_gone, max(c.last_gone) AS last_gone
+		FROM (SELECT c.tenant, c.category, c.type, sum(c.events) AS events, sum(c.streams) AS streams, min(c.first_position) AS first_position,
+					 max(c.last_position) AS last_position, min(c.first_gone) AS first_gone, max(c.last_gone) AS last_gone
+			  FROM change c GROUP BY c.tenant, c.category, c.type) c
+		CROSS JOIN LATERAL (SELECT DISTINCT t AS tenant FROM unnest(ARRAY['', c.tenant]) t) x
+		CROSS JOIN LATERAL (SELECT DISTINCT t AS type FROM unnest(ARRAY['', c.type]) t) y
+		GROUP BY x.tenant, c.category, y.type
+	)
+	SELECT k.tenant, k.category, k.type, coalesce(t.events, 0) + k.events, coalesce(t.streams, 0) + k.streams,
+		   CASE WHEN coalesce(t.events, 0) + k.events <= 0 THEN 0
+				WHEN k.first_gone = t.first_position THEN eventstore.seek_event(k.tenant, k.category, k.type, t.first_position, retally.upto, false)
+				ELSE coalesce(t.first_position, k.first_position) END,
+		   CASE WHEN coalesce(t.events, 0) + k.events <= 0 THEN 0
+				WHEN k.last_position IS NULL AND k.last_gone = t.last_position THEN eventstore.seek_event(k.tenant, k.category, k.type, t.last_position, retally.upto, true)
+				ELSE coalesce(k.last_position, t.last_position) END
+	FROM k LEFT JOIN eventstore.tallies t ON t.tenant = k.tenant AND t.category = k.category AND t.type = k.type
+$$;
+COMMENT ON FUNCTION eventstore.retally(bigint) IS 'The rows of eventstore.tallies that are others when it is counted up to a position, as they are then; those with 0 events are gone.';
+REVOKE ALL ON FUNCTION eventstore.retally(bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.fold_tallies(at_least bigint, at_most bigint, head bigint) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$
+DECLARE
+	counted bigint;
+	slice   bigint;
+BEGIN
+	SELECT s.upto INTO counted FROM eventstore.tally_state s FOR UPDATE SKIP LOCKED;
+	IF counted IS NULL
+	   OR NOT EXISTS (SELECT FROM eventstore.events e WHERE e.position > counted AND e.position <= head ORDER BY e.position OFFSET at_least - 1 LIMIT 1)
+		  AND NOT EXISTS (SELECT FROM eventstore.tally_removals)
+	THEN
+		RETURN false;
+	END IF;
+	slice := (SELECT e.position FROM eventstore.events e WHERE e.position > counted AND e.position <= head ORDER BY e.position OFFSET at_most - 1 LIMIT 1);
+	-- One statement, so that all of it is of one snapshot: what is removed meanwhile is either seen as removed, or noted for the next time.
+	WITH t AS MATERIALIZED (
+		SELECT * FROM eventstore.retally(coalesce(slice, greatest(counted, head)))
+	), noted AS (
+		DELETE FROM eventstore.tally_removals
+	), gone AS (
+		DELETE FROM eventstore.tallies d USING t WHERE t.events <= 0 AND d.tenant = t.tenant AND d.category = t.category AND d.type = t.type
+	), kept AS (
+		INSERT INTO eventstore.tallies AS d (tenant, category, type, events, streams, first_position, last_position)
+		SELECT t.tenant, t.category, t.type, t.events, t.streams, t.first_position, t.last_position FROM t WHERE t.events > 0
+		ON CONFLICT ON CONSTRAINT tallies_pkey DO UPDATE SET events = excluded.events, streams = excluded.streams,
+			first_position = excluded.first_position, last_position = excluded.last_position
+	)
+	UPDATE eventstore.tally_state SET upto = coalesce(slice, greatest(counted, head));
+	RETURN slice < head;
+END
+$$;
+COMMENT ON FUNCTION eventstore.fold_tallies(bigint, bigint, bigint) IS
+	'Counts at most so many events further, if there are at least so many, up to the head; returns whether there are more. Nobody waits for somebody else who does.';
+REVOKE ALL ON FUNCTION eventstore.fold_tallies(bigint, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.reset_tallies() RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	UPDATE eventstore.tally_state SET upto = 0;
+	DELETE FROM eventstore.tallies;
+	DELETE FROM eventstore.tally_removals;
+$$;
+COMMENT ON FUNCTION eventstore.reset_tallies() IS 'Has all events counted anew: for an owner who has put events into the table by himself, or taken some out.';
+REVOKE ALL ON FUNCTION eventstore.reset_tallies() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.count_tallies(head bigint, by_type boolean, categories text[], tenants text[], OUT name text, OUT events bigint, OUT streams bigint,
+										 OUT first_position bigint, OUT last_position bigint, OUT last_recorded_at timestamptz) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 100
+	SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$
+	WITH b AS MATERIALIZED (
+		SELECT c.category COLLATE "C" AS category, coalesce(c.tenant, '') COLLATE "C" AS tenant FROM unnest(count_tallies.categories, count_tallies.tenants) c (category, tenant)
+		UNION ALL
+		SELECT NULL, '' WHERE count_tallies.categories IS NULL
+	), r AS MATERIALIZED (
+		SELECT * FROM eventstore.retally(greatest(count_tallies.head, (SELECT s.upto FROM eventstore.tally_state s)))
+	), t AS (
+		SELECT t.* FROM eventstore.tallies t
+		WHERE t.tenant = ANY (ARRAY(SELECT b.tenant FROM b))
+		  AND NOT EXISTS (SELECT FROM r WHERE r.tenant = t.tenant AND r.category = t.category AND r.type = t.type)
+		UNION ALL
+		SELECT r.* FROM r WHERE r.events > 0
+	), a AS (
+		SELECT CASE WHEN count_tallies.by_type THEN t.type ELSE t.category END AS name, sum(t.events)::bigint AS events, sum(t.streams)::bigint AS streams,
+			   min(t.first_position) AS first_position, max(t.last_position) AS last_position
+		FROM t
+		WHERE (t.type <> '') = count_tallies.by_type
+		  AND EXISTS (SELECT FROM b WHERE b.tenant = t.tenant AND (b.category IS NULL OR b.category = t.category))
+		  AND (t.tenant = '' OR NOT EXISTS (SELECT FROM b WHERE b.tenant = '' AND (b.category IS NULL OR b.category = t.category)))
+		GROUP BY 1
+	)
+	SELECT a.name, a.events, a.streams, a.first_position, a.last_position, (SELECT e.recorded_at FROM eventstore.events e WHERE e.position = a.last_position)
+	FROM a
+$$;
+COMMENT ON FUNCTION eventstore.count_tallies(bigint, boolean, text[], text[]) IS 'What find_tallies returns, whoever asks.';
+REVOKE ALL ON FUNCTION eventstore.count_tallies(bigint, boolean, text[], text[]) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_tallies(by_type boolean, OUT name text, OUT events bigint, OUT streams bigint, OUT first_position bigint,
+										OUT last_position bigint, OUT last_recorded_at timestamptz) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp SET jit = off AS 'MODULE_PATHNAME', 'es_find_tallies';
+COMMENT ON FUNCTION eventstore.find_tallies(boolean) IS 'The rows of eventstore.categories, or of eventstore.types: of what the caller may see.';
+REVOKE ALL ON FUNCTION eventstore.find_tallies(boolean) FROM PUBLIC;
+
+CREATE VIEW eventstore.categories WITH (security_barrier) AS
+	SELECT name COLLATE "C" AS category, events, streams, first_position, last_position, last_recorded_at FROM eventstore.find_tallies(false);
+COMMENT ON VIEW eventstore.categories IS 'A row a category: what there is of it up to the head. Told without looking at the events.';
+COMMENT ON COLUMN eventstore.categories.category IS 'Name of the category.';
+COMMENT ON COLUMN eventstore.categories.events IS 'How many events it has; what was removed does not count.';
+COMMENT ON COLUMN eventstore.categories.streams IS 'In how many streams these are.';
+COMMENT ON COLUMN eventstore.categories.first_position IS 'Position of the first of them.';
+COMMENT ON COLUMN eventstore.categories.last_position IS 'Position of the last of them.';
+COMMENT ON COLUMN eventstore.categories.last_recorded_at IS 'When that one was recorded.';
+REVOKE ALL ON TABLE eventstore.categories FROM PUBLIC;
+
+CREATE VIEW eventstore.types WITH (security_barrier) AS
+	SELECT name COLLATE "C" AS type, events, first_position, last_position, last_recorded_at FROM eventstore.find_tallies(true);
+COMMENT ON VIEW eventstore.types IS 'A row a type of events: what there is of it up to the head. Told without looking at the events.';
+COMMENT ON COLUMN eventstore.types.type IS 'Name of the type.';
+COMMENT ON COLUMN eventstore.types.events IS 'How many events are of it; what was removed does not count.';
+COMMENT ON COLUMN eventstore.types.first_position IS 'Position of the first of them.';
+COMMENT ON COLUMN eventstore.types.last_position IS 'Position of the last of them.';
+COMMENT ON COLUMN eventstore.types.last_recorded_at IS 'When that one was recorded.';
+REVOKE ALL ON TABLE eventstore.types FROM PUBLIC;
+
+CREATE TYPE eventstore.interval_text;
+
+CREATE FUNCTION eventstore.interval_text_in(cstring) RETURNS eventstore.interval_text
+	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+COMMENT ON FUNCTION eventstore.interval_text_in(cstring) IS 'Input function of eventstore.interval_text.';
+REVOKE ALL ON FUNCTION eventstore.interval_text_in(cstring) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.interval_text_out(eventstore.interval_text) RETURNS cstring
+	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+COMMENT ON FUNCTION eventstore.interval_text_out(eventstore.interval_text) IS 'Output function of eventstore.interval_text.';
+REVOKE ALL ON FUNCTION eventstore.interval_text_out(eventstore.interval_text) FROM PUBLIC;
+
+CREATE TYPE eventstore.interval_text (INPUT = eventstore.interval_text_in, OUTPUT = eventstore.interval_text_out, LIKE = text, CATEGORY = 'T');
+COMMENT ON TYPE eventstore.interval_text IS 'An interval that is given as text: what functions take, and no column has.';
+
+CREATE CAST (text AS eventstore.interval_text) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (text AS eventstore.interval_text) IS 'A text where a function takes an interval as text.';
+
+CREATE CAST (varchar AS eventstore.interval_text) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (varchar AS eventstore.interval_text) IS 'A varchar where a function takes an interval as text.';
+
+CREATE TYPE eventstore.timestamptz_text;
+
+CREATE FUNCTION eventstore.timestamptz_text_in(cstring) RETURNS eventstore.timestamptz_text
+	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+COMMENT ON FUNCTION eventstore.timestamptz_text_in(cstring) IS 'Input function of eventstore.timestamptz_text.';
+REVOKE ALL ON FUNCTION eventstore.timestamptz_text_in(cstring) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) RETURNS cstring
+	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+COMMENT ON FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) IS 'Output function of eventstore.timestamptz_text.';
+REVOKE ALL ON FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) FROM PUBLIC;
+
+CREATE TYPE eventstore.timestamptz_text (INPUT = eventstore.timestamptz_text_in, OUTPUT = eventstore.timestamptz_text_out, LIKE = text, CATEGORY = 'D');
+COMMENT ON TYPE eventstore.timestamptz_text IS 'A time that is given as text: what functions take, and no column has.';
+
+CREATE CAST (text AS eventstore.timestamptz_text) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (text AS eventstore.timestamptz_text) IS 'A text where a function takes a time as text.';
+
+CREATE CAST (varchar AS eventstore.timestamptz_text) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (varchar AS eventstore.timestamptz_text) IS 'A varchar where a function takes a time as text.';
+
+CREATE FUNCTION @extschema@.es_append(stream text, expected_version bigint, events text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_append_text';
+COMMENT ON FUNCTION @extschema@.es_append(text, bigint, text) IS
+	'Appends events given as JSON in a text; returns the version of the last one.';
+REVOKE ALL ON FUNCTION @extschema@.es_append(text, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_append(
+	stream text, expected_version bigint, type text, data text, metadata text, id uuid, tags text[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_append_json_text';
+COMMENT ON FUNCTION @extschema@.es_append(text, bigint, text, text, text, uuid, text[]) IS
+	'Appends one event whose data and metadata are given as text; returns its version.';
+REVOKE ALL ON FUNCTION @extschema@.es_append(text, bigint, text, text, text, uuid, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_append(
+	stream text, expected_version bigint, type text, data jsonb, metadata jsonb, id text, tags text[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_append_id_text';
+COMMENT ON FUNCTION @extschema@.es_append(text, bigint, text, jsonb, jsonb, text, text[]) IS
+	'Appends one event whose id is given as text; returns its version.';
+REVOKE ALL ON FUNCTION @extschema@.es_append(text, bigint, text, jsonb, jsonb, text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_append_streams(
+	batch text, OUT stream text, OUT version bigint, OUT "position" bigint
+) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_append_streams_text';
+COMMENT ON FUNCTION @extschema@.es_append_streams(text) IS
+	'Appends to several streams at once, of a batch given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_append_streams(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_append_if(stream text, events text, query text, after_position bigint DEFAULT 0) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_append_if_text';
+COMMENT ON FUNCTION @extschema@.es_append_if(text, text, text, bigint) IS
+	'Appends events unless one that matches a query stands after a position, of events and a query given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_append_if(text, text, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_read_query(
+	query text, after_position bigint DEFAULT 0, max_count bigint DEFAULT 1000, backward boolean DEFAULT false
+) RETURNS SETOF eventstore.event
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'es_read_query_text';
+COMMENT ON FUNCTION @extschema@.es_read_query(text, bigint, bigint, boolean) IS
+	'The events that match a query given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_read_query(text, bigint, bigint, boolean) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_stream_as_of(stream text, at eventstore.timestamptz_text) RETURNS SETOF eventstore.event
+	LANGUAGE C STABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'es_stream_as_of_text';
+COMMENT ON FUNCTION @extschema@.es_stream_as_of(text, eventstore.timestamptz_text) IS
+	'The events of a stream as it was at a time given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_stream_as_of(text, eventstore.timestamptz_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_position_at(at eventstore.timestamptz_text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_position_at_text';
+COMMENT ON FUNCTION @extschema@.es_position_at(eventstore.timestamptz_text) IS
+	'The position to start after to get every event that was recorded at or after a time given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_position_at(eventstore.timestamptz_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_wait(
+	after_position bigint, timeout eventstore.interval_text, category text DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_wait_text';
+COMMENT ON FUNCTION @extschema@.es_wait(bigint, eventstore.interval_text, text) IS
+	'Waits for an event after a position, with a timeout given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_wait(bigint, eventstore.interval_text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_create_subscription(
+	name text, category text, types text[], after_position bigint, partitions bigint, max_retries bigint,
+	lease eventstore.interval_text, park_policy text DEFAULT 'pass', tenant text DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_create_subscription_text';
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, eventstore.interval_text, text, text) IS
+	'Makes a subscription, with a lease given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, eventstore.interval_text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_alter_subscription(
+	name text, partitions bigint, park_policy text, max_retries bigint, lease eventstore.interval_text,
+	category text DEFAULT NULL, types text[] DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription_text';
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) IS
+	'Changes a subscription, with a lease given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_fetch(
+	subscription text, consumer text, max_count bigint, wait eventstore.interval_text, OUT "position" bigint,
+	OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
+	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT partition int, OUT token bigint,
+	OUT attempt int
+) RETURNS SETOF record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_fetch_text';
+COMMENT ON FUNCTION @extschema@.es_fetch(text, text, bigint, eventstore.interval_text) IS
+	'The next events of a consumer''s partitions; how long to wait for some is given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, bigint, eventstore.interval_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_nack(
+	subscription text, token bigint, "position" bigint, reason text, action text, delay eventstore.interval_text
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_nack_text';
+COMMENT ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, eventstore.interval_text) IS
+	'One event could not be worked on, with a delay given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, eventstore.interval_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_drop_parked(subscription text, id text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_drop_parked_text';
+COMMENT ON FUNCTION @extschema@.es_drop_parked(text, text) IS
+	'Throws one parked event away, whose id is given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_parked(text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_create_state_projection(
+	name text, reducer text, initial jsonb DEFAULT '{}', mode text DEFAULT 'inline', categories text[] DEFAULT NULL,
+	types text[] DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_create_state_projection_name';
+COMMENT ON FUNCTION @extschema@.es_create_state_projection(text, text, jsonb, text, text[], text[]) IS
+	'Makes a projection that keeps the state of each stream, by a reducer that is given by its name.';
+REVOKE ALL ON FUNCTION @extschema@.es_create_state_projection(text, text, jsonb, text, text[], text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_create_state_projection(
+	name text, reducer text, initial text, mode text DEFAULT 'inline', categories text[] DEFAULT NULL,
+	types text[] DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_create_state_projection_text';
+COMMENT ON FUNCTION @extschema@.es_create_state_projection(text, text, text, text, text[], text[]) IS
+	'Makes a projection that keeps the state of each stream, by a reducer that is given by its name, from a state given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_create_state_projection(text, text, text, text, text[], text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_wait_projection(name text, "position" bigint, timeout eventstore.interval_text) RETURNS boolean
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_wait_projection_text';
+COMMENT ON FUNCTION @extschema@.es_wait_projection(text, bigint, eventstore.interval_text) IS
+	'Waits until a projection has been applied to every event up to a position, with a timeout given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_wait_projection(text, bigint, eventstore.interval_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_projection_as_of(
+	name text, into_table text, "position" bigint, at eventstore.timestamptz_text
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_projection_as_of_text';
+COMMENT ON FUNCTION @extschema@.es_projection_as_of(text, text, bigint, eventstore.timestamptz_text) IS
+	'Makes a table of what a projection was at a position and at a time given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_projection_as_of(text, text, bigint, eventstore.timestamptz_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_reassign_projection(name text, owner text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_reassign_projection_text';
+COMMENT ON FUNCTION @extschema@.es_reassign_projection(text, text) IS
+	'Makes another role, which is given by its name, the owner of a projection.';
+REVOKE ALL ON FUNCTION @extschema@.es_reassign_projection(text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_save_snapshot(stream text, version bigint, state text, schema_version bigint DEFAULT 1) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_save_snapshot_text';
+COMMENT ON FUNCTION @extschema@.es_save_snapshot(text, bigint, text, bigint) IS
+	'Keeps the state of a stream at a version, given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_save_snapshot(text, bigint, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_fold(
+	stream text, reducer text, initial jsonb DEFAULT '{}', at_version bigint DEFAULT NULL, at timestamptz DEFAULT NULL
+) RETURNS jsonb
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_fold_name';
+COMMENT ON FUNCTION @extschema@.es_fold(text, text, jsonb, bigint, timestamptz) IS
+	'The state that a stream amounts to, by a reducer that is given by its name.';
+REVOKE ALL ON FUNCTION @extschema@.es_fold(text, text, jsonb, bigint, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_fold(
+	stream text, reducer text, initial text, at_version bigint DEFAULT NULL, at timestamptz DEFAULT NULL
+) RETURNS jsonb
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_fold_text';
+COMMENT ON FUNCTION @extschema@.es_fold(text, text, text, bigint, timestamptz) IS
+	'The state that a stream amounts to, by a reducer that is given by its name, from a state given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_fold(text, text, text, bigint, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_fold(
+	stream text, reducer text, initial text, at_version bigint, at eventstore.timestamptz_text
+) RETURNS jsonb
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_fold_text_at';
+COMMENT ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.timestamptz_text) IS
+	'The state that a stream amounts to at a time given as text, by a reducer that is given by its name, from a state given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.timestamptz_text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_set_retention(
+	stream_or_category text, max_age eventstore.interval_text, max_count bigint DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_set_retention_text';
+COMMENT ON FUNCTION @extschema@.es_set_retention(text, eventstore.interval_text, bigint) IS
+	'Says how long the events of a stream or category are kept, as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_retention(text, eventstore.interval_text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_redact(id text, reason text, keys text[] DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_redact_text';
+COMMENT ON FUNCTION @extschema@.es_redact(text, text, text[]) IS
+	'Blanks a stored event whose id is given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_redact(text, text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_protect(subject text, value text) RETURNS jsonb
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_protect_text';
+COMMENT ON FUNCTION @extschema@.es_protect(text, text) IS
+	'An envelope with the value, which is JSON given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_protect(text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_reveal(data text) RETURNS jsonb
+	LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_reveal_text';
+COMMENT ON FUNCTION @extschema@.es_reveal(text) IS
+	'JSON given as text, with every envelope in it opened.';
+REVOKE ALL ON FUNCTION @extschema@.es_reveal(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
+COMMENT ON FUNCTION @extschema@.es_import(text) IS
+	'Stores an array of events, given as text, as es_export gives them; returns how many were not there before.';
+REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_grant(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_grant(role::pg_catalog.regrole, level, category, tenant);
+END;
+COMMENT ON FUNCTION @extschema@.es_grant(text, text, text, text) IS
+	'Lets a role, which is given by its name, do what belongs to a level; see es_grant(regrole, ...).';
+REVOKE ALL ON FUNCTION @extschema@.es_grant(text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_revoke(role::pg_catalog.regrole, level, category, tenant);
+END;
+COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS
+	'Takes a level from a role, which is given by its name; see es_revoke(regrole, ...).';
+REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_stats(OUT appends bigint, OUT events bigint, OUT conflicts bigint, OUT retries bigint, OUT since timestamptz, OUT waiters bigint,
+									  OUT head bigint, OUT last_position bigint, OUT oldest_beyond timestamptz) RETURNS record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_find_stats';
+COMMENT ON FUNCTION eventstore.find_stats() IS 'What eventstore.stats is made of: counters, null where the library is not preloaded; the head, and what is above it.';
+REVOKE ALL ON FUNCTION eventstore.find_stats() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_processes(OUT is_preloaded boolean, OUT is_listed boolean, OUT worker_pid int, OUT runners int, OUT lacks_process boolean,
+										  OUT broken_at timestamptz, OUT is_behind boolean, OUT is_fed boolean, OUT retention_interval int, OUT seal_interval int)
+	RETURNS record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_find_processes';
+COMMENT ON FUNCTION eventstore.find_processes() IS 'Who works for this store, and whether positions are behind the events.';
+REVOKE ALL ON FUNCTION eventstore.find_processes() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_unread(after bigint, categories text[], types text[], tenant text, partitions int, mine int[], OUT "position" bigint, OUT recorded_at timestamptz)
+	RETURNS record
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_find_unread';
+COMMENT ON FUNCTION eventstore.find_unread(bigint, text[], text[], text, int, int[]) IS
+	'The first event after a position, up to the head, that somebody with these filters has to do; looked for among a thousand at each end.';
+REVOKE ALL ON FUNCTION eventstore.find_unread(bigint, text[], text[], text, int, int[]) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.health_level(measure text, value double precision) RETURNS text
+	LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_health_level';
+COMMENT ON FUNCTION eventstore.health_level(text, double precision) IS 'ok, warning or critical, as the settings eventstore.health_... of a measure say.';
+REVOKE ALL ON FUNCTION eventstore.health_level(text, double precision) FROM PUBLIC;
+
+CREATE VIEW eventstore.stats AS
+	SELECT s.appends, s.events, s.conflicts, s.retries, s.waiters, s.head,
+		   CASE WHEN s.last_position > s.head THEN
+				greatest(0, extract(epoch FROM pg_catalog.clock_timestamp() - least(s.oldest_beyond, (SELECT min(i.xact_start) FROM eventstore.find_inflight() i)))::double precision)
+		   ELSE 0 END AS head_lag_seconds,
+		   s.last_position - s.head AS head_lag_positions, s.since
+	FROM eventstore.find_stats() s;
+COMMENT ON VIEW eventstore.stats IS 'What the store has done and how far it is. One row; the first four columns are null where the library is not in shared_preload_libraries.';
+COMMENT ON COLUMN eventstore.stats.appends IS 'How many appends were committed: calls, or entries of es_append_streams. Those of prepared transactions are not counted.';
+COMMENT ON COLUMN eventstore.stats.events IS 'How many events these stored.';
+COMMENT ON COLUMN eventstore.stats.conflicts IS 'How many appends, and calls of es_assert_version, were refused with SE001 or SE004.';
+COMMENT ON COLUMN eventstore.stats.retries IS 'How many appends were exact retries, which stored nothing.';
+COMMENT ON COLUMN eventstore.stats.waiters IS 'How many sessions wait for events at this moment, in es_wait or es_fetch.';
+COMMENT ON COLUMN eventstore.stats.head IS 'Position up to which the store is settled, as es_head() tells.';
+COMMENT ON COLUMN eventstore.stats.head_lag_seconds IS 'For how long the head is held back: age of the oldest transaction that appends, or of the first event that can not be read yet; 0 = it is not.';
+COMMENT ON COLUMN eventstore.stats.head_lag_positions IS 'How far the last position is above the head; gaps included.';
+COMMENT ON COLUMN eventstore.stats.since IS 'Since when appends, events, conflicts and retries are counted: the start of the server, or of the store. Null = they are not.';
+REVOKE ALL ON TABLE eventstore.stats FROM PUBLIC;
+
+CREATE TYPE eventstore.health_check AS
+(
+	name   text COLLATE "C",
+	status text COLLATE "C",
+	value  double precision,
+	detail text,
+	since  timestamptz
+);
+COMMENT ON TYPE eventstore.health_check IS 'A row of eventstore.health.';
+
+CREATE FUNCTION eventstore.worst(levels text[]) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN CASE WHEN 'critical' = ANY (levels) THEN 'critical' WHEN 'warning' = ANY (levels) THEN 'warning' ELSE 'ok' END;
+COMMENT ON FUNCTION eventstore.worst(text[]) IS 'The worst of some levels of health.';
+REVOKE ALL ON FUNCTION eventstore.worst(text[]) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_head() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH holders AS MATERIALIZED (
+		SELECT i.pid, i.xact_start, i.lowest_position,
+			   CASE WHEN i.pid IS NULL THEN
+						format('prepared transaction %L', (SELECT min(x.gid) FROM pg_prepared_xacts x WHERE x.prepared = i.xact_start AND x.database = current_database()))
+					ELSE format('process %s', i.pid) || coalesce(format(' (%s)', nullif(a.application_name, '')), '') || coalesce(', ' || nullif(a.state, ''), '') END AS who
+		FROM eventstore.find_inflight() i LEFT JOIN pg_stat_activity a ON a.pid = i.pid
+	), l AS (
+		SELECT s.head, s.head_lag_seconds AS seconds, s.head_lag_positions AS positions,
+			   (SELECT h.who FROM holders h ORDER BY h.lowest_position, h.xact_start LIMIT 1) AS who, (SELECT count(*) FROM holders) AS holders,
+			   (SELECT h.pid FROM holders h ORDER BY h.lowest_position, h.xact_start LIMIT 1) AS pid
+		FROM eventstore.stats s
+	)
+	SELECT 'head', eventstore.health_level('head_lag', l.seconds), l.seconds,
+		   CASE WHEN l.seconds = 0 THEN format('The head is at %s, and nothing holds it back.', l.head)
+				WHEN l.who IS NULL THEN format('The head is at %s and is not told further yet: the last event is %s positions above it.', l.head, l.positions)
+				ELSE format('The head is held back at %s by %s, which has an append open%s. End that transaction: COMMIT, ROLLBACK, or %s.', l.head, l.who,
+							CASE WHEN l.holders > 1 THEN format(', as have %s more', l.holders - 1) ELSE '' END,
+							CASE WHEN l.pid IS NULL THEN 'COMMIT PREPARED or ROLLBACK PREPARED' ELSE format('pg_terminate_backend(%s)', l.pid) END) END,
+		   CASE WHEN l.seconds > 0 THEN clock_timestamp() - make_interval(secs => l.seconds) END
+	FROM l
+$$;
+COMMENT ON FUNCTION eventstore.check_head() IS 'Check of eventstore.health: whether the head is held back, and by whom.';
+REVOKE ALL ON FUNCTION eventstore.check_head() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_processes() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 5 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH p AS MATERIALIZED (
+		SELECT p.*, pg_is_in_recovery() AS is_standby,
+			   (SELECT count(*) FROM eventstore.projections d WHERE d.mode = 'async' AND d.state = 'running') AS projections,
+			   (SELECT count(*) FROM eventstore.retention) AS rules
+		FROM eventstore.find_processes() p
+	), w AS (
+		SELECT p.*, concat_ws(', ', CASE WHEN p.projections > 0 THEN format('%s async projections', p.projections) END,
+							  CASE WHEN p.rules > 0 THEN format('%s rules of retention', p.rules) END,
+							  CASE WHEN p.seal_interval > 0 THEN 'seals' END) AS work
+		FROM p
+	)
+	SELECT 'worker',
+		   CASE WHEN w.worker_pid IS NOT NULL OR w.is_standby THEN 'ok' WHEN w.is_preloaded AND w.is_listed THEN 'critical' WHEN w.work <> '' THEN 'warning' ELSE 'ok' END,
+		   CASE WHEN w.worker_pid IS NULL THEN 0 ELSE 1 END,
+		   CASE WHEN w.worker_pid IS NOT NULL THEN format('The worker of this database is process %s.', w.worker_pid)
+				WHEN w.is_standby THEN 'A standby has no worker.'
+				ELSE 'This database has no worker: '
+					 || CASE WHEN NOT w.is_preloaded THEN 'the library is not in shared_preload_libraries.'
+							 WHEN NOT w.is_listed THEN 'it is not in eventstore.databases.'
+							 ELSE 'it has ended or could not be started; see the server''s log, and max_worker_processes.' END
+					 || CASE WHEN w.work <> '' THEN format(' Nobody does by himself what is to be done here: %s.', w.work) ELSE '' END END,
+		   CASE WHEN w.worker_pid IS NULL AND w.is_preloaded AND w.is_listed AND NOT w.is_standby THEN pg_postmaster_start_time() END
+	FROM w
+	UNION ALL
+	SELECT 'runners',
+		   CASE WHEN p.projections > 0 AND p.worker_pid IS NOT NULL AND p.lacks_process THEN 'critical'
+				WHEN p.projections > 0 AND p.broken_at > clock_timestamp() - interval '1 min' THEN 'warning' ELSE 'ok' END,
+		   p.runners,
+		   CASE WHEN p.projections > 0 AND p.worker_pid IS NOT NULL AND p.lacks_process THEN
+					'There is no free process to apply async projections: raise max_worker_processes.'
+				WHEN p.projections > 0 AND p.broken_at > clock_timestamp() - interval '1 min' THEN
+					format('A process that applies async projections has died at %s; see the server''s log and eventstore.projection_status.', p.broken_at)
+				WHEN p.projections = 0 THEN 'There are no async projections to apply.'
+				ELSE format('%s processes apply %s async projections.', p.runners, p.projections) END,
+		   CASE WHEN p.projections > 0 THEN p.broken_at END
+	FROM p
+	UNION ALL
+	SELECT 'sequence', CASE WHEN p.is_behind AND NOT p.is_fed THEN 'critical' ELSE 'ok' END, CASE WHEN p.is_behind AND NOT p.is_fed THEN 1 ELSE 0 END,
+		   CASE WHEN p.is_fed THEN 'Events come by logical replication; positions are given out by the publisher.'
+				WHEN p.is_behind THEN 'Positions are behind the events that are stored, and appends are refused: the sequence was set back, or events came without it. Call es_repair_positions().'
+				ELSE 'Positions go on above all events.' END, NULL
+	FROM p
+	UNION ALL
+	SELECT 'notify', eventstore.health_level('notify_queue', n.queue_usage * 100), n.queue_usage * 100,
+		   format('The server''s queue of notifications is full to %s %%%s', round((n.queue_usage * 100)::numeric, 1),
+				  CASE WHEN n.is_queue_full THEN ': NOTIFY is not sent until it has room. End the sessions that LISTEN and stay in a transaction.'
+					   WHEN n.sent_by IS NULL THEN '; eventstore.notify is off.' ELSE format('; the %s sends NOTIFY.', n.sent_by) END), NULL
+	FROM eventstore.find_notify_status() n
+$$;
+COMMENT ON FUNCTION eventstore.check_processes() IS 'Checks of eventstore.health: worker, runners, sequence, notify.';
+REVOKE ALL ON FUNCTION eventstore.check_processes() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_projections() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH p AS MATERIALIZED (
+		SELECT s.name, s.mode, s.state, s.last_error, s.last_error_code, s.last_error_position, s.last_error_at, s.obstacle, s.runner_pid FROM eventstore.projection_status s
+	), f AS (
+		SELECT p.*, row_number() OVER (ORDER BY p.last_error_at, p.name) AS n FROM p WHERE p.state = 'failed'
+	), b AS MATERIALIZED (
+		SELECT p.name, p.obstacle, p.runner_pid, u.position, u.recorded_at, row_number() OVER (ORDER BY u.recorded_at, p.name) AS n,
+			   greatest(extract(epoch FROM clock_timestamp() - u.recorded_at), 0)::double precision AS seconds
+		FROM p JOIN eventstore.projections d ON d.name = p.name
+		CROSS JOIN LATERAL eventstore.find_unread(
+			coalesce((SELECT k.position FROM eventstore.projection_checkpoints k WHERE k.projection = p.name ORDER BY k.revision DESC LIMIT 1), d.position),
+			d.categories, d.types, NULL, NULL, NULL) u
+		WHERE p.mode = 'async' AND p.state = 'running' AND u.position IS NOT NULL
+	)
+	SELECT 'projections_failed', CASE WHEN count(*) > 0 THEN 'critical' ELSE 'ok' END, count(*),
+		   CASE WHEN count(*) = 0 THEN 'No projection has failed.' ELSE
+				string_agg(format('Projection "%s" has stopped%s: %s (%s).', f.name, ' before position ' || f.last_error_position, f.last_error, f.last_error_code), ' ' ORDER BY f.n) FILTER (WHERE f.n <= 5)
+				|| CASE WHEN count(*) > 5 THEN format(' And %s more.', count(*) - 5) ELSE '' END
+				|| ' Mend the cause, then es_resume_projection, es_skip_event or es_rebuild_projection; see eventstore.projection_status.' END,
+		   min(f.last_error_at)
+	FROM f
+	UNION ALL
+	SELECT 'projections_behind', eventstore.health_level('projection_lag', coalesce(max(b.seconds), 0)), coalesce(max(b.seconds), 0),
+		   CASE WHEN count(*) = 0 THEN 'Every running async projection has been applied to all events.' ELSE
+				string_agg(format('Projection "%s" was not applied to the event at position %s, of %s s ago%s.', b.name, b.position, round(b.seconds),
+								  CASE WHEN b.obstacle IS NOT NULL THEN ': ' || b.obstacle WHEN b.runner_pid IS NOT NULL THEN format('; process %s is at it', b.runner_pid) ELSE '' END), ' ' ORDER BY b.n)
+				FILTER (WHERE b.n <= 5) || CASE WHEN count(*) > 5 THEN format(' And %s more are behind.', count(*) - 5) ELSE '' END END,
+		   min(b.recorded_at)
+	FROM b
+$$;
+COMMENT ON FUNCTION eventstore.check_projections() IS 'Checks of eventstore.health: projections_failed, projections_behind.';
+REVOKE ALL ON FUNCTION eventstore.check_projections() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_subscriptions() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH d AS MATERIALIZED (
+		SELECT s.name, s.category, s.tenant, s.types, d.division, d.partitions
+		FROM eventstore.subscriptions s CROSS JOIN LATERAL eventstore.find_subscription_division(s.name) d WHERE NOT s.is_paused
+	), p AS (
+		SELECT DISTINCT ON (d.name, p) d.name, p AS partition, h.share, h.consumer, h.checkpoint, h.lease_end
+		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
+		WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY d.name, p, h.share DESC
+	), r AS (
+		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions) AS partition, min(r.position) - 1 AS before
+		FROM d CROSS JOIN LATERAL eventstore.find_subscription_retries(d.name) r
+		WHERE r.due IS NOT NULL AND r.parked_at IS NULL AND NOT r.is_replayed GROUP BY 1, 2
+	), h AS MATERIALIZED (
+		SELECT d.name, d.category, d.tenant, d.types, d.partitions, min(p.consumer) AS consumer, min(p.lease_end) AS lease_end,
+			   least(min(p.checkpoint), min(r.before)) AS after, array_agg(p.partition) AS mine
+		FROM d JOIN p ON p.name = d.name LEFT JOIN r ON r.name = p.name AND r.partition = p.partition
+		GROUP BY d.name, d.category, d.tenant, d.types, d.partitions, p.share
+	), u AS MATERIALIZED (
+		SELECT h.name, h.consumer, h.lease_end, u.position, u.recorded_at
+		FROM h CROSS JOIN LATERAL eventstore.find_unread(h.after, CASE WHEN h.category IS NOT NULL THEN ARRAY[h.category] END, h.types, h.tenant, h.partitions, h.mine) u
+		WHERE u.position IS NOT NULL
+	), b AS MATERIALIZED (
+		SELECT b.*, row_number() OVER (ORDER BY b.recorded_at, b.name) AS n, greatest(extract(epoch FROM clock_timestamp() - b.recorded_at), 0)::double precision AS seconds
+		FROM (SELECT DISTINCT ON (u.name) u.* FROM u ORDER BY u.name, u.recorded_at) b
+	), k AS (
+		SELECT r.subscription, count(*) AS events, min(r.parked_at) AS since FROM eventstore.subscription_retries r WHERE r.parked_at IS NOT NULL GROUP BY r.subscription
+	)
+	SELECT 'subscriptions_behind', eventstore.health_level('subscription_lag', coalesce(max(b.seconds), 0)), coalesce(max(b.seconds), 0),
+		   CASE WHEN count(*) = 0 THEN 'Every subscription has done all events.' ELSE
+				string_agg(format('Subscription "%s" has not done the event at position %s, of %s s ago: %s.', b.name, b.position, round(b.seconds),
+								  CASE WHEN b.consumer IS NULL THEN 'nobody fetches it' WHEN b.lease_end < clock_timestamp() THEN format('consumer "%s" has let its lease end', b.consumer)
+									   ELSE format('consumer "%s" is at it', b.consumer) END), ' ' ORDER BY b.n) FILTER (WHERE b.n <= 5)
+				|| CASE WHEN count(*) > 5 THEN format(' And %s more are behind.', count(*) - 5) ELSE '' END || ' See eventstore.subscription_status.' END,
+		   min(b.recorded_at)
+	FROM b
+	UNION ALL
+	SELECT 'parked', eventstore.health_level('parked', coalesce(sum(k.events), 0)), coalesce(sum(k.events), 0),
+		   CASE WHEN count(*) = 0 THEN 'No event is parked.' ELSE
+				string_agg(format('Subscription "%s" has parked %s.', k.subscription, k.events), ' ' ORDER BY k.events DESC, k.subscription)
+				|| ' Look at eventstore.parked, then es_replay_parked or es_drop_parked.' END,
+		   min(k.since)
+	FROM k
+$$;
+COMMENT ON FUNCTION eventstore.check_subscriptions() IS 'Checks of eventstore.health: subscriptions_behind, parked.';
+REVOKE ALL ON FUNCTION eventstore.check_subscriptions() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_replication() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH here AS MATERIALIZED (
+		SELECT pg_is_in_recovery() AS is_standby, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn
+	), s AS MATERIALIZED (
+		-- Standbys of this server
+		SELECT format('standby "%s" (process %s, %s) has replayed what is %s s old', r.application_name, r.pid, r.state, round(extract(epoch FROM r.replay_lag))) AS who,
+			   coalesce(extract(epoch FROM r.replay_lag), 0)::double precision AS seconds, 'ok' AS status
+		FROM pg_stat_replication r WHERE r.state IN ('streaming', 'catchup')
+		UNION ALL
+		-- This one, if it is one
+		SELECT CASE WHEN w.status IS NULL THEN 'this standby receives nothing: see primary_conninfo and the server''s log' ELSE format('this standby has replayed what is %s s old', round(t.seconds)) END, t.seconds,
+			   CASE WHEN w.status IS NULL THEN 'warning' ELSE 'ok' END
+		FROM here LEFT JOIN (SELECT w.status FROM pg_stat_wal_receiver w LIMIT 1) w ON true
+		CROSS JOIN LATERAL (SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND w.status IS NOT NULL THEN 0
+										ELSE coalesce(greatest(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0), 0) END::double precision AS seconds) t
+		WHERE here.is_standby
+		UNION ALL
+		-- Subscriptions of PostgreSQL's that feed the events
+		SELECT format('subscription "%s", which feeds eventstore.events, %s', b.subname,
+					  CASE WHEN NOT b.subenabled THEN 'is disabled' WHEN a.pid IS NULL THEN 'has no process: see the server''s log' ELSE format('was told %s s ago', round(t.seconds)) END), t.seconds,
+			   CASE WHEN NOT b.subenabled OR a.pid IS NULL THEN 'critical' ELSE 'ok' END
+		FROM pg_subscription b JOIN pg_subscription_rel r ON r.srsubid = b.oid AND r.srrelid = 'eventstore.events'::regclass
+		CROSS JOIN LATERAL (SELECT min(a.pid) AS pid, max(a.last_msg_receipt_time) AS last_msg_receipt_time FROM pg_stat_subscription a
+							WHERE a.subid = b.oid AND a.relid IS NULL) a
+		CROSS JOIN LATERAL (SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - a.last_msg_receipt_time), 0), 0)::double precision AS seconds) t
+	), o AS MATERIALIZED (
+		SELECT l.slot_name, l.active, l.active_pid, l.wal_status, greatest(pg_wal_lsn_diff(here.lsn, l.restart_lsn), 0)::double precision / 1048576 AS mb
+		FROM pg_replication_slots l CROSS JOIN here
+		WHERE (l.database IS NULL OR l.database = current_database()) AND (l.restart_lsn IS NOT NULL OR l.wal_status = 'lost')
+	)
+	SELECT 'replication', eventstore.worst(array_agg(s.status) || eventstore.health_level('replication_lag', max(s.seconds))), coalesce(max(s.seconds), 0),
+		   CASE WHEN count(*) = 0 THEN 'There is no standby, and no mirror.' ELSE upper(left(string_agg(s.who, '; ' ORDER BY s.seconds DESC), 1)) || substr(string_agg(s.who, '; ' ORDER BY s.seconds DESC), 2) || '.' END,
+		   CASE WHEN max(s.seconds) > 0 THEN clock_timestamp() - make_interval(secs => max(s.seconds)) END
+	FROM s
+	UNION ALL
+	SELECT 'slots', eventstore.worst(array_agg(CASE WHEN o.wal_status = 'lost' THEN 'critical' END) || eventstore.health_level('slot_wal', max(o.mb))), coalesce(max(o.mb), 0),
+		   CASE WHEN count(*) = 0 THEN 'There are no replication slots.' ELSE
+				string_agg(format('Slot "%s" keeps %s MB of WAL%s.', o.slot_name, round(coalesce(o.mb, 0)), CASE WHEN o.wal_status = 'lost' THEN ' and has lost what it needs: drop it, and make its consumer anew'
+					WHEN o.active THEN format('; process %s reads it', o.active_pid) ELSE ', and nobody reads it: start its consumer, or pg_drop_replication_slot' END), ' ' ORDER BY o.mb DESC NULLS FIRST) END,
+		   NULL
+	FROM o
+$$;
+COMMENT ON FUNCTION eventstore.check_replication() IS 'Checks of eventstore.health: replication, slots.';
+REVOKE ALL ON FUNCTION eventstore.check_replication() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_keeping() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
+$$
+	WITH p AS MATERIALIZED (
+		SELECT p.retention_interval, p.seal_interval FROM eventstore.find_processes() p
+	), r AS MATERIALIZED (
+		SELECT r.name, r.applied_at, greatest(
+				extract(epoch FROM clock_timestamp() - (e.recorded_at + r.max_age)),
+				CASE WHEN r.max_count IS NOT NULL THEN extract(epoch FROM clock_timestamp() - r.applied_at) END, 0)::double precision - p.retention_interval AS seconds
+		FROM p CROSS JOIN eventstore.retention r
+		LEFT JOIN LATERAL (
+			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name ~ '-' AND e.stream = r.name
+			ORDER BY e.stream, e.version LIMIT 1) s ON true
+		LEFT JOIN LATERAL (
+			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name !~ '-' AND e.category = r.name
+			ORDER BY e.category, e.position LIMIT 1) c ON true
+		CROSS JOIN LATERAL (SELECT coalesce(s.recorded_at, c.recorded_at) AS recorded_at) e
+	), s AS MATERIALIZED (
+		SELECT p.seal_interval, l.upto, l.sealed_at, u.position, u.recorded_at,
+			   CASE WHEN p.seal_interval > 0 THEN greatest(extract(epoch FROM clock_timestamp() - u.recorded_at)::double precision - p.seal_interval, 0) END AS seconds
+		FROM p LEFT JOIN (SELECT l.upto, l.sealed_at FROM eventstore.seals l ORDER BY l.seal DESC LIMIT 1) l ON true
+		CROSS JOIN LATERAL eventstore.find_unread(coalesce(l.upto, 0), NULL, NULL, NULL, NULL, NULL) u
+	), v AS MATERIALIZED (
+		SELECT v.verified_at, v.differences FROM eventstore.seal_verifications v ORDER BY v.verified_at DESC LIMIT 1
+	)
+	SELECT 'retention', eventstore.health_level('retention_overdue', greatest(max(r.seconds), 0)), greatest(max(r.seconds), 0),
+		   CASE WHEN count(*) = 0 THEN 'All events are kept for ever.'
+				WHEN coalesce(max(r.seconds), 0) <= 0 THEN 'Retention is applied.'
+				ELSE string_agg(format('Retention of "%s" is overdue for %s s%s.', r.name, round(r.seconds), coalesce('; it was applied to all of its streams at ' || r.applied_at, '')), ' ' ORDER BY r.seconds DESC)
+					 FILTER (WHERE r.seconds > 0) || ' The worker applies it, or es_apply_retention(); what stops it, the server''s log tells.' END,
+		   CASE WHEN max(r.seconds) > 0 THEN clock_timestamp() - make_interval(secs => max(r.seconds)) END
+	FROM r
+	UNION ALL
+	SELECT 'seals', CASE WHEN v.differences > 0 THEN 'critical' ELSE eventstore.health_level('seal_overdue', s.seconds) END, s.seconds,
+		   CASE WHEN v.differences > 0 THEN format('History is not what was sealed: es_verify_seals() has found %s %s at %s. Call it again, and compare with a backup. ', v.differences,
+												   CASE WHEN v.differences = 1 THEN 'difference' ELSE 'differences' END, v.verified_at) ELSE '' END
+		   || CASE WHEN s.upto IS NULL AND (s.seal_interval = 0 OR s.position IS NULL) THEN 'History is not sealed'
+				   WHEN s.position IS NULL THEN format('All of history is sealed, up to %s', s.upto)
+				   WHEN s.seal_interval = 0 THEN format('History is sealed up to %s, and not by itself: eventstore.seal_interval is 0', s.upto)
+				   ELSE format('History is sealed up to %s; the event at position %s, of %s, is not%s', coalesce(s.upto, 0), s.position, s.recorded_at,
+							   CASE WHEN s.seconds > 0 THEN ', and it is overdue. The worker seals, or es_seal(); what stops it, the server''s log tells' ELSE ' yet' END) END
+		   || CASE WHEN s.upto IS NULL OR v.differences > 0 THEN '.' ELSE coalesce('; it was verified last at ' || v.verified_at || '.', '; it was never verified.') END,
+		   CASE WHEN v.differences > 0 THEN v.verified_at WHEN s.seconds > 0 THEN s.recorded_at ELSE s.sealed_at END
+	FROM s LEFT JOIN v ON true
+$$;
+COMMENT ON FUNCTION eventstore.check_keeping() IS 'Checks of eventstore.health: retention, seals.';
+REVOKE ALL ON FUNCTION eventstore.check_keeping() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_tables() RETURNS SETOF eventstore.health_check
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 3 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH t AS MATERIALIZED (
+		SELECT c.oid, c.relname, pg_total_relation_size(c.oid)::double precision / 1048576 AS mb, pg_stat_get_live_tuples(c.oid) AS live, pg_stat_get_dead_tuples(c.oid) AS dead,
+			   greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)) AS vacuumed_at,
+			   (SELECT max(greatest(age(f.relfrozenxid), mxid_age(f.relminmxid))) FROM pg_class f WHERE f.oid IN (c.oid, c.reltoastrelid) AND f.relkind IN ('r', 't')) AS age
+		FROM pg_class c WHERE c.relnamespace = 'eventstore'::regnamespace AND c.relkind IN ('r', 'p')
+	), d AS (
+		-- Of fewer dead rows there is no need to speak
+		SELECT t.*, 100.0 * t.dead / (t.live + t.dead) AS percent FROM t WHERE t.dead >= 10000
+	), worst AS (
+		SELECT d.* FROM d ORDER BY d.percent DESC LIMIT 1
+	), oldest AS (
+		SELECT t.* FROM t WHERE t.age IS NOT NULL ORDER BY t.age DESC, t.mb DESC LIMIT 1
+	)
+	SELECT 'size', eventstore.health_level('size', sum(t.mb)), sum(t.mb),
+		   format('The tables of the store have %s with their indexes; %s.', pg_size_pretty((sum(t.mb) * 1048576)::bigint),
+				  (SELECT string_agg(format('%s: %s', b.relname, pg_size_pretty((b.mb * 1048576)::bigint)), ', ' ORDER BY b.mb DESC) FROM (SELECT * FROM t ORDER BY t.mb DESC LIMIT 3) b)), NULL
+	FROM t
+	UNION ALL
+	SELECT 'vacuum', eventstore.health_level('dead_rows', w.percent), coalesce(w.percent, 0),
+		   CASE WHEN w.relname IS NULL THEN 'No table of the store has many dead rows.'
+				ELSE format('Of the rows of eventstore.%s, %s %% are dead%s. Look for sessions and slots that hold old snapshots (pg_stat_activity.backend_xmin), and at autovacuum''s settings; VACUUM eventstore.%s.',
+							w.relname, round(w.percent::numeric), coalesce('; it was vacuumed at ' || w.vacuumed_at, '; it was never vacuumed'), w.relname) END, w.vacuumed_at
+	FROM (SELECT 1) one LEFT JOIN worst w ON true
+	UNION ALL
+	SELECT 'freeze', eventstore.health_level('freeze_age', o.age), o.age,
+		   format('The oldest transaction in eventstore.%s is %s transactions old; at two thousand millions the server refuses writes%s', o.relname, o.age,
+				  CASE WHEN eventstore.health_level('freeze_age', o.age) = 'ok' THEN '.'
+					   ELSE format('. VACUUM (FREEZE) eventstore.%s, and find what keeps autovacuum from it: old transactions, prepared ones, slots.', o.relname) END), NULL
+	FROM oldest o
+$$;
+COMMENT ON FUNCTION eventstore.check_tables() IS 'Checks of eventstore.health: size, vacuum, freeze.';
+REVOKE ALL ON FUNCTION eventstore.check_tables() FROM PUBLIC;
+
+CREATE VIEW eventstore.health AS
+	SELECT name, status, value, detail, since FROM eventstore.check_head()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_processes()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_projections()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_subscriptions()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_replication()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_keeping()
+	UNION ALL SELECT name, status, value, detail, since FROM eventstore.check_tables();
+COMMENT ON VIEW eventstore.health IS 'Whether all is well with the store: one row a check, always the same ones.';
+COMMENT ON COLUMN eventstore.health.name IS 'Name of the check; docs/monitoring.md tells of each.';
+COMMENT ON COLUMN eventstore.health.status IS 'ok, warning or critical.';
+COMMENT ON COLUMN eventstore.health.value IS 'What it goes by, in the unit of the check''s settings eventstore.health_...; null = nothing to measure.';
+COMMENT ON COLUMN eventstore.health.detail IS 'What is the matter, who or what it is about, and what to do.';
+COMMENT ON COLUMN eventstore.health.since IS 'Since when, where that is known.';
+REVOKE ALL ON TABLE eventstore.health FROM PUBLIC;
 
 -- As far as here by test/upgrade/write-update.
 -- ---------------------------------------------------------------------------------------------------------------------------------

@@ -104,3 +104,5 @@ TYPED_TEXT_FORM(es_set_retention_text, es_set_retention, [1] = interval_in);
 TYPED_TEXT_FORM(es_redact_text, es_redact, [0] = uuid_in);
 TYPED_TEXT_FORM(es_protect_text, es_protect, [1] = jsonb_in);
 TYPED_TEXT_FORM(es_reveal_text, es_reveal, [0] = jsonb_in);
+
+TYPED_TEXT_FORM(es_import_text, es_import, [0] = jsonb_in);
