@@ -289,16 +289,22 @@ worker_work(void)
 	return sleep_ms;
 }
 
-/* The extension is not there, or of another version: tell the log once. */
+/* The extension is not there, or of another version: tell the log once of each. */
 static void
 worker_tell_idle(void)
 {
+	static bool is_old_told = false;
 	static bool is_told = false;
 
-	if (!is_told && es_catalog_has(ES_POSITIONS))
-		es_version_tell(WARNING);
+	if (es_catalog_has(ES_POSITIONS))
+	{
+		if (!is_old_told)
+			es_version_tell(WARNING);
+		is_old_told = true;
+		return;
+	}
 	/* Not by one that was started again. */
-	else if (!is_told && MyBgworkerEntry->bgw_extra[0])
+	if (!is_told && MyBgworkerEntry->bgw_extra[0])
 		ereport(WARNING,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"eventstore\" is not installed in database \"%s\"",
