@@ -8,5 +8,5 @@ SELECT es_truncate_stream('account-5', 3);
 SELECT es_set_retention('account', max_count => 1000);
 SELECT es_seal(100);
 CREATE FUNCTION count_up(state jsonb, event eventstore.event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT jsonb_build_object('n', coalesce((state->>'n')::int, 0) + 1) $$;
-SELECT es_create_state_projection('states', 'count_up');
+SELECT es_create_state_projection('states', 'count_up(jsonb, eventstore.event)');
 SELECT es_reassign_projection('orphan', 'shop_reports');
