@@ -29,7 +29,8 @@ for my $block ($page =~ /^```\n(.*?)^```/msg)
 	$block =~ s/\s+/ /g;
 	while ($block =~ /\b((?:eventstore\.)?(?:es_\w+|event_digest)) ?\(((?:[^()]|\([^()]*\))*)\)/g)
 	{
-		$told{$1}{arguments($2)} = 1;
+		my ($name, $list) = ($1, $2);
+		$told{$name}{ arguments($list) } = 1 unless $list =~ /…/; # a form that is told of in short
 	}
 }
 
@@ -45,10 +46,13 @@ for my $row (split /\n/, sql($node, q{
 }
 
 ok(keys %there > 40, 'functions are found: ' . keys %there);
+# The forms for typed text have the arguments of the verb itself, with fewer defaults: docs/reference.md tells of them in words.
+sub names { return $_[0] =~ s/ =//gr }
 my (@untold, @gone);
 for my $name (sort { $a cmp $b } keys %there)
 {
-	push @untold, map { "$name($_)" } grep { !$told{$name}{$_} } sort { $a cmp $b } keys %{ $there{$name} };
+	my %is_named = map { names($_) => 1 } keys %{ $told{$name} };
+	push @untold, map { "$name($_)" } grep { !$is_named{ names($_) } } sort { $a cmp $b } keys %{ $there{$name} };
 }
 for my $name (sort { $a cmp $b } grep { /^es_/ } keys %told)
 {
