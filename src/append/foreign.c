@@ -15,8 +15,9 @@
  * and the numbers of subscriptions, which come from a sequence, too.
  *
  * Memory: none.  Locks: es_repair_positions ShareRowExclusive on
- * eventstore.events, to the end of the transaction.  Calls: arguments, catalog,
- * floor, position, share, transaction.
+ * eventstore.events, to the end of the transaction; the row of
+ * eventstore.tally_state.  Calls: arguments, catalog, floor, position, share, sql,
+ * transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +25,7 @@
 
 #include "access/relation.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -32,6 +34,7 @@
 #include "append/foreign.h"
 #include "base/arguments.h"
 #include "base/catalog.h"
+#include "base/sql.h"
 #include "order/floor.h"
 #include "order/position.h"
 #include "order/transaction.h"
@@ -79,6 +82,23 @@ es_foreign_allow(TriggerDesc *triggers)
 }
 
 /*
+ * Events may have come below where they are counted (sql/80_tallies.sql): have
+ * them counted anew.
+ */
+static void
+foreign_reset_tallies(void)
+{
+	static EsSql statement =
+		ES_SQL("WITH reset AS (UPDATE eventstore.tally_state s SET upto = 0 WHERE s.upto OPERATOR(pg_catalog.>) $1 RETURNING s.upto), "
+			   "gone AS (DELETE FROM eventstore.tally_removals WHERE EXISTS (SELECT FROM reset)) "
+			   "DELETE FROM eventstore.tallies WHERE EXISTS (SELECT FROM reset)",
+			   INT8OID);
+	Datum none = Int64GetDatum(0);
+
+	(void) es_sql_run_as_owner(&statement, &none, NULL);
+}
+
+/*
  * eventstore.note_foreign_events() -> trigger
  */
 Datum
@@ -90,6 +110,9 @@ es_note_foreign_events(PG_FUNCTION_ARGS)
 				 errmsg("function \"note_foreign_events\" was not called as a trigger")));
 	es_position_disown();
 	es_transaction_store_foreign();
+	/* Nothing is counted while rows come by logical replication. */
+	if (TRIGGER_FIRED_FOR_STATEMENT(((TriggerData *) fcinfo->context)->tg_event))
+		foreign_reset_tallies();
 	return PointerGetDatum(NULL);
 }
 

@@ -134,7 +134,7 @@ static bool
 tally_may_help(void)
 {
 	return !RecoveryInProgress() && !XactReadOnly && !IsolationUsesXactSnapshot() &&
-		!es_shared_has_worker();
+		!es_shared_has_worker() && !es_floor_is_fed();
 }
 
 static void
