@@ -220,6 +220,7 @@ is(sql($standby, "SET ROLE reads; SELECT string_agg(name, ' ' ORDER BY name) FRO
 is(sql($standby, q{SELECT string_agg(name, ' ') FROM eventstore.health WHERE status <> 'ok'}), '', 'all is well there');
 is(sql($standby, 'SELECT head_lag_positions >= 0, waiters FROM eventstore.stats'), 't|0', 'and statistics');
 sql($standby, 'SELECT pg_wal_replay_pause()');
+becomes($standby, 'SELECT pg_get_wal_replay_pause_state()', 'paused', 'the standby does not replay');
 sql($node, $append->('late-1'));
 comes_to($standby, 'replication', 'critical', qr/^This standby has replayed what is \d+ s old\.$/, 'a standby that is behind', $lag);
 sql($standby, 'SELECT pg_wal_replay_resume()');
