@@ -21,7 +21,7 @@ DECLARE
 	args  text;
 BEGIN
 	FOREACH place IN ARRAY '{test_hostile,pg_temp}'::text[] LOOP
-		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event,seals,seal_blocks,removed_events,redactions,retention,snapshots,marks,subscriptions,subscription_shares,subscription_retries,projections,head,tallies,tally_state,tally_removals,seal_verifications}'::text[] LOOP
+		FOREACH name IN ARRAY '{streams,events,positions,grants,pg_proc,pg_class,pg_namespace,pg_roles,pg_authid,streams_pkey,events_pkey,events_id_key,events_stream_version_key,events_category_position_idx,unnest,event,seals,seal_blocks,removed_events,redactions,retention,beginnings,snapshots,marks,subscriptions,subscription_shares,subscription_retries,projections,head,tallies,tally_state,tally_removals,seal_verifications}'::text[] LOOP
 			EXECUTE format('CREATE TABLE %s.%I (oid oid, proname name, proacl aclitem[], proowner oid, role text, level text, stream text, version bigint, privilege text, object text)', place, name);
 		END LOOP;
 		FOR name, args IN VALUES ('es_append', 'text, bigint, text, jsonb, jsonb, uuid, text[]'), ('es_append', 'text, bigint, text, text, text, text, text[]'), ('es_read', 'text, bigint, bigint, boolean'), ('es_any', ''),
@@ -71,7 +71,9 @@ SELECT pg_catalog.count(*) FROM public.es_stream_as_of('path-1', 'infinity');
 SELECT public.es_stream_version('path-1'), public.es_any(), public.es_no_stream(), public.es_last_position() IS NOT NULL;
 -- What looks at all of history as the owner, and what changes it
 SELECT public.es_seal() IS NOT NULL AS is_sealed;
+SELECT pg_catalog.jsonb_agg(e) AS lines FROM public.es_export(category => 'path') e \gset
 SELECT public.es_redact('f0000000-0000-0000-0000-000000000001'::pg_catalog.uuid, 'asked for'::pg_catalog.text);
+SELECT public.es_import(:'lines');
 SELECT * FROM public.es_verify();
 SELECT * FROM public.es_verify_seals();
 -- The ones that run with their owner's rights
