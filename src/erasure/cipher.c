@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #ifdef ES_WITH_OPENSSL
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
@@ -41,6 +42,7 @@
 static void
 cipher_failed(void)
 {
+	ERR_clear_error();
 	ereport(ERROR,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 errmsg("OpenSSL does not encrypt or decrypt by AES-256-GCM here"),
@@ -234,6 +236,9 @@ es_cipher_open(const uint8 *key, EsCipherText bound, EsCipherText box, uint8 *pl
 	explicit_bzero(derived, sizeof(derived));
 	if (!is_done)
 		cipher_failed();
+	/* What OpenSSL has noted of it would be taken for an error of who calls it next: of the connection. */
+	if (!is_authentic)
+		ERR_clear_error();
 	return is_authentic;
 }
 
