@@ -41,6 +41,7 @@
 #include "utils/varlena.h"
 
 #include "base/attempt.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "order/transaction.h"
 #include "projection/apply.h"
@@ -442,8 +443,10 @@ follow_tree(FunctionCallInfo fcinfo, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by event trigger manager", name)));
-	/* The tables of the store may not be there yet, or not be as they are to be. */
-	return creating_extension ? NULL : ((EventTriggerData *) fcinfo->context)->parsetree;
+	/* In a script of our own the tables of the store may not be there yet, or not be as they are to be. */
+	if (creating_extension && CurrentExtensionObject == get_extension_oid(ES_SCHEMA, true))
+		return NULL;
+	return ((EventTriggerData *) fcinfo->context)->parsetree;
 }
 
 /*

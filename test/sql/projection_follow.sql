@@ -151,6 +151,22 @@ SELECT es_drop_projection('tried', true);
 ALTER TABLE IF EXISTS tried RENAME TO taken;
 COMMIT;
 DROP TABLE taken;
+-- What happens while another extension's script runs is followed as ever.
+SELECT es_create_projection('scripted', 'SELECT stream, count(*) AS n FROM events GROUP BY stream');
+CREATE FUNCTION public.rename_scripted() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF to_regclass('test_follow_4.scripted') IS NOT NULL THEN
+		ALTER TABLE test_follow_4.scripted RENAME TO by_script;
+	END IF;
+END $$;
+CREATE EVENT TRIGGER renames_in_script ON ddl_command_start WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION public.rename_scripted();
+DROP EXTENSION IF EXISTS pgtap CASCADE;
+CREATE EXTENSION pgtap SCHEMA public;
+DROP EVENT TRIGGER renames_in_script;
+DROP FUNCTION public.rename_scripted();
+SELECT tables FROM definition WHERE name = 'scripted';
+SELECT add() > 0 AS appended, differences('scripted');
+SELECT es_drop_projection('scripted', true);
 -- A table that is nobody's, of a projection that is gone
 SELECT es_drop_projection('one');
 ALTER TABLE two RENAME n TO m;
