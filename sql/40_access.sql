@@ -125,6 +125,11 @@ COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
 	'Takes a level from a role, or one of the bounds that it has it within; what its other grants give stays.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.lock_grants() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_lock_grants';
+COMMENT ON FUNCTION eventstore.lock_grants() IS 'Has es_grant and es_revoke go one at a time; nobody else can take this lock.';
+REVOKE ALL ON FUNCTION eventstore.lock_grants() FROM PUBLIC;
+
 -- They are their owners' tables, and may say more than events do (by handlers, by tables that are looked up): whom they are for is said by GRANT.
 CREATE FUNCTION eventstore.tell_read_tables(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -183,7 +188,7 @@ BEGIN
 			HINT = 'The tenant of a stream is what stands in the first {...} of its name.';
 	END IF;
 	-- Two at once would update the same rows of the catalogue.
-	PERFORM pg_advisory_xact_lock('pg_namespace'::regclass::oid::int, 'eventstore'::regnamespace::oid::int);
+	PERFORM eventstore.lock_grants();
 	-- What a role has is looked up by the transaction's snapshot. By one from before somebody else's grant, what that took would be given back:
 	-- 40001 instead.
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -519,7 +524,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_release(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_subscription(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_pause_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_resume_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reset_subscription(text, bigint)'),

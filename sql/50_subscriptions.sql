@@ -157,11 +157,11 @@ REVOKE ALL ON FUNCTION @extschema@.es_drop_subscription(text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions bigint DEFAULT NULL, park_policy text DEFAULT NULL,
 												  max_retries bigint DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
-												  types text[] DEFAULT NULL) RETURNS void
+												  types text[] DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text) IS
 	'Changes a subscription: how many partitions it has, its settings, which events it sees from its checkpoints on; null = leave as it is.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_pause_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_pause_subscription';
@@ -252,10 +252,10 @@ COMMENT ON FUNCTION eventstore.find_subscription_retries(text) IS
 REVOKE ALL ON FUNCTION eventstore.find_subscription_retries(text) FROM PUBLIC;
 
 -- As division.c finds it: the next division has begun when the one before is drained, whether its row says so yet or not.
-CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
-	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+CREATE FUNCTION eventstore.read_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
-	WITH shares AS MATERIALIZED (SELECT * FROM eventstore.find_subscription_shares(find_subscription_division.subscription))
+	WITH shares AS MATERIALIZED (SELECT * FROM eventstore.find_subscription_shares(read_subscription_division.subscription))
 	SELECT CASE WHEN n.has_begun THEN s.next_division ELSE s.division END, CASE WHEN n.has_begun THEN s.next_partitions ELSE s.partitions END
 	FROM eventstore.subscriptions s
 	CROSS JOIN LATERAL (
@@ -268,9 +268,15 @@ $$
 			WHERE h.checkpoint < s.drain_to OR (h.token <> 0 AND h.acked < h.delivered)
 		) AS has_begun
 	) n
-	WHERE s.name = find_subscription_division.subscription
+	WHERE s.name = read_subscription_division.subscription
 $$;
-COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS 'The present division of a subscription into partitions.';
+COMMENT ON FUNCTION eventstore.read_subscription_division(text) IS 'What find_subscription_division returns, whoever asks.';
+REVOKE ALL ON FUNCTION eventstore.read_subscription_division(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
+	LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_find_subscription_division';
+COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS
+	'The present division of a subscription into partitions; none, if it sees more than the caller''s grants let him see.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
 
 -- Of one subscription, so that who asks about one does not count the events of all.
@@ -285,7 +291,7 @@ $$
 		SELECT s.category, s.tenant, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
-		CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
+		CROSS JOIN eventstore.read_subscription_division(count_subscription_status.subscription) d
 		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		CROSS JOIN LATERAL (
 			SELECT h.consumer, h.checkpoint, h.lease_end FROM shares h
@@ -297,7 +303,7 @@ $$
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
 			FROM eventstore.find_subscription_retries(count_subscription_status.subscription) r
-			CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d GROUP BY 1
+			CROSS JOIN eventstore.read_subscription_division(count_subscription_status.subscription) d GROUP BY 1
 		) r ON r.partition = p
 		WHERE s.name = count_subscription_status.subscription
 	), l AS (
@@ -358,7 +364,7 @@ CREATE VIEW eventstore.parked WITH (security_barrier) AS
 	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
 COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
 COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';
-COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream.';
+COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream; null: the caller''s grants do not let him see the whole subscription, which is being divided anew.';
 COMMENT ON COLUMN eventstore.parked.attempts IS 'How many times the event was delivered.';
 COMMENT ON COLUMN eventstore.parked.reason IS 'Why it was parked.';
 COMMENT ON COLUMN eventstore.parked.parked_at IS 'When it was parked.';

@@ -377,6 +377,7 @@
  *	   cluster
  *	 userlock "told"			Exclusive			the session that has told the log of a full
  *													NOTIFY queue, beyond transactions; nobody waits
+ *	 userlock "grants"			Exclusive			es_grant, es_revoke; before all of their others
  *	 userlock "subject"			Exclusive			es_protect, where it makes a key;
  *													es_erase_subject; before all of its others
  *	 eventstore.subject_keys,	AccessShare			es_protect, es_reveal

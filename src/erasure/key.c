@@ -20,7 +20,7 @@
  *
  * Memory: the current context.  Locks: userlock "subject"; AccessShare on
  * eventstore.subject_keys, RowExclusive to make or destroy one.  Calls: catalog,
- * cipher, fence, provider, scan, sql.
+ * cipher, fence, provider, rights, scan, sql.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,6 +47,7 @@
 #include "erasure/fence.h"
 #include "erasure/key.h"
 #include "erasure/provider.h"
+#include "rights/rights.h"
 
 /* ----------------------------------------------------------------------
  * Keys in the table
@@ -161,8 +162,12 @@ key_check_fence(const text *subject)
 {
 	TimestampTz erased_at;
 
-	if (es_fence_stands(subject, &erased_at))
-		es_fence_refuse(subject, psprintf("It was erased at %s.", timestamptz_to_str(erased_at)));
+	if (!es_fence_stands(subject, &erased_at))
+		return;
+	/* The fence holds for everybody; when it was set is for whose subject it is. */
+	es_fence_refuse(subject, es_rights_has(&es_rights_of(GetUserId())->appends, subject)
+								 ? psprintf("It was erased at %s.", timestamptz_to_str(erased_at))
+								 : "It was erased.");
 }
 
 static void

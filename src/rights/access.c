@@ -12,7 +12,7 @@
  * them, and have all others wait behind.  What runs meanwhile goes on as it
  * began, and may: nobody has a right yet that depends on it.
  *
- * Memory: the function call's context.  Locks: AccessShare on eventstore.events;
+ * Memory: the function call's context.  Locks: userlock "grants"; AccessShare on eventstore.events;
  * to switch, ShareUpdateExclusive, and RowExclusive on two catalogues.  Calls:
  * arguments, bound, catalog, names, rights.
  *
@@ -42,6 +42,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/names.h"
+#include "base/userlock.h"
 #include "rights/rights.h"
 #include "rights/see.h"
 
@@ -50,6 +51,7 @@ PG_FUNCTION_INFO_V1(es_sees_all);
 PG_FUNCTION_INFO_V1(es_sees);
 PG_FUNCTION_INFO_V1(es_is_everyone_let_in);
 PG_FUNCTION_INFO_V1(es_switch_row_security);
+PG_FUNCTION_INFO_V1(es_lock_grants);
 
 /*
  * es_tenant(stream text) -> text
@@ -195,5 +197,19 @@ es_switch_row_security(PG_FUNCTION_ARGS)
 	CacheInvalidateRelcache(events);
 	relation_close(events, NoLock);
 	CommandCounterIncrement();
+	PG_RETURN_VOID();
+}
+
+/*
+ * eventstore.lock_grants() -> void
+ *
+ * To the end of the transaction.  An advisory lock anybody could hold.
+ */
+Datum
+es_lock_grants(PG_FUNCTION_ARGS)
+{
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_GRANTS, 0);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	PG_RETURN_VOID();
 }

@@ -14,8 +14,8 @@
  * what is parked stays.
  *
  * Memory: the function call's context.  Locks: see guard.c; row locks of the
- * statements; AccessShare on events.  Calls: arguments, definition, division,
- * guard, names, owner, retry, scan, share, sql, subscription, takeback,
+ * statements; AccessShare on events.  Calls: arguments, bound, definition,
+ * division, guard, names, owner, retry, scan, share, sql, subscription, takeback,
  * transaction, version.
  *
  *-------------------------------------------------------------------------
@@ -39,6 +39,7 @@
 #include "base/sql.h"
 #include "base/version.h"
 #include "order/transaction.h"
+#include "rights/bound.h"
 #include "signal/guard.h"
 #include "subscription/definition.h"
 #include "subscription/division.h"
@@ -59,7 +60,8 @@ enum
 	ALTER_MAX_RETRIES,
 	ALTER_LEASE,
 	ALTER_CATEGORY,
-	ALTER_TYPES
+	ALTER_TYPES,
+	ALTER_TENANT
 };
 
 static void
@@ -126,7 +128,7 @@ alter_unblock(EsSubscription *subscription)
  */
 
 static bool
-alter_is_same_category(const text *a, const text *b)
+alter_is_same_name(const text *a, const text *b)
 {
 	return a == NULL || b == NULL ? a == b : es_names_equal(a, b);
 }
@@ -158,20 +160,26 @@ alter_set_filter(FunctionCallInfo fcinfo, EsSubscription *subscription)
 		subscription->category = NULL;
 	else if (!PG_ARGISNULL(ALTER_CATEGORY))
 		subscription->category = PG_GETARG_TEXT_PP(ALTER_CATEGORY);
+	if (es_definition_is_all_tenants(fcinfo, ALTER_TENANT))
+		subscription->tenant = NULL;
+	else if (!PG_ARGISNULL(ALTER_TENANT))
+		subscription->tenant = PG_GETARG_TEXT_PP(ALTER_TENANT);
 	if (!PG_ARGISNULL(ALTER_TYPES))
 		es_subscription_set_types(subscription,
 								  es_definition_is_all_types(fcinfo, ALTER_TYPES)
 									  ? (Datum) 0
 									  : es_definition_get_types(fcinfo, ALTER_TYPES));
-	return !alter_is_same_category(before.category, subscription->category) ||
+	return !alter_is_same_name(before.category, subscription->category) ||
+		!alter_is_same_name(before.tenant, subscription->tenant) ||
 		!alter_is_same_types(&before, subscription);
 }
 
 static bool
-alter_wants_category(const EsSubscription *subscription, const text *stream)
+alter_wants_stream(const EsSubscription *subscription, const text *stream)
 {
-	return subscription->category == NULL ||
-		es_names_equal(subscription->category, es_names_category(stream));
+	return (subscription->category == NULL ||
+			es_names_equal(subscription->category, es_names_category(stream))) &&
+		(subscription->tenant == NULL || es_bound_has_tenant(stream, subscription->tenant));
 }
 
 /* Whether the event of a retry is of the subscription. */
@@ -184,7 +192,7 @@ alter_wants(const EsSubscription *subscription, const EsRetry *retry)
 	bool is_wanted;
 	bool is_null;
 
-	if (!alter_wants_category(subscription, retry->stream))
+	if (!alter_wants_stream(subscription, retry->stream))
 		return false;
 	events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -230,7 +238,7 @@ alter_forget_retries(const EsSubscription *subscription)
 			continue;
 		es_retry_withdraw(subscription, retry,
 						  (EsRetryReach){owner->checkpoint, es_share_passed(owner)},
-						  alter_wants_category(subscription, retry->stream));
+						  alter_wants_stream(subscription, retry->stream));
 	}
 }
 
@@ -255,16 +263,17 @@ alter_store(FunctionCallInfo fcinfo, const EsSubscription *subscription)
 {
 	static EsSql statement =
 		ES_SQL("UPDATE eventstore.subscriptions SET park_policy = coalesce($2, park_policy), "
-			   "max_retries = coalesce($3, max_retries), lease = coalesce($4, lease), category = $5, types = $6, "
+			   "max_retries = coalesce($3, max_retries), lease = coalesce($4, lease), category = $5, types = $6, tenant = $7, "
 			   "revision = pg_catalog.nextval('eventstore.subscription_tokens') WHERE name = $1",
-			   TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTARRAYOID);
+			   TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTARRAYOID, TEXTOID);
 	Datum values[] = {PointerGetDatum(subscription->name),
 					  PG_GETARG_DATUM(ALTER_PARK_POLICY),
 					  (Datum) 0,
 					  PG_GETARG_DATUM(ALTER_LEASE),
 					  PointerGetDatum(subscription->category),
-					  subscription->types};
-	char nulls[] = "      ";
+					  subscription->types,
+					  PointerGetDatum(subscription->tenant)};
+	char nulls[] = "       ";
 
 	if (PG_ARGISNULL(ALTER_PARK_POLICY))
 		nulls[1] = 'n';
@@ -278,6 +287,8 @@ alter_store(FunctionCallInfo fcinfo, const EsSubscription *subscription)
 		nulls[4] = 'n';
 	if (subscription->types == (Datum) 0)
 		nulls[5] = 'n';
+	if (subscription->tenant == NULL)
+		nulls[6] = 'n';
 	(void) es_sql_run(&statement, values, nulls);
 }
 
@@ -295,6 +306,8 @@ alter_check(FunctionCallInfo fcinfo)
 		(void) es_definition_get_lease(fcinfo, ALTER_LEASE);
 	if (!es_definition_is_all_categories(fcinfo, ALTER_CATEGORY))
 		(void) es_definition_get_category(fcinfo, ALTER_CATEGORY);
+	if (!es_definition_is_all_tenants(fcinfo, ALTER_TENANT))
+		(void) es_definition_get_tenant(fcinfo, ALTER_TENANT);
 	if (!es_definition_is_all_types(fcinfo, ALTER_TYPES))
 		(void) es_definition_get_types(fcinfo, ALTER_TYPES);
 	return PG_ARGISNULL(ALTER_PARTITIONS) ? 0
@@ -305,7 +318,7 @@ alter_check(FunctionCallInfo fcinfo)
  * es_alter_subscription(name text, partitions int = NULL,
  *						 park_policy text = NULL, max_retries int = NULL,
  *						 lease interval = NULL, category text = NULL,
- *						 types text[] = NULL) -> void
+ *						 types text[] = NULL, tenant text = NULL) -> void
  */
 Datum
 es_alter_subscription(PG_FUNCTION_ARGS)

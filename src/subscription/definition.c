@@ -132,6 +132,13 @@ es_definition_is_all_categories(FunctionCallInfo fcinfo, int argument)
 	return !PG_ARGISNULL(argument) && VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(argument)) == 0;
 }
 
+/* The same for all tenants. */
+bool
+es_definition_is_all_tenants(FunctionCallInfo fcinfo, int argument)
+{
+	return es_definition_is_all_categories(fcinfo, argument);
+}
+
 /* The same for all types. */
 bool
 es_definition_is_all_types(FunctionCallInfo fcinfo, int argument)

@@ -18,6 +18,7 @@ extern Datum es_definition_get_category(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_tenant(FunctionCallInfo fcinfo, int argument);
 extern Datum es_definition_get_types(FunctionCallInfo fcinfo, int argument);
 extern bool es_definition_is_all_categories(FunctionCallInfo fcinfo, int argument);
+extern bool es_definition_is_all_tenants(FunctionCallInfo fcinfo, int argument);
 extern bool es_definition_is_all_types(FunctionCallInfo fcinfo, int argument);
 extern int64 es_definition_get_after_position(FunctionCallInfo fcinfo, int argument);
 

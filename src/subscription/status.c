@@ -26,18 +26,20 @@
 #include "subscription/caller.h"
 
 PG_FUNCTION_INFO_V1(es_find_subscription_status);
+PG_FUNCTION_INFO_V1(es_find_subscription_division);
 
+/* function: of eventstore, with the subscription's name. */
 static void
-status_count(text *name, ReturnSetInfo *result)
+status_ask(const char *function, text *name, ReturnSetInfo *result)
 {
 	Oid types[] = {TEXTOID};
 	Datum values[] = {PointerGetDatum(name)};
 	uint64 i;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT * FROM eventstore.count_subscription_status($1)", 1, types,
+	if (SPI_execute_with_args(psprintf("SELECT * FROM eventstore.%s($1)", function), 1, types,
 							  values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not count a subscription's status");
+		elog(ERROR, "could not ask for a subscription's status");
 	for (i = 0; i < SPI_processed; i++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
 	SPI_finish();
@@ -56,6 +58,21 @@ status_may_see(text *name)
 		es_caller_may_see(GetUserId(), &subscription);
 }
 
+/* As the store's owner; no row for whom may not know of it. */
+static Datum
+status_find(const char *function, FunctionCallInfo fcinfo)
+{
+	EsCaller caller;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || !status_may_see(PG_GETARG_TEXT_PP(0)))
+		return (Datum) 0;
+	es_caller_enter(&caller);
+	status_ask(function, PG_GETARG_TEXT_PP(0), (ReturnSetInfo *) fcinfo->resultinfo);
+	es_caller_leave(&caller);
+	return (Datum) 0;
+}
+
 /*
  * eventstore.find_subscription_status(subscription text)
  *	 -> SETOF (partition int, consumer text, checkpoint bigint, lag_events bigint,
@@ -64,13 +81,15 @@ status_may_see(text *name)
 Datum
 es_find_subscription_status(PG_FUNCTION_ARGS)
 {
-	EsCaller caller;
+	return status_find("count_subscription_status", fcinfo);
+}
 
-	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0) || !status_may_see(PG_GETARG_TEXT_PP(0)))
-		return (Datum) 0;
-	es_caller_enter(&caller);
-	status_count(PG_GETARG_TEXT_PP(0), (ReturnSetInfo *) fcinfo->resultinfo);
-	es_caller_leave(&caller);
-	return (Datum) 0;
+/*
+ * eventstore.find_subscription_division(subscription text)
+ *	 -> SETOF (division bigint, partitions int)
+ */
+Datum
+es_find_subscription_division(PG_FUNCTION_ARGS)
+{
+	return status_find("read_subscription_division", fcinfo);
 }

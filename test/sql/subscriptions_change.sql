@@ -280,6 +280,27 @@ SELECT is(fetched('hold'), 'hold-1/5:1', 'what had waited comes, though it was a
 SELECT is(acked('hold') || fetched('hold') || rows_of('hold'), 'ok-0', 'nothing is left');
 SELECT es_drop_subscription('hold');
 
+-- Another tenant, from the checkpoints on; what waits for another attempt and is not of it is forgotten
+SELECT es_create_subscription('rent', 'rent', partitions => 1);
+SELECT fill('rent-{a}-1', 'rent-{b}-1', 'rent-2');
+SELECT is(fetched('rent'), 'rent-{a}-1/1:1 rent-{b}-1/1:1 rent-2/1:1', 'of all tenants');
+SELECT is(nacked('rent', 'rent-{b}-1/1'), 'ok', 'one is to be tried again');
+SELECT es_alter_subscription('rent', tenant => 'a');
+SELECT is((SELECT tenant FROM eventstore.subscriptions WHERE name = 'rent'), 'a', 'it is narrowed to a tenant');
+SELECT is(fetched('rent'), 'rent-{a}-1/1:1', 'what is of the tenant comes again');
+SELECT is(acked('rent'), 'ok', 'acknowledged');
+SELECT fill('rent-{a}-1', 'rent-{b}-1', 'rent-2');
+SELECT is(fetched('rent'), 'rent-{a}-1/2:1', 'of the tenant alone');
+SELECT is(acked('rent'), 'ok', 'acknowledged');
+SELECT es_alter_subscription('rent', tenant => NULL, max_retries => 3);
+SELECT is((SELECT tenant FROM eventstore.subscriptions WHERE name = 'rent'), 'a', 'null leaves the tenant');
+SELECT es_alter_subscription('rent', tenant => '', partitions => 2);
+SELECT is((SELECT tenant FROM eventstore.subscriptions WHERE name = 'rent'), NULL, 'empty: all tenants');
+SELECT fill('rent-{b}-1');
+SELECT is(fetched('rent'), 'rent-{b}-1/3:1', 'of all tenants, from the checkpoint on');
+SELECT throws_ok($$SELECT es_alter_subscription('rent', tenant => 'a}')$$, '22023');
+SELECT es_drop_subscription('rent');
+
 -- What waits, and brings the last partition to where the present ones end, does not go on waiting: the next ones begin when that is committed
 SELECT es_create_subscription('drain', 'drain', '{T}', partitions => 2);
 SELECT is(fetched('drain', 'c') || fetched('drain', 'd') || fetched('drain', 'c') || fetched('drain', 'd'), '----', 'two share the partitions');

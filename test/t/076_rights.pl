@@ -100,7 +100,7 @@ my %calls = (
 	'es_save_snapshot(text,bigint,jsonb,bigint)' => [ q{es_save_snapshot('hush-{hush}-1', 1, '"forged"')}, q{es_save_snapshot('hush-{hush}-2', 1, '"forged"', 7)} ],
 
 	'find_tallies(boolean)' => [ 'eventstore.find_tallies(false)', 'eventstore.find_tallies(true)' ],
-	'find_subscription_division(text)' => [ q{eventstore.find_subscription_division('mine')} ],
+	'find_subscription_division(text)' => [ q{eventstore.find_subscription_division('mine')}, map { qq{CASE WHEN EXISTS (SELECT FROM eventstore.find_subscription_division('$_')) THEN 'hush' END} } qw(hush everything_hush) ],
 	'find_subscription_status(text)' => [ q{eventstore.find_subscription_status('hush')}, q{eventstore.find_subscription_status('everything_hush')} ],
 	'es_fetch(text,text,bigint,interval)' => [ q{es_fetch('hush', 'hush')}, q{es_fetch('hush', 'forged')}, q{es_fetch('everything_hush', 'forged')}, q{es_fetch('mine', 'forged')} ],
 	'es_ack(text,bigint,bigint)' => [ "es_ack('hush', $token, $position)" ],

@@ -108,6 +108,27 @@ for my $trap (sort keys %traps)
 	is(sqlstate($node, $as->('reporter', "$traps{$trap}; DISCARD TEMP; " . $was->('typed', 'results.typed') . '; DROP TABLE results.typed')), '', "and may do without $trap");
 }
 is(sql($node, 'SELECT count(*) FROM caught'), 0, 'nothing was caught');
+# Two things that grants keep to themselves: when a subject of others was erased; and the lock that they take, which nobody else can hold.
+sql($node, q{SELECT es_grant('by_category', 'append', 'order'); SELECT es_erase_subject('order-1', 'asked'), es_erase_subject('other-1', 'asked')});
+my $erased = sub {
+	my ($role, $subject) = @_;
+	my $err = '';
+	$node->psql('postgres', $as->($role, "SELECT es_protect('$subject', '1')"), stderr => \$err);
+	return $err;
+};
+like($erased->('by_category', 'order-1'), qr/subject "order-1" is erased\nDETAIL:  It was erased at \d{4}-/, 'erased: its own, and when');
+like($erased->('by_category', 'other-1'), qr/subject "other-1" is erased\nDETAIL:  It was erased\.\n/, 'erased: others\', but not when');
+like($erased->('outsider', 'other-1'), qr/It was erased at \d{4}-/, 'erased: who may append everywhere is told when');
+my $holder = session($node);
+$holder->query_safe('SET ROLE by_tenant');
+$holder->query_safe(q{SELECT pg_advisory_lock(classid::bigint::int, objid::bigint::int) FROM (SELECT 'pg_namespace'::regclass::oid AS classid, 'eventstore'::regnamespace::oid AS objid) o});
+is(sqlstate($node, q{SET client_min_messages = warning; SET lock_timeout = '2 s'; SELECT es_grant('outsider', 'read')}), '', 'an advisory lock keeps nobody from granting');
+$holder->query_safe('RESET ROLE');
+$holder->query_safe(q{BEGIN; SELECT es_grant('outsider', 'append')});
+is(sqlstate($node, q{SET lock_timeout = '200 ms'; SELECT es_revoke('outsider', 'read')}), '55P03', 'one grants at a time');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+
 # The replay leaves nothing temporary behind.
 is(sqlstate($node, $as->('reporter', $was->('typed', 'results.a') . '; ' . $was->('typed', 'results.b') . '; ' . $was->('made.states', 'results.c') . '; ' . $was->('made.orders', 'results.d'))), '', 'one after the other');
 done_testing();
