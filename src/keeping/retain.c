@@ -9,6 +9,10 @@
  * es_truncate_stream, so no append waits for it.  As times never decrease along a
  * stream, what is too old is its beginning.
  *
+ * A long stream goes in several steps.  Which version one has come to is kept for
+ * the next: as long as somebody holds an old snapshot, what is gone stays in table
+ * and index, and to look for the beginning would be to walk over it each time.
+ *
  * Streams are taken in the order of their names, and where somebody else takes
  * events from one, or saves what it amounts to, it is passed over until the next
  * time.  So who applies rules waits for nobody but for locks on events that
@@ -161,10 +165,11 @@ retain_note(const EsRetainRule *rule, bool is_through)
  * The version that a stream's kept part begins with: of the first events, at most
  * so many as may go, those that are too many or too old are not kept.
  *
- * version: of its last event.
+ * version: of its last event.  from: before it nothing is left.
  */
 static int64
-retain_find_beginning(const EsRetainRule *rule, const text *stream, int64 version, int64 limit)
+retain_find_beginning(const EsRetainRule *rule, const text *stream, int64 version, int64 from,
+					  int64 limit)
 {
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -173,6 +178,7 @@ retain_find_beginning(const EsRetainRule *rule, const text *stream, int64 versio
 
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	es_scan_add_key(&scan, 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	es_scan_begin(&scan, snapshot);
 	while (limit-- > 0 && es_scan_next(&scan, ForwardScanDirection))
 	{
@@ -197,15 +203,20 @@ retain_find_beginning(const EsRetainRule *rule, const text *stream, int64 versio
 static bool
 retain_apply_to(EsRetainWalk *walk, EsRetainRule *rule, const text *stream, int64 version)
 {
-	int64 beginning = retain_find_beginning(rule, stream, version, walk->slice);
+	EsRetainPlace *place = walk->place;
+	char *name = text_to_cstring(stream);
+	int64 from = strcmp(place->part, name) == 0 ? place->reached : 1;
+	int64 beginning = retain_find_beginning(rule, stream, version, from, walk->slice);
 	int64 gone;
 
 	if (beginning == 0 || !es_removed_try_guard(stream))
 		return true;
-	gone = es_truncate_before(stream, beginning);
+	gone = es_truncate_between(stream, from, beginning);
 	rule->gone += gone;
 	walk->gone += gone;
 	walk->slice -= Min(gone, walk->slice);
+	strlcpy(place->part, name, sizeof(place->part));
+	place->reached = beginning;
 	return walk->slice > 0;
 }
 
@@ -283,6 +294,14 @@ retain_move(const EsRetainWalk *walk, const EsRetainRule *rule, int64 *version)
 	}
 }
 
+/* Stand before a stream that is not done; what is done of it is. */
+static void
+retain_step_back(EsRetainPlace *place, const EsRetainPlace *before)
+{
+	place->has_stream = before->has_stream;
+	memcpy(place->stream, before->stream, sizeof(place->stream));
+}
+
 /*
  * Apply a rule to its streams from the walk's place on.  Returns whether it has
  * come to the end of them.
@@ -315,7 +334,7 @@ retain_apply(EsRetainWalk *walk, EsRetainRule *rule)
 		text_to_cstring_buffer(stream, walk->place->stream, sizeof(walk->place->stream));
 		is_done = retain_apply_to(walk, rule, stream, version);
 		if (!is_done)
-			*walk->place = before;
+			retain_step_back(walk->place, &before);
 		if (!is_done || --walk->streams <= 0)
 			break;
 	}

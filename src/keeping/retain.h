@@ -23,6 +23,8 @@ typedef struct EsRetainPlace
 	bool is_past;                       /* and so is it */
 	bool has_stream;
 	char stream[ES_MAX_STREAM_BYTES + 1]; /* up to it all of the rule's are done */
+	char part[ES_MAX_STREAM_BYTES + 1];   /* and of this one what is before a version */
+	int64 reached;
 } EsRetainPlace;
 
 /* A walk over the streams of all rules, from a place on. */

@@ -204,8 +204,12 @@ retention_tell(const ErrorData *error)
 static void
 retention_fail(const EsRetainPlace *before, const ErrorData *error)
 {
-	bool has_moved = memcmp(before, &retention_place, sizeof(*before)) != 0;
+	bool has_moved;
 
+	/* Nothing of a stream is gone by it. */
+	memcpy(retention_place.part, before->part, sizeof(before->part));
+	retention_place.reached = before->reached;
+	has_moved = memcmp(before, &retention_place, offsetof(EsRetainPlace, part)) != 0;
 	if (has_moved && retention_single_steps == 0)
 	{
 		retention_place = *before;

@@ -66,16 +66,18 @@ truncate_find_version(const text *name)
 /*
  * Have a stream begin with a version; the caller holds the userlocks.  Returns
  * how many events are gone.
+ *
+ * from: the first version that there may be.
  */
 int64
-es_truncate_before(const text *stream, int64 before_version)
+es_truncate_between(const text *stream, int64 from, int64 before_version)
 {
 	int64 last = Min(before_version - 1, truncate_find_version(stream));
 	int64 count;
 
-	if (last < 1)
+	if (last < from)
 		return 0;
-	count = es_forget_events(stream, 1, last);
+	count = es_forget_events(stream, from, last);
 	if (count > 0)
 		es_forget_snapshots(stream, 1, last - 1);
 	return count;
@@ -102,7 +104,7 @@ es_truncate_stream(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	es_custody_alter();
 	es_removed_guard(stream);
-	PG_RETURN_INT64(es_truncate_before(stream, before_version));
+	PG_RETURN_INT64(es_truncate_between(stream, 1, before_version));
 }
 
 static void

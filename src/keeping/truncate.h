@@ -8,6 +8,6 @@
 #ifndef ES_TRUNCATE_H
 #define ES_TRUNCATE_H
 
-extern int64 es_truncate_before(const text *stream, int64 before_version);
+extern int64 es_truncate_between(const text *stream, int64 from, int64 before_version);
 
 #endif /* ES_TRUNCATE_H */

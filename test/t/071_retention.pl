@@ -68,6 +68,22 @@ $refers->query_safe('ROLLBACK');
 becomes($node, $kept->('log-11'), '4', 'it goes when the lock is gone');
 $refers->quit;
 
+# A long stream, step by step, while somebody holds a snapshot to which all is there still: no step walks over what the ones before have taken.
+$fill->('long-1', 5000);
+my $holds = session($node);
+$holds->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM eventstore.events');
+my $looked = q{(SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'events_stream_version_key')};
+my $deleted = q{(SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'events' AND schemaname = 'eventstore')};
+my ($looked_before, $deleted_before) = split /\|/, sql($node, "SELECT $looked, $deleted");
+sql($node, q{SELECT es_set_retention('long', max_count => 10)});
+becomes($node, q{SELECT events_gone FROM eventstore.retention WHERE name = 'long'}, 4990, 'a long stream is taken in steps');
+becomes($node, "SELECT $deleted - $deleted_before >= 4990", 't', 'and counted');
+# Some more for the walks that come after it; were it each step, it would be sixty times.
+cmp_ok(sql($node, "SELECT $looked - $looked_before"), '<', 12 * 5000, 'each step begins where the last one has ended');
+is(sql($node, q{SELECT count(*), min(version) FROM eventstore.events WHERE stream = 'long-1'}), '10|4991', 'and leaves nothing out');
+$holds->quit;
+sql($node, q{SELECT es_set_retention('long')});
+
 # Off, and without the extension
 sql($node, q{ALTER SYSTEM SET eventstore.retention_interval = 0});
 sql($node, q{SELECT pg_reload_conf()});
