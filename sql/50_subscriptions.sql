@@ -112,6 +112,7 @@ CREATE TABLE eventstore.subscription_retries
 CREATE UNIQUE INDEX subscription_retries_place_key ON eventstore.subscription_retries (subscription, place, revision) WHERE place IS NOT NULL;
 CREATE INDEX subscription_retries_revision_idx ON eventstore.subscription_retries (subscription, revision, place) WHERE place IS NOT NULL;
 CREATE INDEX subscription_retries_parked_idx ON eventstore.subscription_retries (subscription, position) WHERE parked_at IS NOT NULL;
+CREATE INDEX subscription_retries_number_idx ON eventstore.subscription_retries (subscription, retry) WHERE parked_at IS NOT NULL;
 COMMENT ON TABLE eventstore.subscription_retries IS 'Events of a subscription that go their own way: to be delivered again, parked, or skipped beyond the checkpoint.';
 COMMENT ON COLUMN eventstore.subscription_retries.subscription IS 'Name of the subscription.';
 COMMENT ON COLUMN eventstore.subscription_retries.position IS 'Position of the event.';

@@ -107,6 +107,7 @@
  *		seen.c			what a statement sees of shares and retries
  *		retry.c			events that go their own way
  *		retry_row.c		their rows: found, read, written
+ *		lowest.c		the lowest of those that are parked
  *		share.c			partitions that stand at the same place
  *		subscription.c	the definition of a subscription
  *
@@ -370,6 +371,8 @@
  *													es_replay_parked
  *	 userlock "settles" of a	AccessShare			es_ack, es_nack; es_release waits
  *	   share										for it
+ *	 userlock "replays" of a	AccessShare			es_replay_parked; nobody waits for it
+ *	   subscription
  *	 userlocks "sleeps" of a	AccessShare			es_fetch, while it waits; nobody
  *	   share, "waits" of a							waits for them
  *	   subscription

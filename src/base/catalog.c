@@ -55,6 +55,7 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_RETRIES_PLACE] = "subscription_retries_place_key",
 	 [ES_RETRIES_REVISION] = "subscription_retries_revision_idx",
 	 [ES_RETRIES_PARKED] = "subscription_retries_parked_idx",
+	 [ES_RETRIES_NUMBER] = "subscription_retries_number_idx",
 	 [ES_EVENT] = "event",
 	 [ES_SNAPSHOTS] = "snapshots",
 	 [ES_SNAPSHOTS_PKEY] = "snapshots_pkey",

@@ -49,6 +49,7 @@ typedef enum EsRelation
 	ES_RETRIES_PLACE,    /* (subscription, place, revision), of those that have a place */
 	ES_RETRIES_REVISION, /* (subscription, revision, place), the same */
 	ES_RETRIES_PARKED,   /* (subscription, position), of those that are parked */
+	ES_RETRIES_NUMBER,   /* (subscription, retry), the same */
 	ES_EVENT,            /* the type */
 	ES_SNAPSHOTS,
 	ES_SNAPSHOTS_PKEY, /* (stream, schema_version) */

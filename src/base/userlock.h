@@ -33,7 +33,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_SEALS,   /* nothing: seal.c */
 	ES_USERLOCK_SUBJECT, /* a subject: key.c */
 	ES_USERLOCK_BEHIND,  /* a position: wake.c */
-	ES_USERLOCK_GRANTS   /* nothing: access.c */
+	ES_USERLOCK_GRANTS,  /* nothing: access.c */
+	ES_USERLOCK_REPLAYS  /* a subscription: guard.c */
 } EsUserlock;
 
 static inline LOCKTAG

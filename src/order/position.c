@@ -177,6 +177,17 @@ es_position_given_out(bool is_lasting, bool *is_ours)
 	return position;
 }
 
+/* The last number that a sequence has given out to anybody. */
+int64
+es_position_last_number(EsRelation sequence)
+{
+	EsPositionHold hold;
+	int64 number = position_open(&hold, sequence, AccessShareLock, BUFFER_LOCK_SHARE);
+
+	es_position_release(&hold);
+	return number;
+}
+
 /* Write the sequence, of a page that is held; it is logged at once. */
 static void
 position_write(EsPositionHold *hold, int64 last, int64 mark)

@@ -21,6 +21,8 @@
  *	 sleeps		of a share, while its consumer waits in es_fetch: it lives,
  *				even if its lease has ended.
  *	 waits		of a subscription, meanwhile: whom to wake.
+ *	 replays	shared, until commit: who replays parked events.  Only where
+ *				somebody has it is it looked for what he has changed.
  *
  * The holder of a lock is never asked; a lock is tested by taking it for a
  * moment, in a mode that conflicts, without waiting.
@@ -59,6 +61,7 @@ static const struct
 	[ES_GUARD_PARKS] = {ES_USERLOCK_USE, RowShareLock, ExclusiveLock},
 	[ES_GUARD_CHANGE] = {ES_USERLOCK_USE, AccessExclusiveLock, AccessExclusiveLock},
 	[ES_GUARD_TIDIES] = {ES_USERLOCK_TIDIES, ExclusiveLock, AccessExclusiveLock},
+	[ES_GUARD_REPLAYS] = {ES_USERLOCK_REPLAYS, AccessShareLock, AccessExclusiveLock},
 	[ES_GUARD_WAITS] = {ES_USERLOCK_CONSUMERS, AccessShareLock, AccessExclusiveLock},
 	[ES_GUARD_SLEEPS] = {ES_USERLOCK_SLEEPS, AccessShareLock, AccessExclusiveLock},
 	[ES_GUARD_SETTLES] = {ES_USERLOCK_SETTLES, AccessShareLock, AccessExclusiveLock},

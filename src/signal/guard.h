@@ -19,6 +19,7 @@ typedef enum EsGuard
 	ES_GUARD_PARKS,  /* the same as ES_GUARD_USE, by a fetch, which parks events */
 	ES_GUARD_TIDIES, /* its row is brought up to date; nobody waits for it */
 	ES_GUARD_WAITS,  /* to be woken by es_guard_wake */
+	ES_GUARD_REPLAYS, /* parked events of it are replayed; nobody waits for it */
 
 	/* Of a share, by its number */
 	ES_GUARD_SLEEPS,  /* its consumer waits in es_fetch */

@@ -99,6 +99,7 @@ parked_replay(text *name, int64 max_count, int64 first, int64 last)
 	es_subscription_find(name, &subscription);
 	/* Not between somebody's look for a replay and what that leads to. */
 	es_guard_take(ES_GUARD_MUTEX, subscription.key);
+	es_guard_take(ES_GUARD_REPLAYS, subscription.key);
 	count = es_retry_replay(&subscription, max_count, first, last);
 	es_guard_release(ES_GUARD_MUTEX, subscription.key);
 	es_transaction_wake_consumers(subscription.key);

@@ -19,7 +19,8 @@
  * changes the whole subscription.
  *
  * Memory: the current context.  Locks: those of retry_row.c; AccessShare on
- * events.  Calls: catalog, names, retry_row, scan, share, subscription.
+ * events.  Calls: catalog, guard, names, retry_row, scan, share,
+ * subscription.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +35,7 @@
 
 #include "base/names.h"
 #include "base/scan.h"
+#include "signal/guard.h"
 #include "subscription/retry_row.h"
 
 /* ----------------------------------------------------------------------
@@ -101,8 +103,9 @@ es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash
 TransactionId
 es_retry_find_replay(const EsSubscription *subscription, const EsShares *shares)
 {
-	return subscription->parks_block ? es_retry_row_find_replay(subscription, shares)
-									 : InvalidTransactionId;
+	if (!subscription->parks_block || !es_guard_is_held(ES_GUARD_REPLAYS, subscription->key))
+		return InvalidTransactionId;
+	return es_retry_row_find_replay(subscription, shares);
 }
 
 /* ----------------------------------------------------------------------

@@ -14,7 +14,7 @@
  *
  * Memory: the current context.  Locks: AccessShare or RowExclusive on the table;
  * the caller has the subscription's mutex or changes it as a whole (guard.c).
- * Calls: catalog, partition, place, recall, scan.
+ * Calls: catalog, lowest, partition, place, recall, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +34,7 @@
 #include "base/compat.h"
 #include "base/partition.h"
 #include "base/scan.h"
+#include "subscription/lowest.h"
 #include "subscription/retry_row.h"
 
 static const EsPlaceTable retry_row_table = {ES_RETRIES,          ES_RETRIES_PLACE,
@@ -272,27 +273,34 @@ retry_row_scan_parked(EsScan *scan, Relation rel, TupleTableSlot *slot, const te
 List *
 es_retry_row_list_parked(EsRetryWriter *writer, int64 max_count, int64 first, int64 last)
 {
+	const text *name = writer->subscription->name;
+	bool is_of_all = first <= 0 && last == PG_INT64_MAX && max_count > 0;
+	int64 lowest = PG_INT64_MAX;
 	List *positions = NIL;
 	SnapshotData dirty;
+	int64 number;
 	EsScan scan;
 
+	if (is_of_all)
+		first = es_lowest_find(writer->rel, name, &number);
 	InitDirtySnapshot(dirty);
-	retry_row_scan_parked(&scan, writer->rel, writer->slot, writer->subscription->name, first, last,
-						  &dirty);
+	retry_row_scan_parked(&scan, writer->rel, writer->slot, name, first, last, &dirty);
 	while (list_length(positions) < max_count && es_scan_next(&scan, ForwardScanDirection))
 	{
 		int64 *position;
 		bool is_null;
 
 		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax))
-			continue;
 		position = palloc(sizeof(int64));
 		*position = DatumGetInt64(slot_getattr(scan.slot, Anum_retries_position, &is_null));
-		positions = lappend(positions, position);
+		lowest = Min(lowest, *position);
+		if (!TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax))
+			positions = lappend(positions, position);
 	}
 	es_scan_close(&scan);
 	ExecClearTuple(writer->slot);
+	if (is_of_all)
+		es_lowest_note(writer->rel, name, lowest, number);
 	return positions;
 }
 

@@ -87,6 +87,7 @@ sql($node, q{
 	SELECT es_create_subscription('work', 'o', partitions => 8);
 	SELECT es_create_subscription('park', 'o', partitions => 8);
 	SELECT es_create_subscription('turn', 's', partitions => 8);
+	SELECT es_create_subscription('hold', 'o', partitions => 8, park_policy => 'block_stream');
 });
 
 # Pages that a query looks at; and in a session that has run it before: the middle one of some.
@@ -119,6 +120,8 @@ my %work = (
 	'fetch and ack, with retries' => [ 'CALL work(%s, %d)', 'work', 4500, q{SELECT count(es_ack('work', token, position)) FROM es_fetch('work', 'a', 1)} ],
 	'fetch and nack' => [ 'CALL work(%s, %d)', 'work', 0, q{SELECT count(es_nack('work', token, position, 'failed')) FROM es_fetch('work', 'a', 1)} ],
 	'fetch and ack, with replays' => [ 'CALL park(%s, %d)', 'park', 500, q{SELECT count(es_ack('park', token, position)) FROM es_fetch('park', 'a', 1)} ],
+	'a replay' => [ 'CALL park(%s, %d)', 'park', 0, q{SELECT es_replay_parked('park')} ],
+	'fetch and ack, where parked events hold streams' => [ 'CALL park(%s, %d)', 'hold', 500, q{SELECT count(es_ack('hold', token, position)) FROM es_fetch('hold', 'a', 1)} ],
 	'200 appends to a hot stream' => [ 'CALL append(%s, %d)', $hot, 6000, qq{SELECT count(es_append('$hot', -1, 'E', '{}')) FROM generate_series(1, 200)} ],
 	'the same at REPEATABLE READ' => [ 'CALL append(%s, %d)', $hot, 0, qq{SELECT es_append('$hot', -1, 'E', '{}')}, 'ISOLATION LEVEL REPEATABLE READ' ],
 	'the same at SERIALIZABLE' => [ 'CALL append(%s, %d)', $hot, 0, qq{SELECT es_append('$hot', -1, 'E', '{}')}, 'ISOLATION LEVEL SERIALIZABLE' ],
@@ -126,7 +129,7 @@ my %work = (
 	'subscription_status' => [ 'CALL turn(%s, %d)', 'turn', 1000, q{SELECT count(*), sum(lag_events) FROM eventstore.subscription_status WHERE name = 'turn'} ],
 	'projection_status' => [ undef, undef, 0, q{SELECT count(*), sum(position) FROM eventstore.projection_status} ],
 );
-my @order = ('fetch and ack, with retries', 'fetch and nack', 'fetch and ack, with replays', '200 appends to a hot stream', 'the same at REPEATABLE READ',
+my @order = ('fetch and ack, with retries', 'fetch and nack', 'fetch and ack, with replays', 'a replay', 'fetch and ack, where parked events hold streams', '200 appends to a hot stream', 'the same at REPEATABLE READ',
 	'the same at SERIALIZABLE', 'a batch of a projection', 'projection_status', 'subscription_status');
 
 my %free;
