@@ -549,7 +549,7 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_position_at(eventstore.timestamptz_text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, eventstore.interval_text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, eventstore.interval_text, text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, bigint, eventstore.interval_text)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, eventstore.interval_text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, text)'),

@@ -53,10 +53,10 @@ REVOKE ALL ON FUNCTION @extschema@.es_load(text, bigint) FROM PUBLIC;
 -- An array of a composite type is what few drivers can read.
 CREATE FUNCTION @extschema@.es_load_json(stream text, schema_version bigint DEFAULT 1,
 										 OUT version bigint, OUT state jsonb, OUT events jsonb) RETURNS record
-	LANGUAGE sql STABLE PARALLEL SAFE
-	BEGIN ATOMIC
-		SELECT l.version, l.state, pg_catalog.to_jsonb(l.events) FROM @extschema@.es_load(stream, schema_version) l;
-	END;
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT l.version, l.state, to_jsonb(l.events) FROM @extschema@.es_load(es_load_json.stream, es_load_json.schema_version) l
+$$;
 COMMENT ON FUNCTION @extschema@.es_load_json(text, bigint) IS
 	'As es_load, with the events as a JSON array of objects, whose keys are the columns of eventstore.events.';
 REVOKE ALL ON FUNCTION @extschema@.es_load_json(text, bigint) FROM PUBLIC;

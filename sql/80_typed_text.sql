@@ -121,12 +121,12 @@ REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bi
 
 CREATE FUNCTION @extschema@.es_alter_subscription(
 	name text, partitions bigint, park_policy text, max_retries bigint, lease eventstore.interval_text,
-	category text DEFAULT NULL, types text[] DEFAULT NULL
+	category text DEFAULT NULL, types text[] DEFAULT NULL, tenant text DEFAULT NULL
 ) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription_text';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text) IS
 	'Changes a subscription, with a lease given as text.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_fetch(
 	subscription text, consumer text, max_count bigint, wait eventstore.interval_text, OUT "position" bigint,
@@ -221,6 +221,12 @@ COMMENT ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.tim
 	'The state that a stream amounts to at a time given as text, by a reducer that is given by its name, from a state given as text.';
 REVOKE ALL ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.timestamptz_text) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
+COMMENT ON FUNCTION @extschema@.es_import(text) IS
+	'Stores an array of events as es_export gives them, which is given as text; returns how many were not there before.';
+REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_set_retention(
 	stream_or_category text, max_age eventstore.interval_text, max_count bigint DEFAULT NULL
 ) RETURNS void
@@ -247,26 +253,16 @@ COMMENT ON FUNCTION @extschema@.es_reveal(text) IS
 	'JSON given as text, with every envelope in it opened.';
 REVOKE ALL ON FUNCTION @extschema@.es_reveal(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
-	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
-COMMENT ON FUNCTION @extschema@.es_import(text) IS
-	'Stores an array of events, given as text, as es_export gives them; returns how many were not there before.';
-REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
-
 CREATE FUNCTION @extschema@.es_grant(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	BEGIN ATOMIC
-		SELECT @extschema@.es_grant(role::pg_catalog.regrole, level, category, tenant);
-	END;
+	RETURN @extschema@.es_grant(role::pg_catalog.regrole, level, category, tenant);
 COMMENT ON FUNCTION @extschema@.es_grant(text, text, text, text) IS
 	'Lets a role, which is given by its name, do what belongs to a level; see es_grant(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_grant(text, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	BEGIN ATOMIC
-		SELECT @extschema@.es_revoke(role::pg_catalog.regrole, level, category, tenant);
-	END;
+	RETURN @extschema@.es_revoke(role::pg_catalog.regrole, level, category, tenant);
 COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS
 	'Takes a level from a role, which is given by its name; see es_revoke(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;

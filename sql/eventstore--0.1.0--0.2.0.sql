@@ -146,6 +146,12 @@ DROP FUNCTION @extschema@.es_load(text, int);
 DROP FUNCTION @extschema@.es_grant(regrole, text, text);
 DROP FUNCTION @extschema@.es_revoke(regrole, text, text);
 DROP FUNCTION eventstore.check_grant(regrole, text, text);
+-- A view calls this one. It stays, with its rights, and is replaced below.
+CREATE OR REPLACE VIEW eventstore.parked AS
+	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
+		   0 AS partition, r.attempts, r.reason, r.parked_at
+	FROM eventstore.subscription_retries r
+	JOIN eventstore.events e ON e.position = r.position;
 DROP TRIGGER projections_are_cached ON eventstore.projections;
 DROP INDEX eventstore.subscription_retries_active_idx;
 DROP INDEX eventstore.subscription_retries_blocking_key;
@@ -451,6 +457,11 @@ COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
 	'Takes a level from a role, or one of the bounds that it has it within; what its other grants give stays.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.lock_grants() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_lock_grants';
+COMMENT ON FUNCTION eventstore.lock_grants() IS 'Has es_grant and es_revoke go one at a time; nobody else can take this lock.';
+REVOKE ALL ON FUNCTION eventstore.lock_grants() FROM PUBLIC;
+
 CREATE FUNCTION eventstore.tell_read_tables(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
@@ -508,7 +519,7 @@ BEGIN
 			HINT = 'The tenant of a stream is what stands in the first {...} of its name.';
 	END IF;
 	-- Two at once would update the same rows of the catalogue.
-	PERFORM pg_advisory_xact_lock('pg_namespace'::regclass::oid::int, 'eventstore'::regnamespace::oid::int);
+	PERFORM eventstore.lock_grants();
 	-- What a role has is looked up by the transaction's snapshot. By one from before somebody else's grant, what that took would be given back:
 	-- 40001 instead.
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -821,7 +832,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_release(text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_subscription(text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_pause_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_resume_subscription(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reset_subscription(text, bigint)'),
@@ -846,7 +857,7 @@ $$
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_position_at(eventstore.timestamptz_text)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait(bigint, eventstore.interval_text, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, eventstore.interval_text, text, text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[])'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_fetch(text, text, bigint, eventstore.interval_text)'),
 		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_nack(text, bigint, bigint, text, text, eventstore.interval_text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_parked(text, text)'),
@@ -914,6 +925,8 @@ CREATE UNIQUE INDEX subscription_retries_place_key ON eventstore.subscription_re
 CREATE INDEX subscription_retries_revision_idx ON eventstore.subscription_retries (subscription, revision, place) WHERE place IS NOT NULL;
 
 CREATE INDEX subscription_retries_parked_idx ON eventstore.subscription_retries (subscription, position) WHERE parked_at IS NOT NULL;
+
+CREATE INDEX subscription_retries_number_idx ON eventstore.subscription_retries (subscription, retry) WHERE parked_at IS NOT NULL;
 COMMENT ON COLUMN eventstore.subscription_retries.place IS 'Where it is found, as in subscription_shares; null = it is parked, and nobody waits for it.';
 COMMENT ON COLUMN eventstore.subscription_retries.revision IS 'Of a place, only the highest one counts.';
 COMMENT ON COLUMN eventstore.subscription_retries.base IS 'Until what wrote it is committed, the highest one up to this counts, too.';
@@ -934,11 +947,11 @@ REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bi
 
 CREATE FUNCTION @extschema@.es_alter_subscription(name text, partitions bigint DEFAULT NULL, park_policy text DEFAULT NULL,
 												  max_retries bigint DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL,
-												  types text[] DEFAULT NULL) RETURNS void
+												  types text[] DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text) IS
 	'Changes a subscription: how many partitions it has, its settings, which events it sees from its checkpoints on; null = leave as it is.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, interval, text, text[], text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_pause_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_pause_subscription';
@@ -1003,10 +1016,10 @@ COMMENT ON FUNCTION eventstore.find_subscription_retries(text) IS
 	'The rows of eventstore.subscription_retries of a subscription.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_retries(text) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
-	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+CREATE FUNCTION eventstore.read_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
-	WITH shares AS MATERIALIZED (SELECT * FROM eventstore.find_subscription_shares(find_subscription_division.subscription))
+	WITH shares AS MATERIALIZED (SELECT * FROM eventstore.find_subscription_shares(read_subscription_division.subscription))
 	SELECT CASE WHEN n.has_begun THEN s.next_division ELSE s.division END, CASE WHEN n.has_begun THEN s.next_partitions ELSE s.partitions END
 	FROM eventstore.subscriptions s
 	CROSS JOIN LATERAL (
@@ -1019,9 +1032,15 @@ $$
 			WHERE h.checkpoint < s.drain_to OR (h.token <> 0 AND h.acked < h.delivered)
 		) AS has_begun
 	) n
-	WHERE s.name = find_subscription_division.subscription
+	WHERE s.name = read_subscription_division.subscription
 $$;
-COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS 'The present division of a subscription into partitions.';
+COMMENT ON FUNCTION eventstore.read_subscription_division(text) IS 'What find_subscription_division returns, whoever asks.';
+REVOKE ALL ON FUNCTION eventstore.read_subscription_division(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_subscription_division(subscription text, OUT division bigint, OUT partitions int) RETURNS SETOF record
+	LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 1 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_find_subscription_division';
+COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS
+	'The present division of a subscription into partitions; none, if it sees more than the caller''s grants let him see.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.count_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
@@ -1035,7 +1054,7 @@ $$
 		SELECT s.category, s.tenant, s.types, d.partitions, p AS partition, h.consumer, least(h.checkpoint, r.before) AS checkpoint,
 			   coalesce(r.parked, 0) AS parked, CASE WHEN h.consumer IS NOT NULL THEN h.lease_end END AS lease_end
 		FROM eventstore.subscriptions s
-		CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d
+		CROSS JOIN eventstore.read_subscription_division(count_subscription_status.subscription) d
 		CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		CROSS JOIN LATERAL (
 			SELECT h.consumer, h.checkpoint, h.lease_end FROM shares h
@@ -1047,7 +1066,7 @@ $$
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
 			FROM eventstore.find_subscription_retries(count_subscription_status.subscription) r
-			CROSS JOIN eventstore.find_subscription_division(count_subscription_status.subscription) d GROUP BY 1
+			CROSS JOIN eventstore.read_subscription_division(count_subscription_status.subscription) d GROUP BY 1
 		) r ON r.partition = p
 		WHERE s.name = count_subscription_status.subscription
 	), l AS (
@@ -1095,7 +1114,7 @@ CREATE VIEW eventstore.parked WITH (security_barrier) AS
 	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
 COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
 COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';
-COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream.';
+COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream; null: the caller''s grants do not let him see the whole subscription, which is being divided anew.';
 COMMENT ON COLUMN eventstore.parked.attempts IS 'How many times the event was delivered.';
 COMMENT ON COLUMN eventstore.parked.reason IS 'Why it was parked.';
 COMMENT ON COLUMN eventstore.parked.parked_at IS 'When it was parked.';
@@ -1550,10 +1569,10 @@ REVOKE ALL ON FUNCTION @extschema@.es_load(text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_load_json(stream text, schema_version bigint DEFAULT 1,
 										 OUT version bigint, OUT state jsonb, OUT events jsonb) RETURNS record
-	LANGUAGE sql STABLE PARALLEL SAFE
-	BEGIN ATOMIC
-		SELECT l.version, l.state, pg_catalog.to_jsonb(l.events) FROM @extschema@.es_load(stream, schema_version) l;
-END;
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT l.version, l.state, to_jsonb(l.events) FROM @extschema@.es_load(es_load_json.stream, es_load_json.schema_version) l
+$$;
 COMMENT ON FUNCTION @extschema@.es_load_json(text, bigint) IS
 	'As es_load, with the events as a JSON array of objects, whose keys are the columns of eventstore.events.';
 REVOKE ALL ON FUNCTION @extschema@.es_load_json(text, bigint) FROM PUBLIC;
@@ -2195,12 +2214,12 @@ REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bi
 
 CREATE FUNCTION @extschema@.es_alter_subscription(
 	name text, partitions bigint, park_policy text, max_retries bigint, lease eventstore.interval_text,
-	category text DEFAULT NULL, types text[] DEFAULT NULL
+	category text DEFAULT NULL, types text[] DEFAULT NULL, tenant text DEFAULT NULL
 ) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_alter_subscription_text';
-COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text) IS
 	'Changes a subscription, with a lease given as text.';
-REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_alter_subscription(text, bigint, text, bigint, eventstore.interval_text, text, text[], text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_fetch(
 	subscription text, consumer text, max_count bigint, wait eventstore.interval_text, OUT "position" bigint,
@@ -2295,6 +2314,12 @@ COMMENT ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.tim
 	'The state that a stream amounts to at a time given as text, by a reducer that is given by its name, from a state given as text.';
 REVOKE ALL ON FUNCTION @extschema@.es_fold(text, text, text, bigint, eventstore.timestamptz_text) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
+COMMENT ON FUNCTION @extschema@.es_import(text) IS
+	'Stores an array of events as es_export gives them, which is given as text; returns how many were not there before.';
+REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_set_retention(
 	stream_or_category text, max_age eventstore.interval_text, max_count bigint DEFAULT NULL
 ) RETURNS void
@@ -2321,26 +2346,16 @@ COMMENT ON FUNCTION @extschema@.es_reveal(text) IS
 	'JSON given as text, with every envelope in it opened.';
 REVOKE ALL ON FUNCTION @extschema@.es_reveal(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_import(events text) RETURNS bigint
-	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_import_text';
-COMMENT ON FUNCTION @extschema@.es_import(text) IS
-	'Stores an array of events, given as text, as es_export gives them; returns how many were not there before.';
-REVOKE ALL ON FUNCTION @extschema@.es_import(text) FROM PUBLIC;
-
 CREATE FUNCTION @extschema@.es_grant(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	BEGIN ATOMIC
-		SELECT @extschema@.es_grant(role::pg_catalog.regrole, level, category, tenant);
-END;
+	RETURN @extschema@.es_grant(role::pg_catalog.regrole, level, category, tenant);
 COMMENT ON FUNCTION @extschema@.es_grant(text, text, text, text) IS
 	'Lets a role, which is given by its name, do what belongs to a level; see es_grant(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_grant(text, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	BEGIN ATOMIC
-		SELECT @extschema@.es_revoke(role::pg_catalog.regrole, level, category, tenant);
-END;
+	RETURN @extschema@.es_revoke(role::pg_catalog.regrole, level, category, tenant);
 COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS
 	'Takes a level from a role, which is given by its name; see es_revoke(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;

@@ -74,6 +74,7 @@ TYPED_TEXT_FORM(es_append_json_text, es_append_event, [3] = jsonb_in, [4] = json
 TYPED_TEXT_FORM(es_append_id_text, es_append_event, [5] = uuid_in);
 TYPED_TEXT_FORM(es_append_streams_text, es_append_streams, [0] = jsonb_in);
 TYPED_TEXT_FORM(es_append_if_text, es_append_if, [1] = jsonb_in, [2] = jsonb_in);
+TYPED_TEXT_FORM(es_import_text, es_import, [0] = jsonb_in);
 
 TYPED_TEXT_FORM(es_read_query_text, es_read_query, [0] = jsonb_in);
 TYPED_TEXT_FORM(es_stream_as_of_text, es_stream_as_of, [1] = timestamptz_in);
@@ -104,5 +105,3 @@ TYPED_TEXT_FORM(es_set_retention_text, es_set_retention, [1] = interval_in);
 TYPED_TEXT_FORM(es_redact_text, es_redact, [0] = uuid_in);
 TYPED_TEXT_FORM(es_protect_text, es_protect, [1] = jsonb_in);
 TYPED_TEXT_FORM(es_reveal_text, es_reveal, [0] = jsonb_in);
-
-TYPED_TEXT_FORM(es_import_text, es_import, [0] = jsonb_in);

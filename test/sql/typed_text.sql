@@ -24,6 +24,7 @@ INSERT INTO kinds VALUES
 	('text[]',       'text[]',  'varchar[]', 'text[]',      'text[]',       'varchar[]',   'varchar[]'),
 	('regclass',     'text',    'varchar',   'unknown',     'regclass',     'varchar',     'varchar'),
 	('regclass[]',   'text[]',  'varchar[]', 'text[]',      'regclass[]',   'varchar[]',   'varchar[]'),
+	('int4multirange', 'unknown', 'unknown', 'unknown', 'int4multirange', 'unknown', 'unknown'),
 	('jsonb[]',      'jsonb[]', 'jsonb[]',   'jsonb[]',     'jsonb[]',      'jsonb[]',     'jsonb[]'),
 	('uuid[]',       'uuid[]',  'uuid[]',    'uuid[]',      'uuid[]',       'uuid[]',      'uuid[]'),
 	-- How forms for text declare them
@@ -61,7 +62,7 @@ EXCEPTION
 END
 $$;
 
-SELECT plan(56);
+SELECT plan(57);
 
 SELECT is_empty('SELECT DISTINCT proname, type FROM arguments WHERE type NOT IN (SELECT declared FROM kinds)', 'the type of every argument is known');
 SELECT cmp_ok((SELECT count(*) FROM calls), '>', 2000::bigint, 'there are calls to try');
@@ -103,6 +104,7 @@ SELECT is((SELECT jsonb_agg(to_jsonb(e) - '{position, recorded_at, id}'::text[] 
 	'[{"stream": "typed_text-1", "category": "typed_text", "version": 5, "type": "C", "data": {"n": 5}, "metadata": {"by": "x"}, "tags": null},
 	  {"stream": "typed_text-1", "category": "typed_text", "version": 6, "type": "C", "data": {"n": 6}, "metadata": null, "tags": ["x"]}]'::jsonb, 'what is stored');
 SELECT is((SELECT string_agg(stream || ' ' || version, ', ') FROM es_append_streams('[{"stream": "typed_text-2", "expected_version": 0, "events": {"type": "A"}}]'::text)), 'typed_text-2 1', 'streams');
+SELECT is(es_import((SELECT jsonb_agg(e)::text FROM es_export(category => 'typed_text') e)), 0::bigint, 'an import, of what is there');
 SELECT is(es_append_if('typed_text-3', '{"type": "A", "tags": ["typed_text"]}'::text, '[{"tags": ["typed_text"]}]'::text), 1::bigint, 'conditional append');
 SELECT throws_ok($$SELECT es_append_if('typed_text-3', '{"type": "A"}'::text, '[{"tags": ["typed_text"]}]'::text, 0::smallint)$$, 'SE004', NULL, 'and its condition');
 SELECT is((SELECT count(*) FROM es_read_query('[{"tags": ["typed_text"]}]'::varchar, 0::int, 10::smallint)), 1::bigint, 'query');
@@ -161,6 +163,7 @@ PREPARE secrets AS
 SELECT results_eq('secrets', 'VALUES (true), (true), (true), (true), (true), (true), (true)', 'nothing of a payload is in an error');
 
 CREATE ROLE test_typed_text;
+SET client_min_messages = warning;
 SELECT lives_ok($$SELECT es_grant('test_typed_text'::varchar, 'read'), es_grant('test_typed_text', 'append'), es_grant('test_typed_text'::name, 'append', 'typed_text')$$, 'a role by its name');
 SELECT is((SELECT string_agg(level, ' ' ORDER BY level, category) FROM eventstore.grants WHERE role = 'test_typed_text'), 'append append read', 'has been granted that');
 SELECT lives_ok($$SELECT es_revoke('test_typed_text'::text, l) FROM unnest('{read,append}'::text[]) l$$, 'and loses it');

@@ -50,6 +50,7 @@ my %calls = (
 	'es_tenant(text)' => [ q{es_tenant('a-{b}')} ],
 	'es_partition(text,bigint)' => [ q{es_partition('a', 4)} ],
 	'es_any()' => ['es_any()'],
+	'es_version()' => ['es_version()'],
 	'es_exists()' => ['es_exists()'],
 	'es_no_stream()' => ['es_no_stream()'],
 	'es_channel(text)' => ['es_channel()'],
