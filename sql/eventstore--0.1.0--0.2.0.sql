@@ -40,8 +40,13 @@ BEGIN
 END
 $$;
 
--- Functions that get other arguments are dropped and made anew, and so is the view that uses one of them.
-DROP VIEW eventstore.parked;
+-- Functions that get other arguments are dropped and made anew. The view that uses one of them does without until it is replaced, so that
+-- it keeps its rights, and what the users' own views make of it.
+CREATE OR REPLACE VIEW eventstore.parked AS
+	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
+		   0 AS partition, r.attempts, r.reason, r.parked_at
+	FROM eventstore.subscription_retries r
+	JOIN eventstore.events e ON e.position = r.position;
 DO $$
 DECLARE
 	dependent record;
@@ -1101,7 +1106,7 @@ CREATE OR REPLACE VIEW eventstore.subscription_status WITH (security_barrier) AS
 COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running or paused.';
 COMMENT ON COLUMN eventstore.subscription_status.tenant IS 'The tenant that the subscription is narrowed to; null = all.';
 
-CREATE VIEW eventstore.parked WITH (security_barrier) AS
+CREATE OR REPLACE VIEW eventstore.parked WITH (security_barrier) AS
 	SELECT r.subscription, r.position, r.stream, coalesce(e.category, pg_catalog.split_part(r.stream, '-', 1)) AS category, r.version,
 		   coalesce(e.id, g.id) AS id, coalesce(e.type, g.type) AS type, e.data, e.metadata, e.tags, coalesce(e.recorded_at, g.recorded_at) AS recorded_at,
 		   @extschema@.es_partition(r.stream, CASE WHEN s.next_partitions IS NULL THEN s.partitions ELSE
@@ -1112,23 +1117,8 @@ CREATE VIEW eventstore.parked WITH (security_barrier) AS
 	-- What row security would hide of an event that is gone nobody knows.
 	LEFT JOIN eventstore.removed_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
 	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
-COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
-COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';
 COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream; null: the caller''s grants do not let him see the whole subscription, which is being divided anew.';
-COMMENT ON COLUMN eventstore.parked.attempts IS 'How many times the event was delivered.';
-COMMENT ON COLUMN eventstore.parked.reason IS 'Why it was parked.';
-COMMENT ON COLUMN eventstore.parked.parked_at IS 'When it was parked.';
-COMMENT ON COLUMN eventstore.parked.position IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.stream IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.category IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.version IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.id IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.type IS 'See eventstore.events.';
 COMMENT ON COLUMN eventstore.parked.data IS 'See eventstore.events; null: the event is gone.';
-COMMENT ON COLUMN eventstore.parked.metadata IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.tags IS 'See eventstore.events.';
-COMMENT ON COLUMN eventstore.parked.recorded_at IS 'See eventstore.events.';
-REVOKE ALL ON TABLE eventstore.parked FROM PUBLIC;
 COMMENT ON COLUMN eventstore.projections.owner IS 'The owner''s name when it was noted last. Who the owner is says the projection''s mark, a procedure eventstore.<name>(eventstore.projection).';
 COMMENT ON COLUMN eventstore.projections.query IS 'The SQL, as it was given; empty where a reducer stands for it.';
 COMMENT ON COLUMN eventstore.projections.is_declared IS 'Whether the query declares a table; else it is a handler, or a reducer stands for it.';

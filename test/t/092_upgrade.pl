@@ -43,6 +43,7 @@ sql($node, 'CREATE ROLE nobody_yet; CREATE ROLE reader; CREATE ROLE auditor; CRE
 sql($node, "CREATE EXTENSION eventstore VERSION '$old'; SELECT es_grant('reader', 'read'); SELECT es_grant('auditor', 'admin')", 'granted');
 sql($node, 'ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO nobody_yet; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO nobody_yet; ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO nobody_yet', 'granted');
 sql($node, "GRANT SELECT ON eventstore.streams TO reader", 'granted');
+sql($node, 'CREATE VIEW watched AS SELECT subscription, partition FROM eventstore.parked; GRANT SELECT ON eventstore.parked TO nobody_yet', 'granted');
 sql($node, 'ALTER EXTENSION eventstore UPDATE', 'granted');
 is(sql($node, 'SELECT count(*) FROM pg_proc f, aclexplode(f.proacl) a WHERE a.grantee = $$nobody_yet$$::regrole', 'granted'), '0', 'default privileges give nothing away');
 is(sql($node, 'SELECT role, level FROM eventstore.grants ORDER BY 1', 'granted'), "auditor|admin\nreader|read", 'grants are kept');
@@ -51,6 +52,7 @@ my $rights_of = q{SELECT string_agg(o, ',' ORDER BY o) FROM (SELECT oid::regproc
 sql($node, "SELECT es_grant('reader', 'read'); SELECT es_grant('auditor', 'admin')");
 is(sql($node, sprintf($rights_of, $_), 'granted'), sql($node, sprintf($rights_of, $_)), "$_: and mean what they mean in a new store") for qw(reader auditor);
 is(sql($node, q{SELECT has_table_privilege('reader', 'eventstore.streams', 'SELECT')}, 'granted'), 't', 'what a DBA has granted stays');
+is(sql($node, q{SELECT has_table_privilege('nobody_yet', 'eventstore.parked', 'SELECT'), count(*) FROM watched}, 'granted'), 't|0', 'also on a view that is replaced, and so do views of it');
 # Of rights that came with the extension a dump says nothing: none of these may be among them.
 is(sql($node, q{SELECT count(*) FROM pg_init_privs i, aclexplode(i.initprivs) a WHERE a.grantee IN ('reader'::regrole, 'auditor'::regrole, 'nobody_yet'::regrole)}, 'granted'), '0',
 	'a dump says who was granted what');
