@@ -151,12 +151,6 @@ DROP FUNCTION @extschema@.es_load(text, int);
 DROP FUNCTION @extschema@.es_grant(regrole, text, text);
 DROP FUNCTION @extschema@.es_revoke(regrole, text, text);
 DROP FUNCTION eventstore.check_grant(regrole, text, text);
--- A view calls this one. It stays, with its rights, and is replaced below.
-CREATE OR REPLACE VIEW eventstore.parked AS
-	SELECT r.subscription, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at,
-		   0 AS partition, r.attempts, r.reason, r.parked_at
-	FROM eventstore.subscription_retries r
-	JOIN eventstore.events e ON e.position = r.position;
 DROP TRIGGER projections_are_cached ON eventstore.projections;
 DROP INDEX eventstore.subscription_retries_active_idx;
 DROP INDEX eventstore.subscription_retries_blocking_key;
