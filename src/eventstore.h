@@ -179,7 +179,13 @@
  *		refuse.h		how a declaration is refused
  *		pick.c			aggregates es_first, es_last
  *
+ *	 cell/				several machines; beside condition/
+ *		cell.c			es_slot, es_set_cell
+ *
  *	 order/				one order over all streams
+ *		take.c			taking positions
+ *		fence.c			changing which streams a store takes
+ *		member.c		which streams it takes, and which positions it gives out
  *		transaction.c	what a transaction that appends owes to others
  *		order.c			the head
  *		behind.c		events that are committed, but not below the head yet
@@ -232,7 +238,7 @@
  *		arguments.c		arguments that several verbs take
  *		literal.c		values of other types, given as text
  *		names.c			names of streams, types, tags; categories
- *		partition.c		partitions of streams
+ *		partition.c		partitions and slots of streams
  *		uuid.c			ids that the store makes
  *		sql.c			statements in SQL, for what is not worth C
  *		attempt.c		something that may fail, and leave nothing behind
@@ -287,6 +293,12 @@
  *	 envelope			a protected value, as it stands in JSON
  *	 fence				what keeps an erased subject erased
  *	 state projection	a read table with the state of each stream
+ *	 slot				of 1024 into which streams are divided, by their tenants
+ *	 cell				a store that takes the streams of some slots only
+ *	 feed				what the positions of a cell are modulo 1024
+ *	 map				which cells there are, and the slots of each
+ *	 mirror				a store whose events come by logical replication
+ *	 epoch				how many times it has changed what a store takes
  *
  * Locks, in the order in which they are taken.  Unless said, they are held to
  * the end of the transaction; the deadlock detector knows them all:
@@ -388,6 +400,13 @@
  *	 eventstore.snapshots		RowExclusive		es_erase_subject, and rows FOR UPDATE
  *	 eventstore.subscription...	AccessShare or		the verbs of subscriptions
  *								RowExclusive
+ *	 userlock "fence"			AccessShare			an append that is not sure of what the store takes,
+ *													for moments; es_assert_version,
+ *													es_repair_positions
+ *								AccessExclusive		es_set_cell and its kin; they wait for transactions
+ *	 eventstore.member,			AccessShare			append, where it has to be read anew
+ *	   mapped_cells				ShareRowExclusive	es_set_cell, es_add_cell and their kin; before
+ *													the fence
  *	 partitions of the lock		moments, shared		es_head and what is built on it
  *	   table
  *	 page of the sequence,		moments				append, es_head ...; append takes the

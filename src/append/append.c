@@ -7,8 +7,8 @@
  *
  * Memory: the function call's context.  Locks: es_assert_version takes
  * RowExclusive on the streams and one's row FOR SHARE; the others nothing of
- * their own.  Calls: arguments, catalog, event, json, last, literal, rights, scan,
- * store, stream.
+ * their own.  Calls: arguments, catalog, event, fence, json, last, literal, rights,
+ * scan, store, stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +35,7 @@
 #include "base/literal.h"
 #include "base/scan.h"
 #include "base/stream.h"
+#include "order/fence.h"
 #include "order/last.h"
 #include "rights/rights.h"
 
@@ -211,6 +212,7 @@ es_assert_version(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	streams = es_catalog_open(ES_STREAMS, RowExclusiveLock);
 	es_rights_check_append(target.stream);
+	es_fence_assert(target.stream);
 	es_stream_find(&stream, streams, target.stream, es_scan_snapshot(&snapshot));
 	es_stream_lock(&stream, LockTupleShare);
 	es_expected_check(&stream, target.expected_version, stream.version);

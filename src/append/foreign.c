@@ -16,8 +16,8 @@
  *
  * Memory: none.  Locks: es_repair_positions ShareRowExclusive on
  * eventstore.events, to the end of the transaction; the row of
- * eventstore.tally_state.  Calls: arguments, catalog, floor, position, share, sql,
- * transaction.
+ * eventstore.tally_state.  Calls: arguments, catalog, fence, floor, member, position,
+ * share, sql, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,9 @@
 #include "base/arguments.h"
 #include "base/catalog.h"
 #include "base/sql.h"
+#include "order/fence.h"
 #include "order/floor.h"
+#include "order/member.h"
 #include "order/position.h"
 #include "order/transaction.h"
 #include "subscription/share.h"
@@ -139,6 +141,7 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	int64 above;
 	int64 floor;
 	int64 last;
+	bool has_fence;
 
 	es_arguments_check_not_null(fcinfo, 0, "above");
 	above = PG_GETARG_INT64(0);
@@ -154,11 +157,15 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	es_transaction_change_projection();
 	es_transaction_store_foreign();
 	/* Tokens and revisions have gaps as they like. */
-	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
-	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision());
+	(void) es_position_raise(ES_TOKENS, es_share_highest_number(), 0);
+	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision(), 0);
 	if (foreign_is_right(above, &last))
 		PG_RETURN_INT64(last);
+	has_fence = !es_fence_keep_down();
 	relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
 	floor = es_floor_find();
-	PG_RETURN_INT64(es_position_raise(ES_POSITIONS, Max(floor, above)));
+	last = es_position_raise(ES_POSITIONS, Max(floor, above), es_member_get_anew()->epoch);
+	if (has_fence)
+		es_position_disown();
+	PG_RETURN_INT64(last);
 }

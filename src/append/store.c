@@ -16,8 +16,8 @@
  *
  * Memory: the current context.  Locks: RowExclusive on both tables, the
  * streams' rows; all until the end of the transaction.  Calls: catalog,
- * condition, counters, ids, imported, inflight, inline, last, milestone, names, recorder, rights,
- * scan, stream, transaction, window.
+ * condition, counters, ids, imported, inline, last, member, milestone, names,
+ * recorder, rights, scan, stream, take, transaction, window.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,9 +41,10 @@
 #include "base/names.h"
 #include "base/scan.h"
 #include "base/stream.h"
-#include "order/inflight.h"
 #include "order/last.h"
+#include "order/member.h"
 #include "order/milestone.h"
+#include "order/take.h"
 #include "order/transaction.h"
 #include "order/window.h"
 #include "projection/inline.h"
@@ -309,7 +310,9 @@ static void
 store_assign_positions(EsAppend *const *appends, int append_count)
 {
 	int64 event_count = 0;
+	EsTaken taken;
 	int64 position;
+	int64 last;
 	int i;
 	int j;
 
@@ -318,14 +321,19 @@ store_assign_positions(EsAppend *const *appends, int append_count)
 		es_transaction_append(appends[i]);
 		event_count += appends[i]->event_count;
 	}
-	position = es_inflight_take(event_count);
-	if (es_milestone_is_due(position, position + event_count - 1))
-		store_set_milestone(appends, append_count, position + event_count - 1);
+	taken = es_take_positions(appends, append_count, event_count);
+	last = taken.first + (event_count - 1) * taken.step;
+	if (es_milestone_is_due(taken.first, last, taken.step))
+		store_set_milestone(appends, append_count, last);
+	position = taken.first;
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i]->event_count; j++)
-			appends[i]->events[j].position = position++;
-		appends[i]->last_position = position - 1;
+		{
+			appends[i]->events[j].position = position;
+			position += taken.step;
+		}
+		appends[i]->last_position = position - taken.step;
 	}
 }
 
@@ -433,6 +441,7 @@ es_store_append(EsAppend *appends, int append_count, const char *verb, const EsC
 
 	/* Before anything is looked at, so that a refusal tells nothing. */
 	store_check_rights(appends, append_count);
+	es_member_check(appends, append_count);
 	if (has_given_ids)
 		es_ids_check_distinct(events, in_order, append_count);
 	/* Given ids may be those of an exact retry, which has no condition. */

@@ -87,7 +87,11 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_SUBJECT_KEYS] = "subject_keys",
 	 [ES_SUBJECT_KEYS_PKEY] = "subject_keys_pkey",
 	 [ES_ERASURES] = "erasures",
-	 [ES_ERASURES_PKEY] = "erasures_pkey"};
+	 [ES_ERASURES_PKEY] = "erasures_pkey",
+	 [ES_MEMBER] = "member",
+	 [ES_MEMBER_PKEY] = "member_pkey",
+	 [ES_MAPPED_CELLS] = "mapped_cells",
+	 [ES_MAPPED_CELLS_PKEY] = "mapped_cells_pkey"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -82,6 +82,10 @@ typedef enum EsRelation
 	ES_SUBJECT_KEYS_PKEY, /* (subject, id) */
 	ES_ERASURES,
 	ES_ERASURES_PKEY, /* (subject) */
+	ES_MEMBER,
+	ES_MEMBER_PKEY, /* (only_row) */
+	ES_MAPPED_CELLS,
+	ES_MAPPED_CELLS_PKEY, /* (cell) */
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -270,6 +274,19 @@ typedef enum EsRelation
 
 /* Columns of eventstore.erasures. */
 #define Anum_erasures_erased_at 2
+
+/* Columns of eventstore.member. */
+#define Anum_member_only_row  1
+#define Anum_member_cell      2
+#define Anum_member_feed      3
+#define Anum_member_slots     4
+#define Anum_member_is_mirror 5
+#define Anum_member_epoch     6
+
+/* Columns of eventstore.mapped_cells. */
+#define Anum_mapped_cells_cell  1
+#define Anum_mapped_cells_feed  2
+#define Anum_mapped_cells_slots 3
 
 extern void es_catalog_init(void);
 extern bool es_catalog_is_installed(void);

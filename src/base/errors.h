@@ -35,6 +35,9 @@
 /* UPDATE, DELETE or TRUNCATE of stored events, or INSERT that is no append. */
 #define ES_ERRCODE_EVENTS_IMMUTABLE MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 
+/* The stream's slot belongs to another cell. */
+#define ES_ERRCODE_WRONG_CELL MAKE_SQLSTATE('S', 'E', '0', '0', '9')
+
 /* Something is to be protected for a subject that was erased. */
 #define ES_ERRCODE_SUBJECT_ERASED MAKE_SQLSTATE('S', 'E', '0', '1', '0')
 

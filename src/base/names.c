@@ -169,3 +169,27 @@ es_names_is_category(const text *stream, const text *category)
 	return VARSIZE_ANY_EXHDR(category) == length &&
 		memcmp(VARDATA_ANY(category), name, length) == 0;
 }
+
+/*
+ * Where the tenant stands in a stream's name: what is in its first {...}.  Every
+ * server encoding keeps '{' and '}' single bytes that are no part of another
+ * character, too.
+ *
+ * size: receives its bytes.  Returns NULL if there is none.
+ */
+const char *
+es_names_find_tenant(const text *stream, Size *size)
+{
+	const char *name = VARDATA_ANY(stream);
+	const char *end = name + VARSIZE_ANY_EXHDR(stream);
+	const char *open = memchr(name, '{', end - name);
+	const char *close;
+
+	if (open == NULL)
+		return NULL;
+	close = memchr(open, '}', end - open);
+	if (close == NULL || close == open + 1)
+		return NULL;
+	*size = close - open - 1;
+	return open + 1;
+}

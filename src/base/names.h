@@ -27,6 +27,7 @@ extern void es_names_check_tags(ArrayType *tags);
 extern void es_names_check_subject(const text *subject);
 extern bool es_names_equal(const text *a, const text *b);
 extern text *es_names_category(const text *stream);
+extern const char *es_names_find_tenant(const text *stream, Size *size);
 extern bool es_names_is_category(const text *stream, const text *category);
 
 #endif /* ES_NAMES_H */

@@ -34,7 +34,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_SUBJECT, /* a subject: key.c */
 	ES_USERLOCK_BEHIND,  /* a position: wake.c */
 	ES_USERLOCK_GRANTS,  /* nothing: access.c */
-	ES_USERLOCK_REPLAYS  /* a subscription: guard.c */
+	ES_USERLOCK_REPLAYS, /* a subscription: guard.c */
+	ES_USERLOCK_FENCE    /* nothing: fence.c */
 } EsUserlock;
 
 static inline LOCKTAG

@@ -19,7 +19,7 @@
  *
  * Memory: static variables of the backend.  Locks: the published lock, to the
  * end of the transaction; partitions of the lock table, shared, for moments.
- * Calls: catalog, floor, position.
+ * Calls: compat.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,15 +30,12 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/userlock.h"
-#include "order/floor.h"
 #include "order/inflight.h"
-#include "order/position.h"
 
 /* What this backend has published. */
 static bool inflight_is_published = false;
@@ -93,60 +90,15 @@ inflight_check(int64 last)
 }
 
 /*
- * Hold the sequence's page, having made sure that the sequence is above all
- * events.  It is where we wrote it last; this session has looked at the events
- * once, since what the backend knows of the store's tables has changed, in case
- * somebody has got round what disowns the sequence.
+ * Publish that this transaction takes positions above the last one given out.
+ * Call it with the sequence's page held, so that it is still the last one: else
+ * the head would go back, though nothing would be lost.
  *
- * Returns the last position given out.  Raises 55000 where it is too low.
+ * store: OID of the sequence.
  */
-static int64
-inflight_hold(EsPositionHold *hold)
+void
+es_inflight_enter(Oid store, int64 last)
 {
-	static uint64 generation = PG_UINT64_MAX; /* when it looked; at first: never */
-	int64 last = es_position_hold(hold);
-	int64 floor;
-
-	if (likely(hold->is_ours && generation == es_catalog_generation()))
-		return last;
-	if (!hold->is_ours)
-	{
-		es_position_release(hold);
-		es_floor_check_fed();
-		floor = es_floor_find();
-	}
-	else
-	{
-		es_position_release(hold);
-		floor = es_floor_events();
-	}
-	/* The other way round, what others take meanwhile would be in the way. */
-	last = es_position_hold(hold);
-	es_floor_check(floor, last);
-	generation = es_catalog_generation();
-	return last;
-}
-
-/*
- * Take positions, having published that this transaction does so.  Call it
- * with the streams' rows locked.
- *
- * Returns the first of count positions.
- */
-int64
-es_inflight_take(int64 count)
-{
-	EsPositionHold hold;
-	int64 last;
-	Oid store;
-
-	/*
-	 * Held, so that what is published is still the last one: else the head
-	 * would go back, though nothing would be lost.
-	 */
-	last = inflight_hold(&hold);
-	store = RelationGetRelid(hold.sequence);
-
 	/*
 	 * A transaction that has dropped the store and made it again publishes for
 	 * the new one, too; the old lock goes with the transaction.
@@ -154,9 +106,6 @@ es_inflight_take(int64 count)
 	if (!inflight_is_published || inflight_store != store)
 		inflight_publish(store, last);
 	inflight_check(last);
-	es_position_take(&hold, last, count);
-	es_position_release(&hold);
-	return last + 1;
 }
 
 /* owner: the transaction that holds the lock, or the one it merged into. */

@@ -16,7 +16,7 @@ typedef struct EsInflight
 	bool has_prepared;
 } EsInflight;
 
-extern int64 es_inflight_take(int64 count);
+extern void es_inflight_enter(Oid store, int64 last);
 extern bool es_inflight_leave(int64 *position);
 extern bool es_inflight_forget(void);
 extern void es_inflight_commit_sub(SubTransactionId sub, SubTransactionId parent);

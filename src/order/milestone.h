@@ -14,9 +14,9 @@
 /* One append in so many positions makes a mark: a power of two. */
 #define ES_MILESTONE_EVERY 4096
 
-/* Whether an append that takes positions from first to last makes one. */
-#define es_milestone_is_due(first, last) \
-	(((first) -1) / ES_MILESTONE_EVERY != (last) / ES_MILESTONE_EVERY)
+/* Whether an append that takes positions from first to last, so far apart, makes one. */
+#define es_milestone_is_due(first, last, step) \
+	(((first) - (step)) / (ES_MILESTONE_EVERY * (step)) != (last) / (ES_MILESTONE_EVERY * (step)))
 
 /* By how much the clock may be set back, in milliseconds. */
 #define ES_MARK_MARGIN_MS 1000

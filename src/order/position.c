@@ -10,12 +10,13 @@
  * They are taken as nextval() takes values, with its WAL records, but as many
  * as an append needs at once, and in the same hold of the sequence's page in
  * which the append says that it is in flight.  Cache, increment, limits and
- * cycle of the sequence do not matter: positions always go up by one.
+ * cycle of the sequence do not matter: positions always go up by one; or, where
+ * the store has a feed, to the next that is the feed modulo ES_FEEDS.
  *
  * Others can write the sequence: setval(), nextval(), ALTER SEQUENCE, the
  * restore of a dump.  Whether it was us who did so last shows in log_cnt, how
- * many values are logged ahead: ours is below zero, -1 - ahead, all others'
- * are not.  So who takes positions sees for nothing that the sequence may not
+ * many values are logged ahead: ours is below zero, all others' are not, and has
+ * the store's epoch in it, too (member.c).  So who takes positions sees for nothing that the sequence may not
  * be where it was left, and can look at the events; see floor.c.  Who stores
  * events without taking positions disowns the sequence, to the same effect.
  * nextval() takes a number below zero for none.
@@ -43,8 +44,9 @@
 #include "base/compat.h"
 #include "order/position.h"
 
-/* As many positions as nextval() logs ahead. */
-#define POSITION_LOG_AHEAD 32
+/* As many positions as nextval() logs ahead; less than there is room for in log_cnt. */
+#define POSITION_LOG_AHEAD  32
+#define POSITION_AHEAD_BITS 6
 
 /*
  * Read a sequence's only row as nextval() does, as the caller needs no right
@@ -65,6 +67,8 @@ position_open(EsPositionHold *hold, EsRelation sequence, LOCKMODE lockmode, int 
 	row = (HeapTupleHeader) PageGetItem(page, hold->item);
 	hold->data = (Form_pg_sequence_data) ((char *) row + row->t_hoff);
 	hold->is_ours = hold->data->log_cnt < 0;
+	hold->epoch = hold->is_ours ? (uint64) (-1 - hold->data->log_cnt) >> POSITION_AHEAD_BITS : 0;
+	hold->stays_foreign = false;
 	return hold->data->is_called ? hold->data->last_value : hold->data->last_value - 1;
 }
 
@@ -87,11 +91,22 @@ es_position_release(EsPositionHold *hold)
 	relation_close(hold->sequence, NoLock);
 }
 
-/* What stands in log_cnt where so many positions are logged ahead; and back. */
+/* What stands in log_cnt where so many positions are logged ahead. */
 static int64
-position_mark(int64 ahead)
+position_mark(const EsPositionHold *hold, int64 ahead)
 {
-	return -1 - ahead;
+	if (hold->stays_foreign)
+		return 0;
+	return -1 - (int64) (hold->epoch << POSITION_AHEAD_BITS | (uint64) ahead);
+}
+
+/* So many are; below zero where that is not known. */
+static int64
+position_ahead(const EsPositionHold *hold)
+{
+	if (!hold->is_ours)
+		return -1;
+	return (-1 - hold->data->log_cnt) & ((1 << POSITION_AHEAD_BITS) - 1);
 }
 
 /*
@@ -122,20 +137,31 @@ position_log(EsPositionHold *hold, int64 last, int64 mark)
 /*
  * Take positions, of a page that is held, for streams whose rows are locked.
  *
- * last: what es_position_hold returned.  The positions are those up to
- * last + count.  Raises 54000 where there are no more.
+ * last: what es_position_hold returned.
+ * feed: that positions are modulo ES_FEEDS; ES_NO_FEED: all are taken.
+ *
+ * Returns the first of count positions; the others follow at a distance of 1, or
+ * of ES_FEEDS.  Raises 54000 where there are no more.
  */
-void
-es_position_take(EsPositionHold *hold, int64 last, int64 count)
+int64
+es_position_take(EsPositionHold *hold, int64 last, int64 count, int feed)
 {
 	Form_pg_sequence_data data = hold->data;
-	int64 ahead = position_mark(data->log_cnt) - count;
-	bool is_logged = data->is_called && ahead >= 0;
+	int64 step = feed == ES_NO_FEED ? 1 : ES_FEEDS;
+	int64 ahead = position_ahead(hold) - count;
+	bool is_logged = data->is_called && ahead >= 0 && !hold->stays_foreign;
+	int64 first = last;
 
-	if (pg_add_s64_overflow(last, count, &last))
+	/* Those that are logged ahead have to be positions, too. */
+	if (count > PG_INT64_MAX / ES_FEEDS - POSITION_LOG_AHEAD - 1 ||
+		last > PG_INT64_MAX - (count + POSITION_LOG_AHEAD + 1) * step)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the store has no position left")));
+	first++;
+	if (feed != ES_NO_FEED)
+		first += (feed - first) & (ES_FEEDS - 1);
+	last = first + (count - 1) * step;
 
 	/* Writing the row, or WAL before, has given the transaction its xid. */
 	Assert(TransactionIdIsValid(GetTopTransactionIdIfAny()));
@@ -144,16 +170,17 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count)
 	if (is_logged && PageGetLSN(BufferGetPage(hold->buffer)) <= GetRedoRecPtr())
 		is_logged = false;
 	if (!is_logged)
-		ahead = Min(POSITION_LOG_AHEAD, PG_INT64_MAX - last);
+		ahead = hold->stays_foreign ? 0 : POSITION_LOG_AHEAD;
 
 	START_CRIT_SECTION();
 	MarkBufferDirty(hold->buffer);
 	if (!is_logged && RelationNeedsWAL(hold->sequence))
-		position_log(hold, last + ahead, position_mark(0));
+		position_log(hold, last + ahead * step, position_mark(hold, 0));
 	data->last_value = last;
 	data->is_called = true;
-	data->log_cnt = position_mark(ahead);
+	data->log_cnt = position_mark(hold, ahead);
 	END_CRIT_SECTION();
+	return first;
 }
 
 /*
@@ -226,12 +253,13 @@ es_position_disown(void)
  * undo it.
  *
  * sequence: ES_POSITIONS, where value is as high as any event's position and the
- * caller keeps everybody from storing events; or ES_TOKENS.
+ * caller keeps everybody from storing events; or ES_TOKENS and its like.
+ * epoch: of the store, for ES_POSITIONS.
  *
  * Returns the last value that is given out now.
  */
 int64
-es_position_raise(EsRelation sequence, int64 value)
+es_position_raise(EsRelation sequence, int64 value, uint64 epoch)
 {
 	EsPositionHold hold;
 	int64 last;
@@ -240,9 +268,11 @@ es_position_raise(EsRelation sequence, int64 value)
 	(void) GetTopTransactionId();
 	last = position_open(&hold, sequence, RowExclusiveLock, BUFFER_LOCK_EXCLUSIVE);
 	last = Max(last, value);
+	hold.epoch = epoch;
+	hold.stays_foreign = sequence != ES_POSITIONS;
 	/* Its lowest value is 1: a sequence that has given out nothing stays so. */
 	if (last > 0)
-		position_write(&hold, last, sequence == ES_POSITIONS ? position_mark(0) : 0);
+		position_write(&hold, last, position_mark(&hold, 0));
 	es_position_release(&hold);
 	return last;
 }

@@ -51,6 +51,9 @@ static int window_number = 0; /* of the last one */
 /* The subtransaction that has one open; InvalidSubTransactionId: none is. */
 static SubTransactionId window_sub = InvalidSubTransactionId;
 
+/* Whether positions have been taken in it. */
+static bool window_has_positions = false;
+
 static void
 window_set(int number)
 {
@@ -67,6 +70,14 @@ window_get(volatile PGPROC *proc)
 	return proc->delayChkptFlags >> WINDOW_SHIFT;
 }
 
+/* Have others see the window open, under a new number. */
+void
+es_window_resume(void)
+{
+	window_number = window_number % (WINDOW_NUMBERS - 1) + 1;
+	window_set(window_number);
+}
+
 /*
  * Open the window, before positions are taken.  Returns false if it is open
  * already, as a trigger's append finds it inside of another's: then it is that
@@ -78,8 +89,28 @@ es_window_open(void)
 	if (window_sub != InvalidSubTransactionId)
 		return false;
 	window_sub = GetCurrentSubTransactionId();
-	window_number = window_number % (WINDOW_NUMBERS - 1) + 1;
-	window_set(window_number);
+	window_has_positions = false;
+	es_window_resume();
+	return true;
+}
+
+/* Positions have been taken in it. */
+void
+es_window_take(void)
+{
+	window_has_positions = true;
+}
+
+/*
+ * Close it for a while, if it is open and there are no positions yet.  Returns
+ * whether es_window_resume has to be called.
+ */
+bool
+es_window_suspend(void)
+{
+	if (window_sub == InvalidSubTransactionId || window_has_positions)
+		return false;
+	window_set(0);
 	return true;
 }
 

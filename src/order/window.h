@@ -9,6 +9,9 @@
 #define ES_WINDOW_H
 
 extern bool es_window_open(void);
+extern void es_window_take(void);
+extern bool es_window_suspend(void);
+extern void es_window_resume(void);
 extern void es_window_close(void);
 extern void es_window_abort_sub(SubTransactionId sub);
 extern void es_window_forget(void);

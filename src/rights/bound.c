@@ -4,10 +4,6 @@
  *		A bound of a grant: a category, a tenant, or both, and which streams
  *		are within it.
  *
- * The tenant of a stream is what stands in the first {...} of its name.  Every
- * server encoding keeps '{' and '}' single bytes that are no part of another
- * character, as it does '-'.
- *
  * Memory: results in the current context.  Locks: none.  Calls: names.
  *
  *-------------------------------------------------------------------------
@@ -28,30 +24,12 @@
 #define BOUND_BEGIN "SELECT '"
 #define BOUND_END   '\''
 
-/* Where the tenant stands in a stream's name, and its size; NULL: there is none. */
-static const char *
-bound_find_tenant(const text *stream, Size *size)
-{
-	const char *name = VARDATA_ANY(stream);
-	const char *end = name + VARSIZE_ANY_EXHDR(stream);
-	const char *open = memchr(name, '{', end - name);
-	const char *close;
-
-	if (open == NULL)
-		return NULL;
-	close = memchr(open, '}', end - open);
-	if (close == NULL || close == open + 1)
-		return NULL;
-	*size = close - open - 1;
-	return open + 1;
-}
-
 /* The tenant of a stream; NULL: it has none. */
 text *
 es_bound_tenant(const text *stream)
 {
 	Size size;
-	const char *tenant = bound_find_tenant(stream, &size);
+	const char *tenant = es_names_find_tenant(stream, &size);
 
 	return tenant == NULL ? NULL : cstring_to_text_with_len(tenant, (int) size);
 }
@@ -61,7 +39,7 @@ bool
 es_bound_has_tenant(const text *stream, const text *tenant)
 {
 	Size size;
-	const char *found = bound_find_tenant(stream, &size);
+	const char *found = es_names_find_tenant(stream, &size);
 
 	return found != NULL && size == VARSIZE_ANY_EXHDR(tenant) &&
 		memcmp(found, VARDATA_ANY(tenant), size) == 0;

@@ -476,7 +476,7 @@ es_recall_next_revision(const EsPlaceTable *table, const text *subscription)
 
 	if (revision > recall_find(table, subscription)->highest)
 		return revision;
-	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision());
+	(void) es_position_raise(ES_REVISIONS, es_recall_highest_revision(), 0);
 	return nextval_internal(es_catalog_oid(ES_REVISIONS), false);
 }
 

@@ -414,7 +414,7 @@ share_make_number(const EsSubscription *subscription, Relation rel)
 
 	if (number > share_last_number(subscription, rel))
 		return number;
-	(void) es_position_raise(ES_TOKENS, es_share_highest_number());
+	(void) es_position_raise(ES_TOKENS, es_share_highest_number(), 0);
 	return es_share_next_number();
 }
 
