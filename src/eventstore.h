@@ -185,6 +185,7 @@
  *	 order/				one order over all streams
  *		take.c			taking positions
  *		fence.c			changing which streams a store takes
+ *		mirror.c		the head of a store whose events are replicated
  *		member.c		which streams it takes, and which positions it gives out
  *		transaction.c	what a transaction that appends owes to others
  *		order.c			the head

@@ -13,7 +13,7 @@
  * store that they come from, with the rows that tell of it; such rows made here
  * would be in the way of those.
  *
- * Memory: none.  Locks: userlock "custody".  Calls: floor.
+ * Memory: none.  Locks: userlock "custody".  Calls: floor, member.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +25,7 @@
 #include "base/userlock.h"
 #include "keeping/custody.h"
 #include "order/floor.h"
+#include "order/member.h"
 
 /*
  * This transaction is about to take events from history, or to change them: to
@@ -36,7 +37,7 @@ es_custody_alter(void)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
 
-	if (es_floor_is_fed())
+	if (es_floor_is_fed() || es_member_get()->is_mirror)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("events of this store come by logical replication"),
@@ -54,7 +55,7 @@ es_custody_try_alter(void)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_CUSTODY, 0);
 
-	return !es_floor_is_fed() &&
+	return !es_floor_is_fed() && !es_member_get()->is_mirror &&
 		LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 

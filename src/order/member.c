@@ -228,7 +228,7 @@ es_member_check_own(void)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("this store is a mirror"),
 			 errdetail("Its events come from another store, by logical replication."),
-			 errhint("Append to that one. To append here, drop the subscription that feeds it, and call es_unset_mirror() then.")));
+			 errhint("Append there. To append here, drop the subscription that feeds it, and call es_unset_mirror() then.")));
 }
 
 /* Raise SE009 if this store does not take a stream, 55000 if it takes none. */

@@ -23,10 +23,11 @@
  * events that were in flight when it was taken are invisible for good.  The
  * head then is bound by the lowest of those, too; see past.c.
  *
- * On a standby there are no locks of appends; see standby.c.
+ * On a standby there are no locks of appends; see standby.c.  Nor are there in a
+ * mirror, see mirror.c.
  *
  * Memory: the current context.  Locks: AccessShare on the relations.  Calls:
- * floor, inflight, past, position, standby.
+ * floor, inflight, member, mirror, past, position, standby.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +39,8 @@
 
 #include "order/floor.h"
 #include "order/inflight.h"
+#include "order/member.h"
+#include "order/mirror.h"
 #include "order/order.h"
 #include "order/past.h"
 #include "order/position.h"
@@ -65,6 +68,27 @@ order_with_events(int64 last)
 	return Max(last, visible);
 }
 
+/* Whether a head is as a snapshot sees it, on a standby and in a mirror. */
+static bool
+order_is_seen(void)
+{
+	return es_member_get()->is_mirror || RecoveryInProgress();
+}
+
+/* It, as es_order_head tells it. */
+static int64
+order_head_seen(Snapshot snapshot, bool *is_told)
+{
+	bool is_whole = false;
+	int64 head = es_member_get()->is_mirror ? es_mirror_head(snapshot, &is_whole)
+											: es_standby_head(snapshot);
+
+	/* The end of an initial copy wakes nobody, nor does a standby's replay. */
+	if (is_told != NULL)
+		*is_told = is_whole && !RecoveryInProgress();
+	return head;
+}
+
 /*
  * The head of this moment.  Events up to it are seen by a snapshot that is
  * taken afterwards, by no older one.
@@ -80,14 +104,12 @@ es_order_head(bool *is_told)
 	bool is_ours;
 	int64 head;
 
-	if (RecoveryInProgress())
+	if (order_is_seen())
 	{
 		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-		head = es_standby_head(snapshot);
+		head = order_head_seen(snapshot, is_told);
 		UnregisterSnapshot(snapshot);
-		if (is_told != NULL)
-			*is_told = false;
 		return head;
 	}
 
@@ -135,8 +157,12 @@ bool
 es_order_is_behind(void)
 {
 	bool is_ours;
-	int64 last = es_position_given_out(false, &is_ours);
+	int64 last;
 
+	/* It gives none out. */
+	if (es_member_get()->is_mirror)
+		return false;
+	last = es_position_given_out(false, &is_ours);
 	return !is_ours && es_floor_events() > last;
 }
 
@@ -157,15 +183,20 @@ es_order_begin_view(EsView *view)
 		int64 announced;
 
 		view->snapshot = RegisterSnapshot(GetActiveSnapshot());
+		if (es_member_get()->is_mirror)
+		{
+			view->head = order_head_seen(view->snapshot, NULL);
+			return;
+		}
 		announced = es_standby_announced(view->snapshot);
 		view->head = es_past_head(view->snapshot, announced, es_order_head(NULL));
 		return;
 	}
-	if (RecoveryInProgress())
+	if (order_is_seen())
 	{
-		/* The other way round: on a standby a head is as a snapshot sees it. */
+		/* The other way round. */
 		view->snapshot = RegisterSnapshot(GetLatestSnapshot());
-		view->head = es_standby_head(view->snapshot);
+		view->head = order_head_seen(view->snapshot, NULL);
 	}
 	else
 	{

@@ -10,13 +10,14 @@
  *
  * Memory: the current context.  Locks: the caller holds the projection's; at
  * last barrier.c's, to the end of the transaction.  Calls: advance, apply,
- * barrier, omission, order, projection, stale.  User code runs here.
+ * barrier, member, omission, order, projection, stale.  User code runs here.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "base/errors.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "projection/advance.h"
 #include "projection/barrier.h"
@@ -107,6 +108,12 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 	int64 last;
 	int rounds = 0;
 
+	if (es_member_get()->is_mirror)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a mirror has no inline projections"),
+				 errdetail("Appends apply them, and its events come by logical replication."),
+				 errhint("Make projection \"%s\" an async one.", projection->name)));
 	takeover_begin(&takeover);
 	if (!takeover_advance(&takeover, es_order_head(NULL)))
 		return;

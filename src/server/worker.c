@@ -20,8 +20,8 @@
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * announce, catalog, news, order, pending, retention, runner, scan, sealer,
- * settings, shared, tally, version, wake.
+ * announce, catalog, member, news, order, pending, retention, runner, scan,
+ * sealer, settings, shared, tally, version, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,6 +50,7 @@
 #include "base/version.h"
 #include "health/tally.h"
 #include "keeping/retention.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "order/standby.h"
 #include "server/runner.h"
@@ -105,6 +106,10 @@ worker_save(int64 position)
 	Oid type = INT8OID;
 	Datum value = Int64GetDatum(position);
 
+	/* Asked once more, as it may have become a mirror before we had the lock. */
+	relation_close(es_catalog_open(ES_HEAD, RowExclusiveLock), NoLock);
+	if (es_member_get()->is_mirror)
+		return;
 	SPI_connect();
 	if (plan == NULL)
 	{
@@ -262,6 +267,8 @@ worker_work(void)
 	bool is_told;
 	int64 head = es_order_head(&is_told);
 	long sleep_ms = is_told ? WORKER_IDLE_MS : WORKER_LOOK_MS;
+	/* In a mirror the row comes from the other store. */
+	bool saves = !es_member_get()->is_mirror;
 	int64 covered;
 
 	worker_find_store();
@@ -269,7 +276,7 @@ worker_work(void)
 	if (head > worker_announced)
 		pgstat_report_activity(STATE_RUNNING, "announcing the head");
 	covered = worker_prepare(head);
-	if (covered > worker_saved &&
+	if (saves && covered > worker_saved &&
 		TimestampDifferenceExceeds(worker_saved_at, GetCurrentTimestamp(), WORKER_SAVE_MS))
 		worker_save(covered);
 
@@ -284,7 +291,7 @@ worker_work(void)
 		return 0;
 	if (worker_is_held_back)
 		sleep_ms = Min(sleep_ms, WORKER_RETRY_MS);
-	if (covered > worker_saved)
+	if (saves && covered > worker_saved)
 		sleep_ms = Min(sleep_ms, WORKER_SAVE_MS);
 	return sleep_ms;
 }
