@@ -29,7 +29,7 @@ my $setter = session($node);
 for my $end ('COMMIT', 'ROLLBACK')
 {
 	sql($node, "SELECT es_set_cell(1, 1, '{[0,1024)}'); BEGIN; $moved; PREPARE TRANSACTION 'p'");
-	sql($node, "BEGIN; $stays; PREPARE TRANSACTION 'q'");
+	sql($node, q{BEGIN; SELECT es_append('a-5', -1, 'Stays', '{}'); PREPARE TRANSACTION 'q'});
 	send_query($setter, q{SELECT es_set_cell(1, 1, '{[512,1024)}')});
 	$waits->("$end PREPARED");
 	is(sql($node, $stays) > 0, 1, "$end PREPARED: others go on meanwhile");
