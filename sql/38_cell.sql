@@ -166,6 +166,11 @@ BEGIN
 	UPDATE eventstore.member m
 	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
+	-- Split off: what there is belongs to the subscriptions of the cell that it was.
+	IF own.cell <> es_set_cell.cell THEN
+		PERFORM @extschema@.es_pause_subscription(s.name) FROM eventstore.subscriptions s;
+		UPDATE eventstore.subscriptions SET closed_after = (SELECT p.last_value FROM eventstore.positions p) WHERE closed_after IS NULL;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_set_cell(int, int, int4multirange) IS

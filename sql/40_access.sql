@@ -409,6 +409,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_add_cell(int, int, int4multirange, text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_cell(int)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_adopt_map(jsonb)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_open_feed(text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_set_mirror()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_unset_mirror()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_announce_head()'),

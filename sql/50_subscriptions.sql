@@ -15,7 +15,8 @@ CREATE TABLE eventstore.subscriptions
 	next_division   bigint,
 	is_paused       boolean          NOT NULL DEFAULT false,
 	revision        bigint           NOT NULL DEFAULT 0,
-	tenant          text COLLATE "C"
+	tenant          text COLLATE "C",
+	closed_after    bigint
 );
 COMMENT ON TABLE eventstore.subscriptions IS 'One row a subscription: what it sees, and its settings.';
 COMMENT ON COLUMN eventstore.subscriptions.name IS 'Name of the subscription, 1 to 512 bytes.';
@@ -32,6 +33,7 @@ COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that divi
 COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
 COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
 COMMENT ON COLUMN eventstore.subscriptions.tenant IS 'Only events of this tenant''s streams; null = of all.';
+COMMENT ON COLUMN eventstore.subscriptions.closed_after IS 'In a cell that was split off: it is paused until es_open_feed has it begin after this position; null = it is not closed.';
 REVOKE ALL ON TABLE eventstore.subscriptions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.subscriptions', '');
 
@@ -173,6 +175,33 @@ CREATE FUNCTION @extschema@.es_resume_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_resume_subscription';
 COMMENT ON FUNCTION @extschema@.es_resume_subscription(text) IS 'Goes on delivering the events of a subscription that is paused.';
 REVOKE ALL ON FUNCTION @extschema@.es_resume_subscription(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_open_feed(subscription text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	after_position bigint;
+BEGIN
+	IF subscription IS NULL THEN
+		RAISE EXCEPTION 'subscription must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	SELECT s.closed_after INTO after_position FROM eventstore.subscriptions s WHERE s.name = subscription;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'subscription "%" does not exist', subscription USING ERRCODE = 'undefined_object';
+	END IF;
+	IF after_position IS NULL THEN
+		RETURN;
+	END IF;
+	PERFORM @extschema@.es_reset_subscription(subscription, after_position);
+	-- What is parked is parked in the cell that it was split from, too.
+	DELETE FROM eventstore.subscription_retries r WHERE r.subscription = es_open_feed.subscription;
+	UPDATE eventstore.subscriptions s SET closed_after = NULL WHERE s.name = es_open_feed.subscription;
+	PERFORM @extschema@.es_resume_subscription(subscription);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_open_feed(text) IS
+	'In a cell that was split off: lets a subscription begin, with what was appended since. To be called once that of the other cell has passed the split.';
+REVOKE ALL ON FUNCTION @extschema@.es_open_feed(text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_reset_subscription(name text, after_position bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_reset_subscription';
@@ -336,7 +365,7 @@ REVOKE ALL ON FUNCTION eventstore.find_subscription_status(text) FROM PUBLIC;
 -- Barriers: no function of who asks comes before what leaves rows out.
 CREATE VIEW eventstore.subscription_status WITH (security_barrier) AS
 	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end,
-		   CASE WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state, d.tenant
+		   CASE WHEN d.closed_after IS NOT NULL THEN 'closed' WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state, d.tenant
 	FROM eventstore.subscriptions d CROSS JOIN LATERAL eventstore.find_subscription_status(d.name) s;
 COMMENT ON VIEW eventstore.subscription_status IS 'How far each partition of each subscription is, and who works on it.';
 COMMENT ON COLUMN eventstore.subscription_status.name IS 'Name of the subscription.';
@@ -347,7 +376,7 @@ COMMENT ON COLUMN eventstore.subscription_status.lag_events IS 'How many matchin
 COMMENT ON COLUMN eventstore.subscription_status.lag_seconds IS 'How long ago the first of them was recorded; 0 = there is none.';
 COMMENT ON COLUMN eventstore.subscription_status.parked IS 'How many events of the partition are parked.';
 COMMENT ON COLUMN eventstore.subscription_status.lease_end IS 'When the consumer may be replaced, unless it calls before.';
-COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running or paused.';
+COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running, paused, or closed: it waits for es_open_feed.';
 COMMENT ON COLUMN eventstore.subscription_status.tenant IS 'The tenant that the subscription is narrowed to; null = all.';
 REVOKE ALL ON TABLE eventstore.subscription_status FROM PUBLIC;
 

@@ -378,6 +378,16 @@ es_pause_subscription(PG_FUNCTION_ARGS)
 Datum
 es_resume_subscription(PG_FUNCTION_ARGS)
 {
+	static EsSql closed = ES_SQL("SELECT closed_after FROM eventstore.subscriptions WHERE name = $1",
+								 TEXTOID);
+	Datum values[] = {PointerGetDatum(es_arguments_get_subscription(fcinfo, 0, "name"))};
+
+	if (es_sql_number(&closed, values, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("subscription \"%s\" is closed", TextDatumGetCString(values[0])),
+				 errdetail("This cell was split off, and what was appended before is delivered by the other one."),
+				 errhint("Once the subscription there has passed the split, call es_open_feed().")));
 	alter_pause(fcinfo, false, "es_resume_subscription()");
 	PG_RETURN_VOID();
 }
