@@ -76,7 +76,7 @@ $$;
 COMMENT ON FUNCTION eventstore.open_map() IS 'Keeps others from changing what the store is, and the map; returns what it is.';
 REVOKE ALL ON FUNCTION eventstore.open_map() FROM PUBLIC;
 
-CREATE FUNCTION eventstore.check_cell(cell int, feed int, slots int4multirange) RETURNS void
+CREATE FUNCTION eventstore.check_cell(cell bigint, feed bigint, slots int4multirange) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
@@ -84,8 +84,8 @@ BEGIN
 		RAISE EXCEPTION '% must not be null', CASE WHEN cell IS NULL THEN 'cell' WHEN feed IS NULL THEN 'feed' ELSE 'slots' END
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF cell < 0 THEN
-		RAISE EXCEPTION 'cell must not be negative' USING ERRCODE = 'invalid_parameter_value';
+	IF cell NOT BETWEEN 0 AND 2147483647 THEN
+		RAISE EXCEPTION 'cell must be from 0 to 2147483647' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	IF feed NOT BETWEEN 0 AND 1023 THEN
 		RAISE EXCEPTION 'feed must be from 0 to 1023' USING ERRCODE = 'invalid_parameter_value';
@@ -96,8 +96,8 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION eventstore.check_cell(int, int, int4multirange) IS 'Raises unless a cell can be so.';
-REVOKE ALL ON FUNCTION eventstore.check_cell(int, int, int4multirange) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) IS 'Raises unless a cell can be so.';
+REVOKE ALL ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) FROM PUBLIC;
 
 -- Raises where two cells of the map have the same feed, or the same slot. Constraints would raise too early, while the map is changed.
 CREATE FUNCTION eventstore.check_map() RETURNS void
@@ -146,7 +146,7 @@ $$;
 COMMENT ON FUNCTION eventstore.map_cell(int, int, int4multirange, text) IS 'Puts a cell into the map, or changes it there, in a new generation; returns whether it was not so yet.';
 REVOKE ALL ON FUNCTION eventstore.map_cell(int, int, int4multirange, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_set_cell(cell int, feed int, slots int4multirange) RETURNS void
+CREATE FUNCTION @extschema@.es_set_cell(cell bigint, feed bigint, slots int4multirange) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
@@ -158,7 +158,7 @@ BEGIN
 		RAISE EXCEPTION 'a mirror can be no cell' USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = 'Its events come from another store; es_unset_mirror() ends that.';
 	END IF;
-	PERFORM eventstore.map_cell(es_set_cell.cell, es_set_cell.feed, es_set_cell.slots,
+	PERFORM eventstore.map_cell(es_set_cell.cell::int, es_set_cell.feed::int, es_set_cell.slots,
 		(SELECT c.connection FROM eventstore.mapped_cells c WHERE c.cell = es_set_cell.cell));
 	IF (own.cell, own.feed, own.slots) IS NOT DISTINCT FROM (es_set_cell.cell, es_set_cell.feed, es_set_cell.slots) THEN
 		RETURN;
@@ -173,9 +173,9 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_set_cell(int, int, int4multirange) IS
+COMMENT ON FUNCTION @extschema@.es_set_cell(bigint, bigint, int4multirange) IS
 	'Makes this store a cell: it gives out positions of a feed, and takes appends to streams in these slots only; others raise SE009.';
-REVOKE ALL ON FUNCTION @extschema@.es_set_cell(int, int, int4multirange) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_set_cell(bigint, bigint, int4multirange) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_unset_cell() RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
@@ -194,7 +194,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.es_unset_cell() IS 'Makes this store an ordinary one again, which takes all streams; the map is without it.';
 REVOKE ALL ON FUNCTION @extschema@.es_unset_cell() FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_add_cell(cell int, feed int, slots int4multirange, connection text) RETURNS void
+CREATE FUNCTION @extschema@.es_add_cell(cell bigint, feed bigint, slots int4multirange, connection text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
@@ -207,14 +207,14 @@ BEGIN
 			DETAIL = format('It has feed %s and slots %s.', own.feed, own.slots),
 			HINT = 'es_set_cell() changes that; es_add_cell() says how others connect to it.';
 	END IF;
-	PERFORM eventstore.map_cell(es_add_cell.cell, es_add_cell.feed, es_add_cell.slots, es_add_cell.connection);
+	PERFORM eventstore.map_cell(es_add_cell.cell::int, es_add_cell.feed::int, es_add_cell.slots, es_add_cell.connection);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_add_cell(int, int, int4multirange, text) IS
+COMMENT ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) IS
 	'Puts a cell into this store''s map, or changes it there; a change makes a new generation of it.';
-REVOKE ALL ON FUNCTION @extschema@.es_add_cell(int, int, int4multirange, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_drop_cell(cell int) RETURNS void
+CREATE FUNCTION @extschema@.es_drop_cell(cell bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
@@ -236,8 +236,8 @@ BEGIN
 	UPDATE eventstore.member SET generation = generation + 1;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_drop_cell(int) IS 'Takes a cell from this store''s map, in a new generation of it.';
-REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(int) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_drop_cell(bigint) IS 'Takes a cell from this store''s map, in a new generation of it.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(bigint) FROM PUBLIC;
 
 -- Rows of eventstore.cells, of another store.
 CREATE FUNCTION @extschema@.es_adopt_map(map jsonb) RETURNS boolean

@@ -266,3 +266,30 @@ CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAU
 COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS
 	'Takes a level from a role, which is given by its name; see es_revoke(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_adopt_map(map text) RETURNS boolean
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_adopt_map(map::pg_catalog.jsonb);
+	END;
+COMMENT ON FUNCTION @extschema@.es_adopt_map(text) IS
+	'Takes over a map of cells that is given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_adopt_map(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_set_cell(cell bigint, feed bigint, slots text) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_set_cell(cell, feed, slots::pg_catalog.int4multirange);
+	END;
+COMMENT ON FUNCTION @extschema@.es_set_cell(bigint, bigint, text) IS
+	'Makes this store a cell; its slots are given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_cell(bigint, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_add_cell(cell bigint, feed bigint, slots text, connection text) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_add_cell(cell, feed, slots::pg_catalog.int4multirange, connection);
+	END;
+COMMENT ON FUNCTION @extschema@.es_add_cell(bigint, bigint, text, text) IS
+	'Puts a cell into this store''s map; its slots are given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_add_cell(bigint, bigint, text, text) FROM PUBLIC;

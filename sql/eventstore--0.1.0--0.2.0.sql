@@ -160,7 +160,7 @@ DROP INDEX eventstore.subscription_retries_blocking_key;
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
 ALTER TABLE eventstore.subscriptions
-	ADD COLUMN next_division bigint, ADD COLUMN is_paused boolean, ADD COLUMN revision bigint, ADD COLUMN tenant text COLLATE "C";
+	ADD COLUMN next_division bigint, ADD COLUMN is_paused boolean, ADD COLUMN revision bigint, ADD COLUMN tenant text COLLATE "C", ADD COLUMN closed_after bigint;
 UPDATE eventstore.subscriptions SET is_paused = false, revision = 0;
 ALTER TABLE eventstore.subscriptions
 	ALTER COLUMN is_paused SET DEFAULT false, ALTER COLUMN is_paused SET NOT NULL,
@@ -354,6 +354,417 @@ CREATE FUNCTION @extschema@.es_repair_streams(OUT stream text, OUT version_befor
 COMMENT ON FUNCTION @extschema@.es_repair_streams() IS
 	'Moves the rows of streams on to their last events, where events came without an append; returns the streams that it has mended.';
 REVOKE ALL ON FUNCTION @extschema@.es_repair_streams() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_slot(stream text) RETURNS int
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_slot';
+COMMENT ON FUNCTION @extschema@.es_slot(text) IS
+	'The slot of a stream, from 0 to 1023: that of its tenant, or of its whole name where it has none. It never changes.';
+REVOKE ALL ON FUNCTION @extschema@.es_slot(text) FROM PUBLIC;
+
+CREATE TABLE eventstore.member
+(
+	only_row   boolean NOT NULL DEFAULT true CONSTRAINT member_pkey PRIMARY KEY CONSTRAINT member_only_row_check CHECK (only_row),
+	cell       int CONSTRAINT member_cell_check CHECK (cell >= 0),
+	feed       int CONSTRAINT member_feed_check CHECK (feed BETWEEN 0 AND 1023),
+	slots      int4multirange CONSTRAINT member_slots_check CHECK (slots <@ '{[0,1024)}'::int4multirange),
+	is_mirror  boolean NOT NULL DEFAULT false,
+	epoch      bigint  NOT NULL DEFAULT 0,
+	generation bigint  NOT NULL DEFAULT 0,
+	CONSTRAINT member_is_whole_check CHECK (num_nulls(cell, feed, slots) IN (0, 3))
+);
+COMMENT ON TABLE eventstore.member IS 'What this store is among others: a cell, a mirror, or neither. At most one row.';
+COMMENT ON COLUMN eventstore.member.only_row IS 'Always true.';
+COMMENT ON COLUMN eventstore.member.cell IS 'Number of the cell that it is; null = it is none.';
+COMMENT ON COLUMN eventstore.member.feed IS 'The positions that it gives out are this, modulo 1024.';
+COMMENT ON COLUMN eventstore.member.slots IS 'It takes appends to streams in these slots only.';
+COMMENT ON COLUMN eventstore.member.is_mirror IS 'Whether its events come from another store, by logical replication.';
+COMMENT ON COLUMN eventstore.member.epoch IS 'How many times the columns before have changed.';
+COMMENT ON COLUMN eventstore.member.generation IS 'How many times the map of cells has.';
+REVOKE ALL ON TABLE eventstore.member FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.member', '');
+
+CREATE TABLE eventstore.mapped_cells
+(
+	cell       int            NOT NULL CONSTRAINT mapped_cells_pkey PRIMARY KEY CONSTRAINT mapped_cells_cell_check CHECK (cell >= 0),
+	feed       int            NOT NULL CONSTRAINT mapped_cells_feed_key UNIQUE CONSTRAINT mapped_cells_feed_check CHECK (feed BETWEEN 0 AND 1023),
+	slots      int4multirange NOT NULL CONSTRAINT mapped_cells_slots_check CHECK (slots <@ '{[0,1024)}'::int4multirange),
+	connection text COLLATE "C"
+);
+COMMENT ON TABLE eventstore.mapped_cells IS 'The map of cells, as this store has it; see eventstore.cells.';
+COMMENT ON COLUMN eventstore.mapped_cells.cell IS 'Number of the cell.';
+COMMENT ON COLUMN eventstore.mapped_cells.feed IS 'Its positions are this, modulo 1024.';
+COMMENT ON COLUMN eventstore.mapped_cells.slots IS 'It takes appends to streams in these slots only.';
+COMMENT ON COLUMN eventstore.mapped_cells.connection IS 'How to connect to it, as libpq takes it; null = nobody has said.';
+REVOKE ALL ON TABLE eventstore.mapped_cells FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.mapped_cells', '');
+
+CREATE VIEW eventstore.cells AS
+	SELECT c.cell, c.feed, c.slots, c.connection, m.generation FROM eventstore.mapped_cells c, eventstore.member m;
+COMMENT ON VIEW eventstore.cells IS 'The map of cells; the same in every cell that has the same generation.';
+COMMENT ON COLUMN eventstore.cells.cell IS 'Number of the cell.';
+COMMENT ON COLUMN eventstore.cells.feed IS 'Its positions are this, modulo 1024.';
+COMMENT ON COLUMN eventstore.cells.slots IS 'It takes appends to streams in these slots only.';
+COMMENT ON COLUMN eventstore.cells.connection IS 'How to connect to it, as libpq takes it; null = nobody has said.';
+COMMENT ON COLUMN eventstore.cells.generation IS 'Of the map: it grows with every change, and the highest one counts.';
+REVOKE ALL ON TABLE eventstore.cells FROM PUBLIC;
+
+CREATE FUNCTION eventstore.put_up_fence() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_put_up_fence';
+COMMENT ON FUNCTION eventstore.put_up_fence() IS
+	'Has what eventstore.member says hold for all appends; returns when no other transaction is open that has appended to a stream which the store does not take.';
+REVOKE ALL ON FUNCTION eventstore.put_up_fence() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.open_map() RETURNS eventstore.member
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+BEGIN
+	LOCK TABLE eventstore.member IN SHARE ROW EXCLUSIVE MODE;
+	INSERT INTO eventstore.member DEFAULT VALUES ON CONFLICT DO NOTHING;
+	SELECT * INTO STRICT own FROM eventstore.member FOR UPDATE;
+	RETURN own;
+END
+$$;
+COMMENT ON FUNCTION eventstore.open_map() IS 'Keeps others from changing what the store is, and the map; returns what it is.';
+REVOKE ALL ON FUNCTION eventstore.open_map() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_cell(cell bigint, feed bigint, slots int4multirange) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF cell IS NULL OR feed IS NULL OR slots IS NULL THEN
+		RAISE EXCEPTION '% must not be null', CASE WHEN cell IS NULL THEN 'cell' WHEN feed IS NULL THEN 'feed' ELSE 'slots' END
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF cell NOT BETWEEN 0 AND 2147483647 THEN
+		RAISE EXCEPTION 'cell must be from 0 to 2147483647' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF feed NOT BETWEEN 0 AND 1023 THEN
+		RAISE EXCEPTION 'feed must be from 0 to 1023' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF NOT slots <@ '{[0,1024)}'::int4multirange THEN
+		RAISE EXCEPTION 'slots must be from 0 to 1023' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'All of them are {[0,1024)}, none {}.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) IS 'Raises unless a cell can be so.';
+REVOKE ALL ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_map() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	a record;
+BEGIN
+	SELECT l.cell, r.cell AS other, lower(range_merge(l.slots * r.slots)) AS slot INTO a
+	FROM eventstore.mapped_cells l JOIN eventstore.mapped_cells r ON r.cell > l.cell AND r.slots && l.slots
+	ORDER BY l.cell, r.cell LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'cells % and % would both take slot %', a.cell, a.other, a.slot USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'One of them has to give it up first, by es_set_cell() there; es_add_cell() or es_adopt_map() tells the others.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_map() IS 'Raises where two cells of the map have a slot in common.';
+REVOKE ALL ON FUNCTION eventstore.check_map() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.map_cell(cell int, feed int, slots int4multirange, connection text) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+#variable_conflict use_column
+DECLARE
+	other int;
+BEGIN
+	SELECT c.cell INTO other FROM eventstore.mapped_cells c WHERE c.feed = map_cell.feed AND c.cell <> map_cell.cell;
+	IF FOUND THEN
+		RAISE EXCEPTION 'feed % is that of cell %', map_cell.feed, other USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'Each cell needs a feed of its own, and one that no other cell ever had: positions must not come twice.';
+	END IF;
+	INSERT INTO eventstore.mapped_cells AS c (cell, feed, slots, connection)
+	VALUES (map_cell.cell, map_cell.feed, map_cell.slots, map_cell.connection)
+	ON CONFLICT (cell) DO UPDATE SET feed = excluded.feed, slots = excluded.slots, connection = excluded.connection
+		WHERE (c.feed, c.slots, c.connection) IS DISTINCT FROM (excluded.feed, excluded.slots, excluded.connection);
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM eventstore.check_map();
+	UPDATE eventstore.member SET generation = generation + 1;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION eventstore.map_cell(int, int, int4multirange, text) IS 'Puts a cell into the map, or changes it there, in a new generation; returns whether it was not so yet.';
+REVOKE ALL ON FUNCTION eventstore.map_cell(int, int, int4multirange, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_set_cell(cell bigint, feed bigint, slots int4multirange) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+BEGIN
+	PERFORM eventstore.check_cell(es_set_cell.cell, es_set_cell.feed, es_set_cell.slots);
+	own := eventstore.open_map();
+	IF own.is_mirror THEN
+		RAISE EXCEPTION 'a mirror can be no cell' USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = 'Its events come from another store; es_unset_mirror() ends that.';
+	END IF;
+	PERFORM eventstore.map_cell(es_set_cell.cell::int, es_set_cell.feed::int, es_set_cell.slots,
+		(SELECT c.connection FROM eventstore.mapped_cells c WHERE c.cell = es_set_cell.cell));
+	IF (own.cell, own.feed, own.slots) IS NOT DISTINCT FROM (es_set_cell.cell, es_set_cell.feed, es_set_cell.slots) THEN
+		RETURN;
+	END IF;
+	UPDATE eventstore.member m
+	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
+	PERFORM eventstore.put_up_fence();
+	-- Split off: what there is belongs to the subscriptions of the cell that it was.
+	IF own.cell <> es_set_cell.cell THEN
+		PERFORM @extschema@.es_pause_subscription(s.name) FROM eventstore.subscriptions s;
+		UPDATE eventstore.subscriptions SET closed_after = (SELECT p.last_value FROM eventstore.positions p) WHERE closed_after IS NULL;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_set_cell(bigint, bigint, int4multirange) IS
+	'Makes this store a cell: it gives out positions of a feed, and takes appends to streams in these slots only; others raise SE009.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_cell(bigint, bigint, int4multirange) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_unset_cell() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member := eventstore.open_map();
+BEGIN
+	IF own.cell IS NULL THEN
+		RETURN;
+	END IF;
+	DELETE FROM eventstore.mapped_cells c WHERE c.cell = own.cell;
+	UPDATE eventstore.member SET cell = NULL, feed = NULL, slots = NULL, epoch = epoch + 1, generation = generation + 1;
+	PERFORM eventstore.put_up_fence();
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_unset_cell() IS 'Makes this store an ordinary one again, which takes all streams; the map is without it.';
+REVOKE ALL ON FUNCTION @extschema@.es_unset_cell() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_add_cell(cell bigint, feed bigint, slots int4multirange, connection text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+BEGIN
+	PERFORM eventstore.check_cell(es_add_cell.cell, es_add_cell.feed, es_add_cell.slots);
+	own := eventstore.open_map();
+	IF own.cell = es_add_cell.cell AND (own.feed <> es_add_cell.feed OR own.slots <> es_add_cell.slots) THEN
+		RAISE EXCEPTION 'this store is cell %, and is otherwise', own.cell USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = format('It has feed %s and slots %s.', own.feed, own.slots),
+			HINT = 'es_set_cell() changes that; es_add_cell() says how others connect to it.';
+	END IF;
+	PERFORM eventstore.map_cell(es_add_cell.cell::int, es_add_cell.feed::int, es_add_cell.slots, es_add_cell.connection);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) IS
+	'Puts a cell into this store''s map, or changes it there; a change makes a new generation of it.';
+REVOKE ALL ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_drop_cell(cell bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+BEGIN
+	IF es_drop_cell.cell IS NULL THEN
+		RAISE EXCEPTION 'cell must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	own := eventstore.open_map();
+	IF own.cell = es_drop_cell.cell THEN
+		RAISE EXCEPTION 'this store is cell %', own.cell USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = 'es_unset_cell() makes it an ordinary store, and takes it from the map.';
+	END IF;
+	DELETE FROM eventstore.mapped_cells c WHERE c.cell = es_drop_cell.cell;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'cell % does not exist', es_drop_cell.cell USING ERRCODE = 'undefined_object',
+			DETAIL = 'The map of this store is without it.';
+	END IF;
+	UPDATE eventstore.member SET generation = generation + 1;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_drop_cell(bigint) IS 'Takes a cell from this store''s map, in a new generation of it.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_adopt_map(map jsonb) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+	adopted bigint;
+	other int;
+BEGIN
+	IF map IS NULL THEN
+		RAISE EXCEPTION 'map must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF jsonb_typeof(map) <> 'array' OR jsonb_array_length(map) = 0 OR
+	   EXISTS (SELECT FROM jsonb_array_elements(map) e WHERE jsonb_typeof(e) <> 'object') THEN
+		RAISE EXCEPTION 'map must be an array of cells' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'In the store that has it: SELECT jsonb_agg(c) FROM eventstore.cells c.';
+	END IF;
+	PERFORM eventstore.check_cell(c.cell, c.feed, c.slots) FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange);
+	SELECT max(c.generation) INTO adopted FROM jsonb_to_recordset(map) AS c (generation bigint)
+	HAVING count(*) = count(c.generation) AND min(c.generation) = max(c.generation) AND min(c.generation) > 0;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the cells of a map have one generation' USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'In the store that has it: SELECT jsonb_agg(c) FROM eventstore.cells c.';
+	END IF;
+
+	own := eventstore.open_map();
+	IF adopted < own.generation THEN
+		RAISE NOTICE 'the map of this store is newer, of generation %', own.generation;
+		RETURN false;
+	END IF;
+	IF NOT EXISTS (
+		SELECT FROM (SELECT c.cell, c.feed, c.slots, c.connection
+					 FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange, connection text)) a
+		FULL JOIN eventstore.mapped_cells b USING (cell) WHERE (a.feed, a.slots, a.connection) IS DISTINCT FROM (b.feed, b.slots, b.connection))
+	THEN
+		UPDATE eventstore.member SET generation = adopted WHERE generation < adopted;
+		RETURN FOUND;
+	END IF;
+	IF adopted = own.generation THEN
+		RAISE EXCEPTION 'this store has another map of generation %', adopted USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = 'Change the one that is right, by es_add_cell() or es_set_cell(), and have the others adopt that.';
+	END IF;
+	SELECT c.cell INTO other FROM jsonb_to_recordset(map) AS c (cell int, feed int) WHERE c.feed = own.feed AND c.cell <> own.cell;
+	IF FOUND THEN
+		RAISE EXCEPTION 'feed % is that of this store, cell %', own.feed, own.cell USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = format('The map has it for cell %s.', other);
+	END IF;
+	DELETE FROM eventstore.mapped_cells;
+	INSERT INTO eventstore.mapped_cells (cell, feed, slots, connection)
+	SELECT c.cell, c.feed, c.slots, c.connection
+	FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange, connection text);
+	PERFORM eventstore.check_map();
+	UPDATE eventstore.member SET generation = adopted;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_adopt_map(jsonb) IS
+	'Takes over another store''s map of cells, if it is of a later generation; returns whether it was. Which slots this store takes, es_set_cell says.';
+REVOKE ALL ON FUNCTION @extschema@.es_adopt_map(jsonb) FROM PUBLIC;
+
+CREATE TRIGGER replicated_head_is_noted AFTER INSERT OR UPDATE ON eventstore.head
+	FOR EACH ROW EXECUTE FUNCTION eventstore.note_foreign_events();
+ALTER TABLE eventstore.head ENABLE REPLICA TRIGGER replicated_head_is_noted;
+COMMENT ON TRIGGER replicated_head_is_noted ON eventstore.head IS 'Notes that the head comes by logical replication.';
+
+CREATE FUNCTION @extschema@.es_announce_head() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	head bigint := @extschema@.es_head();
+BEGIN
+	IF (SELECT m.is_mirror FROM eventstore.member m) THEN
+		RAISE EXCEPTION 'this store is a mirror' USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'Its head comes from another store, by logical replication.';
+	END IF;
+	INSERT INTO eventstore.head AS h (position) VALUES (head)
+	ON CONFLICT (only_row) DO UPDATE SET position = excluded.position WHERE h.position < excluded.position;
+	RETURN head;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_announce_head() IS
+	'Writes the head where mirrors and standbys read it, and returns it; a worker does so by itself.';
+REVOKE ALL ON FUNCTION @extschema@.es_announce_head() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_set_mirror() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member;
+BEGIN
+	-- What others have stored since its snapshot was taken would not be seen.
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE EXCEPTION 'es_set_mirror() can only be called in a READ COMMITTED transaction' USING ERRCODE = 'active_sql_transaction';
+	END IF;
+	own := eventstore.open_map();
+	IF own.is_mirror THEN
+		RETURN;
+	END IF;
+	IF own.cell IS NOT NULL THEN
+		RAISE EXCEPTION 'a cell can be no mirror' USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = 'es_unset_cell() makes it an ordinary store.';
+	END IF;
+	LOCK TABLE eventstore.events IN SHARE ROW EXCLUSIVE MODE;
+	IF EXISTS (SELECT FROM eventstore.events) OR EXISTS (SELECT FROM eventstore.removed_events) OR
+	   EXISTS (SELECT FROM eventstore.streams WHERE version > 0) THEN
+		RAISE EXCEPTION 'a store that has events can be no mirror' USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'Nobody knows what its readers have passed over.',
+			HINT = 'Call it in a store that is empty, before the subscription that feeds it is created.';
+	END IF;
+	IF EXISTS (SELECT FROM eventstore.projections WHERE mode = 'inline') THEN
+		RAISE EXCEPTION 'a mirror has no inline projections' USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'Appends apply them, and its events come by logical replication.',
+			HINT = 'Drop them, and make async ones.';
+	END IF;
+	-- What would be in the way of rows that come.
+	LOCK TABLE eventstore.head IN ACCESS EXCLUSIVE MODE;
+	DELETE FROM eventstore.head;
+	DELETE FROM eventstore.marks;
+	DELETE FROM eventstore.streams;
+	UPDATE eventstore.member SET is_mirror = true, epoch = epoch + 1;
+	PERFORM eventstore.put_up_fence();
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_set_mirror() IS
+	'Makes this store, which is empty, a mirror: its events, streams and head come from another one by logical replication, and appends raise 55000.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_mirror() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_unset_mirror() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	own eventstore.member := eventstore.open_map();
+BEGIN
+	IF own.is_mirror THEN
+		UPDATE eventstore.member SET is_mirror = false, epoch = epoch + 1;
+		PERFORM eventstore.put_up_fence();
+	END IF;
+	RETURN @extschema@.es_repair_positions();
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_unset_mirror() IS
+	'Makes a mirror that is fed no more a store of its own, whose positions go on above all that came; returns the last one given out.';
+REVOKE ALL ON FUNCTION @extschema@.es_unset_mirror() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_mirror_status(OUT subscription text, OUT is_whole boolean, OUT head bigint, OUT detail text) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	WITH feeds AS (
+		SELECT w.name, count(r.srsubid) AS feeds, min(s.subname::text) AS subscription, bool_and(r.srsubstate = 'r') AS is_ready
+		FROM unnest('{events,streams,head}'::text[]) WITH ORDINALITY AS w (name, n)
+		LEFT JOIN pg_subscription_rel r ON r.srrelid = ('eventstore.' || w.name)::regclass
+		LEFT JOIN pg_subscription s ON s.oid = r.srsubid
+		GROUP BY w.name, w.n ORDER BY w.n
+	)
+	SELECT (SELECT f.subscription FROM feeds f WHERE f.name = 'events'),
+		   (SELECT bool_and(f.feeds = 1 AND f.is_ready) AND count(DISTINCT f.subscription) = 1 FROM feeds f),
+		   @extschema@.es_head(),
+		   (SELECT CASE WHEN count(*) FILTER (WHERE f.feeds = 0) = 3 THEN 'No subscription feeds it.'
+						WHEN bool_or(f.feeds = 0) THEN 'Not fed: ' || string_agg(f.name, ', ') FILTER (WHERE f.feeds = 0) || '. Add it to the publication.'
+						WHEN bool_or(f.feeds > 1) OR count(DISTINCT f.subscription) > 1 THEN 'Several subscriptions feed it; it takes one.'
+						WHEN NOT bool_and(f.is_ready) THEN 'The initial copy is not over: ' || string_agg(f.name, ', ') FILTER (WHERE NOT f.is_ready) || '.'
+						WHEN NOT EXISTS (SELECT FROM eventstore.head) THEN 'The other store has not announced a head: it needs a worker, or es_announce_head().' END
+			FROM feeds f)
+	WHERE EXISTS (SELECT FROM eventstore.member m WHERE m.is_mirror)
+$$;
+COMMENT ON FUNCTION eventstore.find_mirror_status() IS 'The row of eventstore.mirror_status.';
+REVOKE ALL ON FUNCTION eventstore.find_mirror_status() FROM PUBLIC;
+
+CREATE VIEW eventstore.mirror_status AS
+	SELECT subscription, is_whole, head, detail FROM eventstore.find_mirror_status();
+COMMENT ON VIEW eventstore.mirror_status IS 'How far a mirror is; no row where the store is none.';
+COMMENT ON COLUMN eventstore.mirror_status.subscription IS 'The subscription of PostgreSQL''s that feeds it.';
+COMMENT ON COLUMN eventstore.mirror_status.is_whole IS 'Whether the initial copy is over; until then the head is 0.';
+COMMENT ON COLUMN eventstore.mirror_status.head IS 'Its head.';
+COMMENT ON COLUMN eventstore.mirror_status.detail IS 'What it waits for; null = for nothing.';
+REVOKE ALL ON TABLE eventstore.mirror_status FROM PUBLIC;
 
 CREATE FUNCTION eventstore.may_reveal() RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true;
@@ -692,7 +1103,7 @@ $$
 	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
 		('events', 'notify_status', 'subscription_status', 'parked', 'categories', 'types', 'find_tallies',
 		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
-		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_partition',
+		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_slot', 'es_partition',
 		 'es_snapshot', 'es_load', 'es_load_json', 'es_fold', 'es_save_snapshot', 'es_wait_projection', 'es_projection_as_of', 'es_first', 'es_last',
 		 'es_any', 'es_exists', 'es_no_stream', 'es_append', 'es_append_streams', 'es_append_if', 'es_assert_version', 'es_last_position',
 		 'es_protect', 'es_reveal', 'es_version',
@@ -710,6 +1121,24 @@ $$
 		('read append reveal admin', 'USAGE', 'SCHEMA @extschema@'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_version()'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_tenant(text)'),
+		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_slot(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_set_cell(bigint, bigint, int4multirange)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_set_cell(bigint, bigint, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_add_cell(bigint, bigint, text, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_unset_cell()'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_drop_cell(bigint)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_adopt_map(jsonb)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_adopt_map(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_open_feed(text)'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_set_mirror()'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_unset_mirror()'),
+		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_announce_head()'),
+		('admin',             'SELECT',  'TABLE eventstore.mirror_status'),
+		('admin',             'EXECUTE', 'FUNCTION eventstore.find_mirror_status()'),
+		('admin',             'SELECT',  'TABLE eventstore.member'),
+		('admin',             'SELECT',  'TABLE eventstore.mapped_cells'),
+		('admin',             'SELECT',  'TABLE eventstore.cells'),
 		('read admin',        'SELECT',  'TABLE eventstore.events'),
 		('admin',             'SELECT',  'TABLE eventstore.streams'),
 		('admin',             'SELECT',  'TABLE eventstore.head'),
@@ -908,6 +1337,7 @@ COMMENT ON COLUMN eventstore.subscriptions.next_division IS 'Number of that divi
 COMMENT ON COLUMN eventstore.subscriptions.is_paused IS 'Whether nothing is delivered.';
 COMMENT ON COLUMN eventstore.subscriptions.revision IS 'Number of the present definition: what a fetch has read under another one it reads anew.';
 COMMENT ON COLUMN eventstore.subscriptions.tenant IS 'Only events of this tenant''s streams; null = of all.';
+COMMENT ON COLUMN eventstore.subscriptions.closed_after IS 'In a cell that was split off: it is paused until es_open_feed has it begin after this position; null = it is not closed.';
 
 CREATE SEQUENCE eventstore.subscription_revisions AS bigint;
 COMMENT ON SEQUENCE eventstore.subscription_revisions IS 'Gives out the numbers of revisions of shares and retries. It never goes back.';
@@ -961,6 +1391,33 @@ CREATE FUNCTION @extschema@.es_resume_subscription(name text) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_resume_subscription';
 COMMENT ON FUNCTION @extschema@.es_resume_subscription(text) IS 'Goes on delivering the events of a subscription that is paused.';
 REVOKE ALL ON FUNCTION @extschema@.es_resume_subscription(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_open_feed(subscription text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	after_position bigint;
+BEGIN
+	IF subscription IS NULL THEN
+		RAISE EXCEPTION 'subscription must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	SELECT s.closed_after INTO after_position FROM eventstore.subscriptions s WHERE s.name = subscription;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'subscription "%" does not exist', subscription USING ERRCODE = 'undefined_object';
+	END IF;
+	IF after_position IS NULL THEN
+		RETURN;
+	END IF;
+	PERFORM @extschema@.es_reset_subscription(subscription, after_position);
+	-- What is parked is parked in the cell that it was split from, too.
+	DELETE FROM eventstore.subscription_retries r WHERE r.subscription = es_open_feed.subscription;
+	UPDATE eventstore.subscriptions s SET closed_after = NULL WHERE s.name = es_open_feed.subscription;
+	PERFORM @extschema@.es_resume_subscription(subscription);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_open_feed(text) IS
+	'In a cell that was split off: lets a subscription begin, with what was appended since. To be called once that of the other cell has passed the split.';
+REVOKE ALL ON FUNCTION @extschema@.es_open_feed(text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count bigint DEFAULT NULL) RETURNS int
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'es_replay_parked';
@@ -1095,9 +1552,9 @@ COMMENT ON FUNCTION eventstore.find_subscription_status(text) IS
 
 CREATE OR REPLACE VIEW eventstore.subscription_status WITH (security_barrier) AS
 	SELECT d.name, s.partition, s.consumer, s.checkpoint, s.lag_events, s.lag_seconds, s.parked, s.lease_end,
-		   CASE WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state, d.tenant
+		   CASE WHEN d.closed_after IS NOT NULL THEN 'closed' WHEN d.is_paused THEN 'paused' ELSE 'running' END AS state, d.tenant
 	FROM eventstore.subscriptions d CROSS JOIN LATERAL eventstore.find_subscription_status(d.name) s;
-COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running or paused.';
+COMMENT ON COLUMN eventstore.subscription_status.state IS 'State of the subscription: running, paused, or closed: it waits for es_open_feed.';
 COMMENT ON COLUMN eventstore.subscription_status.tenant IS 'The tenant that the subscription is narrowed to; null = all.';
 
 CREATE OR REPLACE VIEW eventstore.parked WITH (security_barrier) AS
@@ -2343,6 +2800,33 @@ CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAU
 COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS
 	'Takes a level from a role, which is given by its name; see es_revoke(regrole, ...).';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_adopt_map(map text) RETURNS boolean
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_adopt_map(map::pg_catalog.jsonb);
+END;
+COMMENT ON FUNCTION @extschema@.es_adopt_map(text) IS
+	'Takes over a map of cells that is given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_adopt_map(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_set_cell(cell bigint, feed bigint, slots text) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_set_cell(cell, feed, slots::pg_catalog.int4multirange);
+END;
+COMMENT ON FUNCTION @extschema@.es_set_cell(bigint, bigint, text) IS
+	'Makes this store a cell; its slots are given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_set_cell(bigint, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_add_cell(cell bigint, feed bigint, slots text, connection text) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	BEGIN ATOMIC
+		SELECT @extschema@.es_add_cell(cell, feed, slots::pg_catalog.int4multirange, connection);
+END;
+COMMENT ON FUNCTION @extschema@.es_add_cell(bigint, bigint, text, text) IS
+	'Puts a cell into this store''s map; its slots are given as text.';
+REVOKE ALL ON FUNCTION @extschema@.es_add_cell(bigint, bigint, text, text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.find_stats(OUT appends bigint, OUT events bigint, OUT conflicts bigint, OUT retries bigint, OUT since timestamptz, OUT waiters bigint,
 									  OUT head bigint, OUT last_position bigint, OUT oldest_beyond timestamptz) RETURNS record

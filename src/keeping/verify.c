@@ -19,7 +19,7 @@
  *
  * Memory: SPI's; the sorts take maintenance_work_mem together, and then disk.
  * Locks: AccessShare on the tables and their indexes.  Calls: as_owner,
- * catalog, entries, findings, floor, identity, inflight, lineage, names,
+ * catalog, entries, findings, floor, identity, inflight, lineage, member, names,
  * order, position, removals, succession.
  *
  *-------------------------------------------------------------------------
@@ -50,6 +50,7 @@
 #include "keeping/succession.h"
 #include "order/floor.h"
 #include "order/inflight.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "order/position.h"
 
@@ -278,7 +279,7 @@ static void
 verify_beside(Verification *verification)
 {
 	EsInflight in_flight = {.lowest = PG_INT64_MAX};
-	bool is_fed = es_floor_is_fed();
+	bool is_fed = es_floor_is_fed() || es_member_get()->is_mirror;
 	bool is_ours;
 	int64 last;
 

@@ -24,7 +24,7 @@ INSERT INTO kinds VALUES
 	('text[]',       'text[]',  'varchar[]', 'text[]',      'text[]',       'varchar[]',   'varchar[]'),
 	('regclass',     'text',    'varchar',   'unknown',     'regclass',     'varchar',     'varchar'),
 	('regclass[]',   'text[]',  'varchar[]', 'text[]',      'regclass[]',   'varchar[]',   'varchar[]'),
-	('int4multirange', 'unknown', 'unknown', 'unknown', 'int4multirange', 'unknown', 'unknown'),
+	('int4multirange', 'text',  'varchar',   'int4multirange', 'int4multirange', 'varchar',  'varchar'),
 	('jsonb[]',      'jsonb[]', 'jsonb[]',   'jsonb[]',     'jsonb[]',      'jsonb[]',     'jsonb[]'),
 	('uuid[]',       'uuid[]',  'uuid[]',    'uuid[]',      'uuid[]',       'uuid[]',      'uuid[]'),
 	-- How forms for text declare them
@@ -62,7 +62,7 @@ EXCEPTION
 END
 $$;
 
-SELECT plan(57);
+SELECT plan(59);
 
 SELECT is_empty('SELECT DISTINCT proname, type FROM arguments WHERE type NOT IN (SELECT declared FROM kinds)', 'the type of every argument is known');
 SELECT cmp_ok((SELECT count(*) FROM calls), '>', 2000::bigint, 'there are calls to try');
@@ -169,6 +169,7 @@ SELECT is((SELECT string_agg(level, ' ' ORDER BY level, category) FROM eventstor
 SELECT lives_ok($$SELECT es_revoke('test_typed_text'::text, l) FROM unnest('{read,append}'::text[]) l$$, 'and loses it');
 SELECT lives_ok($$SELECT es_reassign_projection('typed_text', current_user::text), es_set_retention('typed_text', '1 year'::text, NULL), es_projection_as_of('typed_text', 'then', NULL, 'infinity'::text)$$, 'what owners do');
 SELECT lives_ok($$SELECT es_redact('0193c000-0000-7000-8000-000000000005'::text, 'a test')$$, 'a redaction');
+SELECT lives_ok($$SELECT es_set_cell(1::smallint, 1, '{}'::text), es_add_cell(2::int, 2::bigint, '{[0,5)}'::varchar, 'b'::varchar), es_adopt_map('[{"cell": 2, "feed": 2, "slots": "{}", "generation": 100}]'::text), es_unset_cell()$$, 'cells');
 
 SELECT finish();
 SET client_min_messages = warning;
