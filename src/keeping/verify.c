@@ -339,6 +339,7 @@ es_verify(PG_FUNCTION_ARGS)
 {
 	EsAsOwner owner;
 
+	PreventCommandIfParallelMode("es_verify()");
 	InitMaterializedSRF(fcinfo, 0);
 	PushCopiedSnapshot(GetActiveSnapshot());
 	UpdateActiveSnapshotCommandId();
