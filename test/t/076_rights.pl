@@ -48,6 +48,7 @@ my $envelope = sql($node, q{SELECT es_protect('person-{other}', '"hush"')});
 
 my %calls = (
 	'es_tenant(text)' => [ q{es_tenant('a-{b}')} ],
+	'es_slot(text)' => [ q{es_slot('a-{b}')} ],
 	'es_partition(text,bigint)' => [ q{es_partition('a', 4)} ],
 	'es_any()' => ['es_any()'],
 	'es_version()' => ['es_version()'],

@@ -10,7 +10,7 @@ use Test::More;
 
 my $page = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../docs/cells.md");
 my ($making, $opening, $mirroring) = $page =~ /^```sql\n(.*?)^```/msg;
-my $a = new_server('a', 'wal_level = logical', q{shared_preload_libraries = 'eventstore'});
+my $a = new_server('a', 'wal_level = logical', 'max_wal_senders = 5', 'max_replication_slots = 5', q{shared_preload_libraries = 'eventstore'});
 my $b = new_server('b', q{shared_preload_libraries = 'eventstore'});
 my %nodes = (a => $a, b => $b);
 
