@@ -3010,7 +3010,7 @@ CREATE FUNCTION eventstore.check_subscriptions() RETURNS SETOF eventstore.health
 $$
 	WITH d AS MATERIALIZED (
 		SELECT s.name, s.category, s.tenant, s.types, d.division, d.partitions
-		FROM eventstore.subscriptions s CROSS JOIN LATERAL eventstore.find_subscription_division(s.name) d WHERE NOT s.is_paused
+		FROM eventstore.subscriptions s CROSS JOIN LATERAL eventstore.read_subscription_division(s.name) d WHERE NOT s.is_paused
 	), p AS (
 		SELECT DISTINCT ON (d.name, p) d.name, p AS partition, h.share, h.consumer, h.checkpoint, h.lease_end
 		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
