@@ -8,6 +8,7 @@
 #   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
 #   make lint | format          what keeps the code as it is; format mends the layout
 #   make stress SECONDS=600     does a reader ever miss an event?
+#   make cells                  several machines: the router, a split, a mirror, failover by Patroni, for longer than make test does
 #   make pictures               draws docs/pictures from their text
 #   make bench                  what an append and a read cost, and others' appends and reads
 #   make deb                    packages for Debian, one for each major that is here, into dist/
@@ -16,15 +17,18 @@
 #
 # Each script installs what it needs from the distribution's packages when run as root (test/packages).
 
-EXTENSION = eventstore
+# The router, for stores on several machines, is an extension of its own, with the same library: router/.
+EXTENSION = eventstore router/eventstore_router
+ROUTERVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" router/eventstore_router.control)
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" eventstore.control)
 MODULE_big = eventstore
 SOURCES := $(sort $(shell find src -name '*.c'))
 HEADER_FILES := $(sort $(shell find src -name '*.h'))
 OBJS = $(SOURCES:.c=.o)
 DATA = $(wildcard sql/eventstore--*--*.sql)
-DATA_built = eventstore--$(EXTVERSION).sql
-EXTRA_CLEAN = $(wildcard eventstore--*.sql) .built-for log test/stress test/consume test/decide test/late.so bench/client.bin bench/follow.bin bench/subscribe.bin
+ROUTER_built = eventstore_router--$(ROUTERVERSION).sql
+DATA_built = eventstore--$(EXTVERSION).sql $(ROUTER_built)
+EXTRA_CLEAN = $(wildcard eventstore--*.sql eventstore_router--*.sql) .built-for log test/stress test/consume test/decide test/late.so bench/client.bin bench/follow.bin bench/subscribe.bin
 
 # Our includes name the folder: "order/inflight.h".
 PG_CPPFLAGS = -Isrc
@@ -129,10 +133,12 @@ endif
 $(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
 
 # The install script is its parts in the order of their numbers; psql must not run it by itself.
-$(DATA_built): $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
+eventstore--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
+$(ROUTER_built): $(sort $(wildcard router/[0-9][0-9]_*.sql)) router/eventstore_router.control
+	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore_router" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: demo demo-stop test test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs
+.PHONY: cells demo demo-stop test test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs
 demo:
 	@examples/demo
 demo-stop:
@@ -163,6 +169,10 @@ pictures:
 	for source in docs/pictures/*.dot; do neato -n2 -Tsvg "$$source" -o "$${source%.dot}.svg"; done
 bench:
 	@bench/run
+# Where etcd, Patroni and HAProxy are not there, the failover is left out.
+cells:
+	@test/packages cells || :
+	@CELLS=1 TESTS="router split cell mirror switch cells_page patroni" test/run
 
 # Writers of every kind against readers of every kind; SECONDS=... says how long.
 test/stress: test/stress.c test/crew.h

@@ -50,6 +50,9 @@
  *		drop.c			the store is not dropped by mistake
  *		repair.c		es_repair_streams
  *
+ *	 router/			what extension eventstore_router cannot do in SQL
+ *		block.c			whether a statement could still be rolled back
+ *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
  *		read_query.c	es_read_query

@@ -1,0 +1,456 @@
+-- Readers across streams: a place for each feed, which is the last position that was read of it, as {"1": 4711, "2": 99}.
+--
+-- A feed's events come from one cell, after the position that it begins at: what stands before it there is the history of the cell that it
+-- was split off from, which gives it itself. Streams that have moved go on in the new feed, so nothing of that is delivered before the old
+-- feed has been delivered up to there.
+
+CREATE FUNCTION eventstore.check_vector(after jsonb) RETURNS jsonb
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	wrong record;
+BEGIN
+	IF after IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'after must not be null', HINT = '{} is the beginning.';
+	END IF;
+	IF jsonb_typeof(after) <> 'object' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'after is a JSON object of positions by feed, such as {"1": 4711, "2": 99}', HINT = '{} is the beginning.';
+	END IF;
+	SELECT e.key, e.value INTO wrong FROM jsonb_each(after) e
+	WHERE e.key !~ '^(0|[1-9]\d{0,3})$' OR jsonb_typeof(e.value) <> 'number' OR e.value::text !~ '^\d{1,18}$' LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no position of a feed', left(wrong.key, 100)),
+			DETAIL = 'Feeds are numbers from 0 to 1023, positions whole numbers from 0.';
+	END IF;
+	RETURN after;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_vector(jsonb) IS 'The same; raises what is wrong with it.';
+REVOKE ALL ON FUNCTION eventstore.check_vector(jsonb) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.find_feeds() RETURNS SETOF eventstore.feeds
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	unknown int;
+BEGIN
+	-- A cell that was down when it was put into the map has yet to say where its feed begins.
+	IF EXISTS (SELECT FROM eventstore.mapped_cells c WHERE NOT EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = c.feed)) THEN
+		PERFORM eventstore.learn_feeds();
+		FOR unknown IN SELECT c.cell FROM eventstore.mapped_cells c WHERE NOT EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = c.feed) LOOP
+			PERFORM eventstore.warn_unreachable(unknown, 'It has not said yet where its feed begins.');
+		END LOOP;
+	END IF;
+	RETURN QUERY SELECT * FROM eventstore.feeds f ORDER BY f.after_position, f.feed;
+END
+$$;
+COMMENT ON FUNCTION eventstore.find_feeds() IS 'The rows of eventstore.feeds, those first that others go on from.';
+REVOKE ALL ON FUNCTION eventstore.find_feeds() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.position_in_cell(cell int, after jsonb) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	feed eventstore.feeds;
+	beyond bigint;
+BEGIN
+	after := eventstore.check_vector(after);
+	SELECT f.* INTO feed FROM eventstore.find_feeds() f WHERE f.cell = position_in_cell.cell AND f.upto IS NULL;
+	-- What is before its feed in the cell has the positions of the feeds before.
+	WHILE feed.feed IS NOT NULL LOOP
+		IF after ? feed.feed::text THEN
+			RETURN least((after ->> feed.feed::text)::bigint, coalesce(beyond, (after ->> feed.feed::text)::bigint));
+		END IF;
+		beyond := feed.after_position;
+		SELECT f.* INTO feed FROM eventstore.find_feeds() f WHERE f.feed = feed.parent;
+	END LOOP;
+	RETURN 0;
+END
+$$;
+COMMENT ON FUNCTION eventstore.position_in_cell(int, jsonb) IS 'The position in a cell up to which everything is read at a vector.';
+REVOKE ALL ON FUNCTION eventstore.position_in_cell(int, jsonb) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- What is sent
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+CREATE TYPE eventstore.feed_row AS
+(
+	feed        int,
+	head        bigint,
+	position    bigint,
+	stream      text COLLATE "C",
+	category    text COLLATE "C",
+	version     bigint,
+	id          uuid,
+	type        text COLLATE "C",
+	data        jsonb,
+	metadata    jsonb,
+	tags        text[] COLLATE "C",
+	recorded_at timestamptz
+);
+COMMENT ON TYPE eventstore.feed_row IS 'An event of a feed, and the head of its cell before it was read; without an event: there is none.';
+
+-- One element for each feed, in the cell that has it. The head is asked first: there is nothing but what is read up to there.
+CREATE FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) RETURNS SETOF eventstore.feed_row
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
+	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a + 0 * h.n, $5::bigint, $6::text[]) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+$$;
+COMMENT ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) IS 'Events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) RETURNS SETOF eventstore.feed_row
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
+	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a + 0 * h.n, $5::bigint, $6::text[]) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+$$;
+COMMENT ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) IS 'A category''s events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) RETURNS SETOF eventstore.feed_row
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
+	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a + 0 * h.n, $5::bigint) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+$$;
+COMMENT ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) IS 'The events of feeds that match a query, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) FROM PUBLIC;
+
+-- What a reader reads: one of a category and a query, or neither.
+CREATE TYPE eventstore.filter AS
+(
+	max_count bigint,
+	types     text[],
+	category  text,
+	query     jsonb
+);
+COMMENT ON TYPE eventstore.filter IS 'Which events a reader is to get, and how many.';
+
+CREATE FUNCTION eventstore.ask_feed_rows(asked eventstore.feeds[], filter eventstore.filter) RETURNS SETOF eventstore.feed_row
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	cells int[] := ARRAY(SELECT a.cell FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
+	feeds int[] := ARRAY(SELECT a.feed FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
+	afters bigint[] := ARRAY(SELECT a.after_position FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
+	uptos bigint[] := ARRAY(SELECT a.upto FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
+BEGIN
+	IF cardinality(asked) = 0 THEN
+		RETURN;
+	ELSIF filter.query IS NOT NULL THEN
+		RETURN QUERY SELECT * FROM eventstore.ask_query(cells, feeds, afters, uptos, filter.max_count, filter.query);
+	ELSIF filter.category IS NOT NULL THEN
+		RETURN QUERY SELECT * FROM eventstore.ask_category(cells, feeds, afters, uptos, filter.max_count, filter.types, filter.category);
+	ELSE
+		RETURN QUERY SELECT * FROM eventstore.ask_events(cells, feeds, afters, uptos, filter.max_count, filter.types);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.ask_feed_rows(eventstore.feeds[], eventstore.filter) IS 'Events of feeds after the positions given, all from cells that can be reached.';
+REVOKE ALL ON FUNCTION eventstore.ask_feed_rows(eventstore.feeds[], eventstore.filter) FROM PUBLIC;
+
+-- All cells at once; where one fails, each by itself, those last that have failed before.
+CREATE FUNCTION eventstore.collect_rows(asked eventstore.feeds[], filter eventstore.filter) RETURNS SETOF eventstore.feed_row
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+$$
+DECLARE
+	down int[] := eventstore.cells_down();
+	together eventstore.feeds[] := ARRAY(SELECT a FROM unnest(asked) a WHERE a.cell <> ALL (down));
+	one int;
+	attempt int;
+BEGIN
+	BEGIN
+		RETURN QUERY SELECT * FROM eventstore.ask_feed_rows(together, filter);
+	EXCEPTION WHEN OTHERS THEN
+		IF NOT eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
+			RAISE;
+		END IF;
+		together := '{}';
+	END;
+	FOR one IN SELECT DISTINCT a.cell FROM unnest(asked) a WHERE a <> ALL (together) ORDER BY 1 LOOP
+		FOR attempt IN 1 .. 2 LOOP
+			BEGIN
+				RETURN QUERY SELECT * FROM eventstore.ask_feed_rows(ARRAY(SELECT a FROM unnest(asked) a WHERE a.cell = one), filter);
+				PERFORM eventstore.note_down(one, false);
+				EXIT;
+			EXCEPTION WHEN OTHERS THEN
+				IF NOT eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
+					RAISE;
+				END IF;
+				-- The first time it may be a connection that was good before the cell was started anew.
+				IF attempt = 2 THEN
+					PERFORM eventstore.note_down(one, true);
+					PERFORM eventstore.warn_unreachable(one, SQLERRM);
+				END IF;
+			END;
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.collect_rows(eventstore.feeds[], eventstore.filter) IS 'Events of feeds after the positions given, from all cells that can be reached; a WARNING names each other one.';
+REVOKE ALL ON FUNCTION eventstore.collect_rows(eventstore.feeds[], eventstore.filter) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- Merging
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+-- In turn one event of each feed, so that none has to wait for another that always has some; but none of a feed that goes on where another
+-- ends before that one has been delivered up to there.
+CREATE FUNCTION eventstore.merge(after jsonb, filter eventstore.filter)
+	RETURNS TABLE ("position" bigint, stream text, category text, version bigint, id uuid, type text, data jsonb, metadata jsonb, tags text[],
+				   recorded_at timestamptz, feed int, at jsonb)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+#variable_conflict use_column
+DECLARE
+	vector jsonb := eventstore.check_vector(after);
+	feeds eventstore.feeds[];
+	asked eventstore.feeds[];
+	rows eventstore.feed_row[];
+	next int[] := '{}';       -- of each feed: its next row
+	last int[] := '{}';       -- ... and its last one
+	head bigint[] := '{}';    -- ... and up to where the rows are all there are
+	given bigint[] := '{}';   -- ... and the last position that was delivered
+	parent int[] := '{}';     -- ... and the number of the feed before it
+	found record;
+	one eventstore.feed_row;
+	n int;
+	count bigint := 0;
+	wanted bigint := coalesce(filter.max_count, 9223372036854775807);
+	was bigint;
+BEGIN
+	IF wanted < 0 THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'max_count must not be negative';
+	END IF;
+	filter.max_count := wanted;
+	feeds := ARRAY(SELECT f FROM eventstore.find_feeds() f);
+	-- What is read to its end is not asked again.
+	asked := ARRAY(SELECT ROW (f.feed, f.cell, greatest(f.after_position, (vector ->> f.feed::text)::bigint), f.upto, f.parent)::eventstore.feeds
+				   FROM unnest(feeds) f WHERE f.upto IS NULL OR coalesce((vector ->> f.feed::text)::bigint, 0) < f.upto);
+	IF wanted = 0 THEN
+		RETURN;
+	END IF;
+	rows := ARRAY(SELECT r FROM eventstore.collect_rows(asked, filter) r ORDER BY r.feed, r.position);
+	FOR found IN SELECT f.feed, f.after_position, f.upto, f.parent, g.first, g.last, g.head, g.count, g.beyond
+				 FROM unnest(feeds) WITH ORDINALITY f (feed, cell, after_position, upto, parent, n)
+				 LEFT JOIN (SELECT r.feed, min(r.n) AS first, max(r.n) AS last, min(r.head) AS head, count(r.position) AS count, max(r.position) AS beyond
+							FROM unnest(rows) WITH ORDINALITY r (feed, head, position, stream, category, version, id, type, data, metadata, tags, recorded_at, n)
+							GROUP BY r.feed) g ON g.feed = f.feed
+				 ORDER BY f.n LOOP
+		next := next || coalesce(CASE WHEN found.count > 0 THEN found.first END, 0)::int;
+		last := last || coalesce(CASE WHEN found.count > 0 THEN found.last END, -1)::int;
+		was := greatest(found.after_position, (vector ->> found.feed::text)::bigint);
+		given := given || was;
+		head := head || CASE WHEN found.head IS NULL THEN was
+							 WHEN found.count >= wanted THEN found.beyond
+							 ELSE greatest(least(found.head, coalesce(found.upto, found.head)), was) END;
+		parent := parent || coalesce(array_position(ARRAY(SELECT f.feed FROM unnest(feeds) f), found.parent), 0);
+	END LOOP;
+	LOOP
+		was := count;
+		FOR n IN 1 .. cardinality(feeds) LOOP
+			CONTINUE WHEN next[n] > last[n];
+			IF parent[n] > 0 AND given[parent[n]] < feeds[n].after_position THEN
+				-- Its parent has nothing more up to there: it is passed. Or it has, and comes first.
+				CONTINUE WHEN head[parent[n]] < feeds[n].after_position
+						   OR next[parent[n]] <= last[parent[n]] AND rows[next[parent[n]]].position <= feeds[n].after_position;
+				given[parent[n]] := feeds[n].after_position;
+				vector := vector || jsonb_build_object(feeds[parent[n]].feed::text, given[parent[n]]);
+			END IF;
+			one := rows[next[n]];
+			given[n] := one.position;
+			vector := vector || jsonb_build_object(feeds[n].feed::text, given[n]);
+			"position" := one.position;
+			stream := one.stream;
+			category := one.category;
+			version := one.version;
+			id := one.id;
+			type := one.type;
+			data := one.data;
+			metadata := one.metadata;
+			tags := one.tags;
+			recorded_at := one.recorded_at;
+			feed := feeds[n].feed;
+			at := vector;
+			RETURN NEXT;
+			next[n] := next[n] + 1;
+			count := count + 1;
+			IF count >= wanted THEN
+				RETURN;
+			END IF;
+		END LOOP;
+		EXIT WHEN count = was;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.merge(jsonb, eventstore.filter) IS 'The events after a vector, each with the vector to go on from.';
+REVOKE ALL ON FUNCTION eventstore.merge(jsonb, eventstore.filter) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_read_all(after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
+	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
+	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT * FROM eventstore.merge($1, ROW ($2, $3, NULL, NULL))
+$$;
+COMMENT ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) IS
+	'The events of all cells after a vector of positions, each once, each stream in version order; a row''s after is where to go on from.';
+REVOKE ALL ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.check_category(category text) RETURNS text
+	LANGUAGE plpgsql IMMUTABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF category IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'category must not be null', HINT = 'es_read_all reads those of all.';
+	END IF;
+	RETURN category;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_category(text) IS 'The same; raises 22004 if it is null.';
+REVOKE ALL ON FUNCTION eventstore.check_category(text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_read_category(category text, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
+	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
+	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT * FROM eventstore.merge($2, ROW ($3, $4, eventstore.check_category($1), NULL))
+$$;
+COMMENT ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) IS
+	'The events of a category after a vector of positions, as es_read_all.';
+REVOKE ALL ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_read_query(query jsonb, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000,
+	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
+	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT * FROM eventstore.merge($2, ROW ($3, NULL, NULL, coalesce($1, 'null')))
+$$;
+COMMENT ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) IS
+	'The events that match a query of types and tags, after a vector of positions, as es_read_all.';
+REVOKE ALL ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- The head, and waiting for it
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.es_head() RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	-- The head of a cell is that of its present feed; a feed that has ended has its end. Nothing is read.
+	RETURN (WITH feeds AS MATERIALIZED (SELECT * FROM eventstore.find_feeds()),
+				 heads AS MATERIALIZED (SELECT * FROM eventstore.collect_rows(ARRAY(SELECT f::eventstore.feeds FROM feeds f WHERE f.upto IS NULL),
+																			  ROW (0, NULL, NULL, NULL)))
+			SELECT coalesce(jsonb_object_agg(f.feed, coalesce(f.upto, greatest(h.head, f.after_position))), '{}')
+			FROM feeds f LEFT JOIN heads h ON h.feed = f.feed WHERE f.upto IS NOT NULL OR h.head IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_head() IS
+	'The heads of all cells, as a vector of positions by feed; that of a cell which cannot be reached is missing.';
+REVOKE ALL ON FUNCTION @extschema@.es_head() FROM PUBLIC;
+
+CREATE FUNCTION eventstore.ask_wait(cells int[], feeds int[], afters bigint[], bigint, interval, text) RETURNS TABLE (feed int, head bigint)
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; SPLIT $1, $2, $3; RUN ON $1;
+	SELECT f.n AS feed, @extschema@.es_wait(f.a, $5::interval, $6::text) AS head
+	FROM unnest($1::int[], $2::int[], $3::bigint[]) f(c, n, a) WHERE $4::bigint IS NOT NULL;
+$$;
+COMMENT ON FUNCTION eventstore.ask_wait(int[], int[], bigint[], bigint, interval, text) IS 'Waits in cells for events after the positions given.';
+REVOKE ALL ON FUNCTION eventstore.ask_wait(int[], int[], bigint[], bigint, interval, text) FROM PUBLIC;
+
+-- PL/Proxy has an answer when all cells have answered, so the wait is cut into slices: news is as late as one of them at the most.
+CREATE FUNCTION @extschema@.es_wait(after jsonb, timeout interval DEFAULT '30 s', category text DEFAULT NULL) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+$$
+DECLARE
+	vector jsonb := eventstore.check_vector(after);
+	gives_up timestamptz := clock_timestamp() + timeout;
+	slice interval := least(coalesce(nullif(current_setting('eventstore_router.wait_slice', true), ''), '100 ms')::interval, timeout);
+	next_look timestamptz := clock_timestamp();
+	feeds eventstore.feeds[];
+	down int[];
+	found jsonb;
+BEGIN
+	IF timeout IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'timeout must not be null';
+	END IF;
+	LOOP
+		-- Readers append nothing, so no cell tells them that its map is newer.
+		IF clock_timestamp() >= next_look THEN
+			PERFORM @extschema@.es_refresh_map();
+			next_look := clock_timestamp() + interval '10 s';
+			-- History that is yet to be read is no matter of waiting; nor are cells that are down.
+			feeds := ARRAY(SELECT f FROM eventstore.find_feeds() f);
+			IF EXISTS (SELECT FROM eventstore.merge(vector, ROW (1, NULL, category, NULL))) THEN
+				RETURN @extschema@.es_head();
+			END IF;
+			down := eventstore.cells_down();
+		END IF;
+		BEGIN
+			SELECT jsonb_object_agg(w.feed, w.head) INTO found
+			FROM (SELECT array_agg(f.cell) AS cells, array_agg(f.feed) AS feeds,
+						 array_agg(greatest(f.after_position, (vector ->> f.feed::text)::bigint)) AS afters
+				  FROM unnest(feeds) f WHERE f.upto IS NULL AND f.cell <> ALL (down)) a
+			CROSS JOIN LATERAL eventstore.ask_wait(a.cells, a.feeds, a.afters, 0, slice, category) w
+			WHERE a.cells IS NOT NULL AND w.head IS NOT NULL;
+		EXCEPTION WHEN OTHERS THEN
+			IF NOT eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
+				RAISE;
+			END IF;
+			next_look := clock_timestamp(); -- finds out which it is
+		END;
+		IF found IS NOT NULL THEN
+			RETURN @extschema@.es_head();
+		ELSIF clock_timestamp() >= gives_up THEN
+			RETURN NULL;
+		ELSIF cardinality(down) >= cardinality(eventstore.all_cells()) THEN
+			PERFORM pg_sleep(extract(epoch FROM slice));
+			next_look := clock_timestamp();
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_wait(jsonb, interval, text) IS
+	'Waits until a cell has an event after a vector of positions (of a category): returns the heads, as es_head(); null on timeout.';
+REVOKE ALL ON FUNCTION @extschema@.es_wait(jsonb, interval, text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.ask_position_at(cells int[], feeds int[], timestamptz) RETURNS TABLE (feed int, "position" bigint)
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; SPLIT $1, $2; RUN ON $1;
+	SELECT f.n AS feed, @extschema@.es_position_at($3::timestamptz) AS position FROM unnest($1::int[], $2::int[]) f(c, n);
+$$;
+COMMENT ON FUNCTION eventstore.ask_position_at(int[], int[], timestamptz) IS 'Positions in cells at a time.';
+REVOKE ALL ON FUNCTION eventstore.ask_position_at(int[], int[], timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_position_at(at timestamptz) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+$$
+BEGIN
+	RETURN (SELECT coalesce(jsonb_object_agg(f.feed, least(greatest(p.position, f.after_position), coalesce(f.upto, p.position))), '{}')
+			FROM (SELECT array_agg(f.cell) AS cells, array_agg(f.feed) AS feeds FROM eventstore.find_feeds() f) a
+			CROSS JOIN LATERAL eventstore.ask_position_at(a.cells, a.feeds, es_position_at.at) p
+			JOIN eventstore.find_feeds() f ON f.feed = p.feed);
+EXCEPTION WHEN internal_error THEN
+	PERFORM eventstore.raise_unreachable(NULL, SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_position_at(timestamptz) IS
+	'The vector of positions to start after to get every event that was recorded at or after a time.';
+REVOKE ALL ON FUNCTION @extschema@.es_position_at(timestamptz) FROM PUBLIC;
