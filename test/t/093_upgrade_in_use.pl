@@ -55,6 +55,9 @@ is($code->(q{SELECT es_append_if('decision-2', '[{"type": "D"}]', '[{"tags": ["c
 is($ask->(q{SELECT es_append_if('decision-2', '[{"type": "D", "tags": ["customer:3"]}]', '[{"tags": ["customer:3"]}]', es_head())}), '1', 'from the head on there is nothing');
 is($ask->('SELECT es_head() = max(position) FROM eventstore.events'), 't', 'the head is at the end');
 is($ask->(q{SELECT count(*) FROM eventstore.events e WHERE es_position_at(e.recorded_at) >= e.position}), '0', 'es_position_at() leaves out no old event');
+is($ask->('SELECT category, events, streams, first_position, last_position FROM eventstore.categories ORDER BY 1'),
+	$ask->('SELECT category, count(*), count(DISTINCT stream), min(position), max(position) FROM eventstore.events GROUP BY 1 ORDER BY 1'), 'old events are counted by category');
+is($ask->('SELECT type, events FROM eventstore.types ORDER BY 1'), $ask->('SELECT type, count(*) FROM eventstore.events GROUP BY 1 ORDER BY 1'), 'and by type');
 is($ask->(q{SELECT es_tenant(stream), count(*) FROM eventstore.events GROUP BY 1 ORDER BY 1 NULLS LAST LIMIT 1}), 'acme|3', 'tenants are what names say');
 
 # ----------------------------------------------------------------------------------------------------------------------
