@@ -4,6 +4,7 @@
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
 #   make test-upgrade           a store in use goes from this machine's PostgreSQL to 17 and 18 by pg_upgrade
+#   make test-partitioned       regression tests and specs once more, on a store in partitions of 100 positions
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
 #   make lint | format          what keeps the code as it is; format mends the layout
@@ -138,13 +139,15 @@ eventstore--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventsto
 $(ROUTER_built): $(sort $(wildcard router/[0-9][0-9]_*.sql)) router/eventstore_router.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore_router" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
-.PHONY: cells demo demo-stop test test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs
+.PHONY: cells demo demo-stop test test-partitioned test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs
 demo:
 	@examples/demo
 demo-stop:
 	@examples/demo stop
 test:
 	@test/run
+test-partitioned:
+	@PARTITIONED=yes test/run
 test-majors:
 	@test/majors
 test-upgrade:

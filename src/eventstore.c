@@ -12,6 +12,7 @@
 
 #include "base/catalog.h"
 #include "base/hint.h"
+#include "base/ranges.h"
 #include "base/settings.h"
 #include "eventstore.h"
 #include "keeping/drop.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 
 	es_settings_define();
 	es_catalog_init();
+	es_ranges_init();
 	es_rights_init();
 	es_transaction_init();
 	es_last_init();

@@ -45,6 +45,8 @@
  *		truncate.c		es_truncate_stream, es_delete_stream
  *		retention.c		es_set_retention, es_apply_retention
  *		redact.c		es_redact
+ *		detach.c		es_detach_events
+ *		attach.c		es_attach_events
  *		retain.c		applying retention to streams, one after the other
  *		forget.c		taking events from a stream
  *		drop.c			the store is not dropped by mistake
@@ -58,6 +60,7 @@
  *		read_query.c	es_read_query
  *		state.c			es_load, es_snapshot, es_save_snapshot
  *		fold.c			es_fold
+ *		whereabouts.c	which partitions of events a stream is in
  *		beginning.c		where a stream begins
  *		position_at.c	es_position_at
  *		own_head.c		the head, as a bound role is told it
@@ -77,6 +80,7 @@
  *		recorder.c		insertion into eventstore.events
  *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
+ *		id_ranges.c		which partitions of events may have an id
  *
  *	 condition/			which events a decision depends on; above order/
  *		condition.c		the condition of an append, and how it is kept
@@ -113,6 +117,13 @@
  *		lowest.c		the lowest of those that are parked
  *		share.c			partitions that stand at the same place
  *		subscription.c	the definition of a subscription
+ *
+ *	 partition/			a table that grows, made of ranges of positions; above projection/
+ *		partition_events.c	es_partition_events, and partitions in a restore
+ *		convert.c		from a plain table to one that is made of ranges
+ *		provide.c		the range that an append needs
+ *		make.c			the ranges that come next
+ *		ddl.c			commands that make, attach and detach them
  *
  *	 projection/replay/	the history once more, above projection/
  *		replace.c		es_replace_projection
@@ -246,6 +257,8 @@
  *		uuid.c			ids that the store makes
  *		sql.c			statements in SQL, for what is not worth C
  *		attempt.c		something that may fail, and leave nothing behind
+ *		ranges.c		which tables a partitioned eventstore.events is made of
+ *		away.c			events that are away, in partitions that were detached
  *		conceal.c		errors that would show an event's data
  *		settings.c		the settings eventstore.*
  *		limits.c		the settings eventstore.health_*
@@ -268,6 +281,8 @@
  *	 behind				of an event: committed, and still above the head; of a
  *						session: it waits for the append that keeps it there
  *	 topic				what sessions listen to that wait for some events only
+ *	 range				positions that one table of a partitioned eventstore.events
+ *						has, and the table; a partition, where it is PostgreSQL's
  *	 head				position up to which the store is settled
  *	 floor				the highest position of an event, or that somebody has read up to
  *	 projection			SQL that is applied to every event
@@ -311,6 +326,8 @@
  *	 userlock "custody"			RowExclusive		what takes events from history, or changes them
  *								Share, moments		es_seal
  *	 userlock "seals"			Exclusive			es_seal; before the latter
+ *	 userlock "ranges"			Exclusive			who makes, detaches or attaches partitions of
+ *													events; before "custody"
  *	 userlock "keeps" of a		Exclusive			what takes events from it, or changes them
  *	   stream					RowExclusive		es_save_snapshot, which does not wait for it
  *	 eventstore.streams			RowExclusive		append, es_assert_version
@@ -323,7 +340,10 @@
  *													an inline projection: so that no append
  *													is in flight; tried for moments;
  *													es_repair_positions, es_repair_streams
- *								ShareUpdateExcl.	es_grant of the first bound, es_revoke of the last
+ *								AccessExclusive		es_partition_events, es_detach_events; tried for
+ *													moments
+ *								ShareUpdateExcl.	who makes or attaches partitions;
+ *													es_grant of the first bound, es_revoke of the last
  *	 eventstore.beginnings		RowExclusive		es_import of a stream without its beginning
  *								AccessShare			es_verify
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot

@@ -54,12 +54,21 @@ direct_has_trigger(const TriggerDesc *triggers)
 	return false;
 }
 
-/* Whether an INSERT fires no trigger and checks no constraint. */
+/* Whether an INSERT fires no trigger and checks no constraint; of a range, the caller knows that rows are in it. */
 static bool
 direct_is_plain_table(Relation table)
 {
-	return !direct_has_trigger(table->trigdesc) && table->rd_rel->relchecks == 0 &&
-		!table->rd_rel->relispartition;
+	return !direct_has_trigger(table->trigdesc) && table->rd_rel->relchecks == 0;
+}
+
+/*
+ * Whether eventstore.events, which is made of ranges, does not ask for more than
+ * they do: of triggers for statements they know nothing.
+ */
+bool
+es_direct_may_be_passed_by(Relation events)
+{
+	return direct_is_plain_table(events) && !RelationGetForm(events)->relispartition;
 }
 
 /* Whether the error that a key is there already shows what messages may show. */

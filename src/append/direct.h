@@ -18,6 +18,7 @@ typedef struct EsDirect
 	int index_count;
 } EsDirect;
 
+extern bool es_direct_may_be_passed_by(Relation events);
 extern bool es_direct_open(EsDirect *direct, Relation table, Oid needless);
 extern void es_direct_insert(EsDirect *direct, TupleTableSlot **slots, int slot_count);
 extern void es_direct_close(EsDirect *direct);

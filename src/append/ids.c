@@ -16,14 +16,19 @@
  * into the unique index, whose error es_ids_rethrow_duplicate translates; or,
  * if it is gone again by then, is found by es_ids_check_removed.
  *
+ * Where the table is made of ranges, ids are looked up in each that may have
+ * them (id_ranges.c), and what slips through into another range is found by
+ * es_ids_check_ranges.
+ *
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.
- * Calls: catalog, names, removed, scan, see.
+ * Calls: catalog, id_ranges, names, ranges, removed, scan, see.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -31,10 +36,12 @@
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
+#include "append/id_ranges.h"
 #include "append/ids.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/names.h"
+#include "base/ranges.h"
 #include "base/removed.h"
 #include "base/scan.h"
 #include "rights/see.h"
@@ -51,7 +58,10 @@ typedef struct IdsPlace
 /* A look for ids, among the events and among those that are gone. */
 typedef struct IdsLook
 {
-	EsScan scan;
+	Relation events;
+	bool has_ranges;
+	EsIdRanges ranges; /* if it has */
+	EsScan scan;       /* else */
 	EsRemovedLook removed;
 } IdsLook;
 
@@ -92,7 +102,12 @@ ids_read_place(TupleTableSlot *slot, IdsPlace *place)
 static void
 ids_open(IdsLook *look, Relation events)
 {
-	es_scan_open(&look->scan, events, ES_EVENTS_ID);
+	look->events = events;
+	look->has_ranges = es_ranges_are_of(events);
+	if (look->has_ranges)
+		look->ranges = es_id_ranges_begin(events);
+	else
+		es_scan_open(&look->scan, events, ES_EVENTS_ID);
 	es_removed_open(&look->removed);
 }
 
@@ -100,7 +115,8 @@ static void
 ids_close(IdsLook *look)
 {
 	es_removed_close(&look->removed);
-	es_scan_close(&look->scan);
+	if (!look->has_ranges)
+		es_scan_close(&look->scan);
 }
 
 /* Find the id of an event that is gone. */
@@ -121,12 +137,12 @@ ids_find_removed(EsRemovedLook *look, const pg_uuid_t *id, IdsPlace *place)
 }
 
 /*
- * Find a stored id, committed or not; wait for one that is being stored.
+ * Find a stored id in a table, committed or not; wait for one that is being
+ * stored.
  */
 static bool
-ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+ids_find_in(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 {
-	EsScan *scan = &look->scan;
 	SnapshotData dirty;
 
 	InitDirtySnapshot(dirty);
@@ -149,11 +165,47 @@ ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
 			XactLockTableWait(dirty.xmin, scan->heap, &tid, XLTW_InsertIndexUnique);
 			continue;
 		}
-		if (!is_found)
-			return ids_find_removed(&look->removed, id, place);
-		ids_read_place(slot, place);
-		return true;
+		if (is_found)
+			ids_read_place(slot, place);
+		return is_found;
 	}
+}
+
+/* The same in a range, by number; what the place points to is a copy. */
+static bool
+ids_find_in_range(Relation events, int number, const pg_uuid_t *id, IdsPlace *place)
+{
+	Relation range = table_open(es_ranges_get(events, number).table, AccessShareLock);
+	EsScan scan;
+	bool is_found;
+
+	es_scan_open(&scan, range, ES_EVENTS_ID);
+	is_found = ids_find_in(&scan, id, place);
+	if (is_found)
+		place->stream = (text *) pg_detoast_datum_copy((struct varlena *) place->stream);
+	es_scan_close(&scan);
+	table_close(range, NoLock);
+	return is_found;
+}
+
+static bool
+ids_find_in_ranges(const IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+{
+	int number = look->ranges.newest + 1;
+
+	while ((number = es_id_ranges_next(look->events, &look->ranges, id, number)) >= 0)
+		if (ids_find_in_range(look->events, number, id, place))
+			return true;
+	return false;
+}
+
+/* Find a stored id, of an event that is there or gone. */
+static bool
+ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+{
+	return (look->has_ranges ? ids_find_in_ranges(look, id, place)
+							 : ids_find_in(&look->scan, id, place)) ||
+		ids_find_removed(&look->removed, id, place);
 }
 
 /* Raise SE002 and tell where the id is, if the caller may see that. */
@@ -305,8 +357,11 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 	IdsLook look;
 	IdsFound found = {0};
 	int found_before;
+	int i;
 
 	ids_open(&look, events);
+	for (i = 0; look.has_ranges && i < append_count; i++)
+		appends[i]->ids_closed_upto = look.ranges.closed_upto;
 	do
 	{
 		found_before = found.found;
@@ -341,6 +396,7 @@ es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
 		IdsPlace place;
 
 		CHECK_FOR_INTERRUPTS();
+		append->ids_closed_upto = look.has_ranges ? look.ranges.closed_upto : 0;
 		append->is_stored = ids_find(&look, id, &place);
 		if (!append->is_stored)
 			continue;
@@ -368,14 +424,16 @@ es_ids_raise_partial_retry(Relation events, const EsAppend *stored)
 	ids_raise_stored(events, &stored->events[stored->event_count - 1].id, &place);
 }
 
-/* Whether an error says that the index on ids has an id already. */
+/* Whether an error says that the index on ids, of the table or of a partition, has an id already. */
 static bool
 ids_is_duplicate(const ErrorData *error)
 {
+	const char *name = error->constraint_name;
+
 	/* While REINDEX CONCURRENTLY runs, the index has a twin: name_ccnew. */
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
-		strcmp(error->schema_name, ES_SCHEMA) == 0 && error->constraint_name != NULL &&
-		strncmp(error->constraint_name, ES_EVENTS_ID_KEY, strlen(ES_EVENTS_ID_KEY)) == 0;
+		strcmp(error->schema_name, ES_SCHEMA) == 0 && name != NULL &&
+		strncmp(name, "events_", 7) == 0 && strstr(name, "_id_key") != NULL;
 }
 
 /*
@@ -442,4 +500,45 @@ es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count
 		}
 	}
 	es_removed_close(&look);
+}
+
+/*
+ * Called when events with given ids are inserted into a table that is made of
+ * ranges: raise SE002 if one of the ids was stored meanwhile in another range,
+ * whose index knows nothing of ours.
+ *
+ * Who stores one of these ids from now on finds ours.  Of two that do it at the
+ * same moment, each finds the other's, and they wait for each other in a circle,
+ * which PostgreSQL ends.
+ */
+void
+es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count)
+{
+	EsIdRanges look;
+	int i;
+	int j;
+	int number;
+
+	if (!es_ranges_are_of(events))
+		return;
+	look = es_id_ranges_begin(events);
+	for (i = 0; i < append_count; i++)
+	{
+		/* As it was before: one may have been stored, and its range closed, meanwhile. */
+		int oldest = Min(es_ranges_find(events, appends[i]->ids_closed_upto + 1), look.newest);
+
+		for (j = 0; j < appends[i]->event_count; j++)
+		{
+			const EsEvent *event = &appends[i]->events[j];
+			IdsPlace place;
+			int own;
+
+			if (!event->has_given_id)
+				continue;
+			own = es_ranges_find(events, event->position);
+			for (number = look.newest; number >= oldest; number--)
+				if (number != own && ids_find_in_range(events, number, &event->id, &place))
+					ids_raise_stored(events, &event->id, &place);
+		}
+	}
 }

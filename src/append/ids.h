@@ -19,6 +19,7 @@ extern int es_ids_mark_stored(Relation events, EsAppend *const *appends, int app
 extern void es_ids_raise_partial_retry(Relation events, const EsAppend *stored);
 extern void es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_count,
 									 MemoryContext context);
+extern void es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count);
 extern void es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count);
 
 #endif /* ES_IDS_H */

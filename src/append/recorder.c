@@ -11,10 +11,14 @@
  * might look at the table in between.  Where users have added nothing but
  * plain indexes, direct.c does it for less.
  *
+ * Where the table is made of ranges of positions, rows go straight into theirs,
+ * which almost always is one, the newest; as CopyFrom() does it, triggers for
+ * statements and transition tables are those of eventstore.events.
+ *
  * Memory: the executor state's own contexts, gone at the end; without one,
  * the current context.  Locks: the caller holds RowExclusive on the table;
  * RowExclusive on the indexes until the end of the statement or transaction.
- * Calls: before, catalog, conceal, direct, foreign, uuid.  User code runs in triggers, under row
+ * Calls: before, catalog, conceal, direct, foreign, provide, ranges, uuid.  User code runs in triggers, under row
  * locks only.
  *
  *-------------------------------------------------------------------------
@@ -22,6 +26,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -40,7 +45,9 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/conceal.h"
+#include "base/ranges.h"
 #include "base/uuid.h"
+#include "partition/provide.h"
 
 /* Events that go to the table in one call. */
 #define RECORDER_BATCH 256
@@ -49,7 +56,14 @@ typedef struct Recorder
 {
 	Relation events;
 	EState *estate;
+	ResultRelInfo *root; /* of eventstore.events */
+
+	/* Where rows go: the same, or a range. */
+	Relation table; /* NULL: none yet */
 	ResultRelInfo *info;
+	int64 upto; /* it takes positions below */
+	int event_count;
+
 	TransitionCaptureState *capture; /* NULL: no trigger wants it */
 	bool has_before_row;
 	bool has_generated;
@@ -69,6 +83,33 @@ typedef struct Recorder
  * Rows
  * ----------------------------------------------------------------------
  */
+
+/* The events of a call, in order of position. */
+typedef struct RecorderCursor
+{
+	EsAppend *const *appends;
+	int append_count;
+	int append; /* which comes next */
+	int event;
+} RecorderCursor;
+
+/* The event that comes next, if its position is below upto; else NULL. */
+static EsEvent *
+recorder_peek(RecorderCursor *cursor, int64 upto)
+{
+	EsEvent *event;
+
+	while (cursor->append < cursor->append_count &&
+		   cursor->event == cursor->appends[cursor->append]->event_count)
+	{
+		cursor->append++;
+		cursor->event = 0;
+	}
+	if (cursor->append == cursor->append_count)
+		return NULL;
+	event = &cursor->appends[cursor->append]->events[cursor->event];
+	return event->position < upto ? event : NULL;
+}
 
 static void
 recorder_set(TupleTableSlot *slot, int column, Datum value)
@@ -138,9 +179,9 @@ recorder_flush(Recorder *recorder)
 	/* table_multi_insert leaks. */
 	caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
 	if (recorder->slot_count == 1)
-		table_tuple_insert(recorder->events, recorder->slots[0], cid, 0, NULL);
+		table_tuple_insert(recorder->table, recorder->slots[0], cid, 0, NULL);
 	else
-		table_multi_insert(recorder->events, recorder->slots, recorder->slot_count, cid, 0, NULL);
+		table_multi_insert(recorder->table, recorder->slots, recorder->slot_count, cid, 0, NULL);
 	MemoryContextSwitchTo(caller);
 
 	for (i = 0; i < recorder->slot_count; i++)
@@ -167,20 +208,20 @@ recorder_add(Recorder *recorder, const EsAppend *append, EsEvent *event)
 	TupleTableSlot **slot = &recorder->slots[recorder->slot_count];
 
 	if (*slot == NULL)
-		*slot = table_slot_create(recorder->events, &recorder->estate->es_tupleTable);
+		*slot = table_slot_create(recorder->table, &recorder->estate->es_tupleTable);
 	ExecClearTuple(*slot);
 	recorder_fill(*slot, append, event);
 	recorder_set_defaults(recorder, *slot);
 	ExecStoreVirtualTuple(*slot);
-	(*slot)->tts_tableOid = RelationGetRelid(recorder->events);
+	(*slot)->tts_tableOid = RelationGetRelid(recorder->table);
 	if (recorder->has_before_row)
 		es_before_fire(recorder->estate, recorder->info, *slot, append, event);
 	recorder->computed = *slot;
 	if (recorder->has_generated)
 		ExecComputeStoredGenerated(recorder->info, recorder->estate, *slot, CMD_INSERT);
-	if (recorder->events->rd_att->constr != NULL)
+	if (recorder->table->rd_att->constr != NULL)
 		ExecConstraints(recorder->info, *slot, recorder->estate);
-	if (recorder->events->rd_rel->relispartition)
+	if (recorder->table->rd_rel->relispartition)
 		(void) ExecPartitionCheck(recorder->info, *slot, recorder->estate, true);
 	recorder->computed = NULL;
 
@@ -218,39 +259,93 @@ recorder_find_defaults(Relation events, EState *estate)
 	return defaults;
 }
 
+/* Have rows go to a table: eventstore.events, or one of its ranges. */
 static void
-recorder_begin(Recorder *recorder, Relation events, int event_count)
+recorder_enter(Recorder *recorder, Relation table, int64 upto)
 {
-	MemoryContext caller;
+	MemoryContext caller = MemoryContextSwitchTo(recorder->estate->es_query_cxt);
+	bool is_range = table != recorder->events;
 	TriggerDesc *triggers;
 	TupleConstr *constraints;
 
-	recorder->events = events;
-	recorder->estate = CreateExecutorState();
-	caller = MemoryContextSwitchTo(recorder->estate->es_query_cxt);
-	recorder->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(recorder->info, events, 0, NULL, 0);
+	recorder->table = table;
+	recorder->upto = upto;
+	recorder->info = recorder->root;
+	if (is_range)
+	{
+		recorder->info = makeNode(ResultRelInfo);
+		InitResultRelInfo(recorder->info, table, 0, recorder->root, 0);
+		recorder->estate->es_opened_result_relations =
+			lappend(recorder->estate->es_opened_result_relations, recorder->info);
+	}
 	ExecOpenIndices(recorder->info, false);
-	/* So that triggers find it, rather than open the table once more. */
-	recorder->estate->es_opened_result_relations = list_make1(recorder->info);
 
 	/* The copy: locking the indexes may have rebuilt the relcache entry. */
 	triggers = recorder->info->ri_TrigDesc;
 	if (triggers != NULL)
 		es_foreign_allow(triggers);
-	constraints = events->rd_att->constr;
+	constraints = table->rd_att->constr;
 
 	recorder->has_before_row = triggers != NULL && triggers->trig_insert_before_row;
 	recorder->has_generated = constraints != NULL && constraints->has_generated_stored;
-	recorder->defaults = recorder_find_defaults(events, recorder->estate);
-	recorder->slot_limit = recorder->has_before_row ? 1 : Min(event_count, RECORDER_BATCH);
+	recorder->defaults = recorder_find_defaults(table, recorder->estate);
+	recorder->slot_limit = recorder->has_before_row ? 1
+													: Min(recorder->event_count, RECORDER_BATCH);
 	recorder->slots = palloc0(sizeof(TupleTableSlot *) * recorder->slot_limit);
 	recorder->slot_count = 0;
+	MemoryContextSwitchTo(caller);
+}
+
+/* Have rows go to the range that a position is in. */
+static void
+recorder_enter_range(Recorder *recorder, int64 position)
+{
+	EsRange range = es_provide_range(recorder->events, position);
+
+	recorder_flush(recorder);
+	recorder_enter(recorder, table_open(range.table, RowExclusiveLock), range.upto);
+}
+
+static void
+recorder_begin(Recorder *recorder, Relation events, int event_count)
+{
+	MemoryContext caller;
+
+	recorder->events = events;
+	recorder->event_count = event_count;
+	recorder->estate = CreateExecutorState();
+	caller = MemoryContextSwitchTo(recorder->estate->es_query_cxt);
+	recorder->root = makeNode(ResultRelInfo);
+	InitResultRelInfo(recorder->root, events, 0, NULL, 0);
+	/* So that triggers find it, rather than open the table once more. */
+	recorder->estate->es_opened_result_relations = list_make1(recorder->root);
+	if (es_ranges_are_of(events))
+		recorder->upto = PG_INT64_MIN;
+	else
+		recorder_enter(recorder, events, PG_INT64_MAX);
+	if (recorder->root->ri_TrigDesc != NULL)
+		es_foreign_allow(recorder->root->ri_TrigDesc);
 
 	AfterTriggerBeginQuery();
-	recorder->capture = MakeTransitionCaptureState(triggers, RelationGetRelid(events), CMD_INSERT);
-	ExecBSInsertTriggers(recorder->estate, recorder->info);
+	recorder->capture = MakeTransitionCaptureState(recorder->root->ri_TrigDesc,
+												   RelationGetRelid(events), CMD_INSERT);
+	ExecBSInsertTriggers(recorder->estate, recorder->root);
 	MemoryContextSwitchTo(caller);
+}
+
+/* Close the ranges that rows went to. */
+static void
+recorder_close_ranges(Recorder *recorder)
+{
+	ListCell *cell;
+
+	foreach (cell, recorder->estate->es_opened_result_relations)
+	{
+		ResultRelInfo *info = lfirst(cell);
+
+		if (info != recorder->root)
+			table_close(info->ri_RelationDesc, NoLock);
+	}
 }
 
 static void
@@ -258,28 +353,27 @@ recorder_end(Recorder *recorder)
 {
 	EState *estate = recorder->estate;
 
-	ExecASInsertTriggers(estate, recorder->info, recorder->capture);
+	ExecASInsertTriggers(estate, recorder->root, recorder->capture);
 	AfterTriggerEndQuery(estate);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	ExecCloseResultRelations(estate);
+	recorder_close_ranges(recorder);
 	FreeExecutorState(estate);
 }
 
 static void
-recorder_run(Recorder *recorder, Relation events, EsAppend *const *appends, int append_count,
-			 int event_count)
+recorder_run(Recorder *recorder, Relation events, RecorderCursor *cursor, int event_count)
 {
-	int i;
-	int j;
+	EsEvent *event;
 
 	recorder_begin(recorder, events, event_count);
-	for (i = 0; i < append_count; i++)
+	while ((event = recorder_peek(cursor, PG_INT64_MAX)) != NULL)
 	{
-		for (j = 0; j < appends[i]->event_count; j++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			recorder_add(recorder, appends[i], &appends[i]->events[j]);
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (event->position >= recorder->upto)
+			recorder_enter_range(recorder, event->position);
+		recorder_add(recorder, cursor->appends[cursor->append], event);
+		cursor->event++;
 	}
 	recorder_flush(recorder);
 	recorder_end(recorder);
@@ -301,14 +395,14 @@ recorder_describe(TupleTableSlot *slot)
 }
 
 static void
-recorder_insert(Relation events, EsAppend *const *appends, int append_count, int event_count)
+recorder_insert(Relation events, RecorderCursor *cursor, int event_count)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Recorder *recorder = palloc0(sizeof(Recorder));
 
 	PG_TRY();
 	{
-		recorder_run(recorder, events, appends, append_count, event_count);
+		recorder_run(recorder, events, cursor, event_count);
 	}
 	PG_CATCH();
 	{
@@ -354,17 +448,17 @@ recorder_flush_directly(EsDirect *direct, TupleTableSlot **slots, int slot_count
 		MemoryContextReset(rows);
 }
 
+/* upto: the table takes positions below. */
 static void
-recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_count,
-						 int event_count)
+recorder_insert_directly(EsDirect *direct, RecorderCursor *cursor, int event_count, int64 upto)
 {
 	int slot_limit = Min(event_count, RECORDER_BATCH);
 	int slot_count = 0;
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * slot_limit);
 	TupleDesc desc = RelationGetDescr(direct->table);
 	MemoryContext rows = NULL;
+	EsEvent *event;
 	int i;
-	int j;
 
 	if (event_count > 1)
 	{
@@ -376,20 +470,18 @@ recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_
 	for (i = 0; i < slot_limit; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, table_slot_callbacks(direct->table));
 
-	for (i = 0; i < append_count; i++)
+	while ((event = recorder_peek(cursor, upto)) != NULL)
 	{
-		for (j = 0; j < appends[i]->event_count; j++)
-		{
-			TupleTableSlot *slot = slots[slot_count++];
+		TupleTableSlot *slot = slots[slot_count++];
 
-			CHECK_FOR_INTERRUPTS();
-			recorder_fill(ExecClearTuple(slot), appends[i], &appends[i]->events[j]);
-			ExecStoreVirtualTuple(slot);
-			if (slot_count == slot_limit)
-			{
-				recorder_flush_directly(direct, slots, slot_count, rows);
-				slot_count = 0;
-			}
+		CHECK_FOR_INTERRUPTS();
+		recorder_fill(ExecClearTuple(slot), cursor->appends[cursor->append], event);
+		ExecStoreVirtualTuple(slot);
+		cursor->event++;
+		if (slot_count == slot_limit)
+		{
+			recorder_flush_directly(direct, slots, slot_count, rows);
+			slot_count = 0;
 		}
 	}
 	if (slot_count > 0)
@@ -400,6 +492,44 @@ recorder_insert_directly(EsDirect *direct, EsAppend *const *appends, int append_
 	if (rows != NULL)
 		MemoryContextDelete(rows);
 	pfree(slots);
+}
+
+/* ----------------------------------------------------------------------
+ * Into ranges
+ * ----------------------------------------------------------------------
+ */
+
+/* Insert what goes into the range that comes next.  Returns false if that takes an executor. */
+static bool
+recorder_insert_into_range(Relation events, RecorderCursor *cursor, int event_count, bool has_tags)
+{
+	EsRange range = es_provide_range(events, recorder_peek(cursor, PG_INT64_MAX)->position);
+	Relation table = table_open(range.table, RowExclusiveLock);
+	EsDirect direct;
+	bool is_direct = recorder_is_plain(table) &&
+		es_direct_open(&direct, table,
+					   has_tags ? InvalidOid : es_ranges_index_if_any(table, ES_EVENTS_TAGS));
+
+	if (is_direct)
+	{
+		recorder_insert_directly(&direct, cursor, event_count, range.upto);
+		es_direct_close(&direct);
+	}
+	table_close(table, NoLock);
+	return is_direct;
+}
+
+static void
+recorder_insert_by_range(Relation events, RecorderCursor *cursor, int event_count, bool has_tags)
+{
+	int64 first = recorder_peek(cursor, PG_INT64_MAX)->position;
+	bool is_direct = es_direct_may_be_passed_by(events);
+
+	while (is_direct && recorder_peek(cursor, PG_INT64_MAX) != NULL)
+		is_direct = recorder_insert_into_range(events, cursor, event_count, has_tags);
+	if (!is_direct)
+		recorder_insert(events, cursor, event_count);
+	es_provide_ahead(events, first, cursor->appends[cursor->append_count - 1]->last_position);
 }
 
 /* ----------------------------------------------------------------------
@@ -446,14 +576,17 @@ es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 {
 	bool has_tags;
 	int event_count = recorder_make_ids(appends, append_count, &has_tags);
+	RecorderCursor cursor = {.appends = appends, .append_count = append_count};
 	EsDirect direct;
 
-	if (recorder_is_plain(events) &&
-		es_direct_open(&direct, events, has_tags ? InvalidOid : es_catalog_oid(ES_EVENTS_TAGS)))
+	if (es_ranges_are_of(events))
+		recorder_insert_by_range(events, &cursor, event_count, has_tags);
+	else if (recorder_is_plain(events) && !RelationGetForm(events)->relispartition &&
+			 es_direct_open(&direct, events, has_tags ? InvalidOid : es_catalog_oid(ES_EVENTS_TAGS)))
 	{
-		recorder_insert_directly(&direct, appends, append_count, event_count);
+		recorder_insert_directly(&direct, &cursor, event_count, PG_INT64_MAX);
 		es_direct_close(&direct);
 	}
 	else
-		recorder_insert(events, appends, append_count, event_count);
+		recorder_insert(events, &cursor, event_count);
 }

@@ -352,12 +352,12 @@ store_explain(void *context)
 	caller = MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	MemoryContextSwitchTo(caller);
-	/* While REINDEX CONCURRENTLY runs, the index has a twin: name_ccnew. */
+	/* Partitions have their own, events_..., and while REINDEX CONCURRENTLY runs a twin: name_ccnew. */
 	if (error->schema_name != NULL && strcmp(error->schema_name, ES_SCHEMA) == 0 &&
 		error->constraint_name != NULL &&
-		strncmp(error->constraint_name, ES_EVENTS_STREAM_VERSION_KEY,
-				strlen(ES_EVENTS_STREAM_VERSION_KEY)) == 0)
-		errhint("The stream has events that were not appended, and its row does not know of them: call es_repair_streams().");
+		strstr(error->constraint_name, ES_STREAM_VERSION_KEY) != NULL)
+		errhint(
+			"The stream has events that were not appended, and its row does not know of them: call es_repair_streams().");
 }
 
 static void
@@ -391,6 +391,7 @@ store_insert(Relation events, EsAppend **appends, int append_count, bool has_giv
 		es_ids_rethrow_duplicate(events, appends, append_count, context);
 	}
 	PG_END_TRY();
+	es_ids_check_ranges(events, appends, append_count);
 	es_ids_check_removed(events, appends, append_count);
 }
 

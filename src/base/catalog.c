@@ -91,7 +91,8 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_MEMBER] = "member",
 	 [ES_MEMBER_PKEY] = "member_pkey",
 	 [ES_MAPPED_CELLS] = "mapped_cells",
-	 [ES_MAPPED_CELLS_PKEY] = "mapped_cells_pkey"};
+	 [ES_MAPPED_CELLS_PKEY] = "mapped_cells_pkey",
+	 [ES_PARTITIONING] = "partitioning"};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

@@ -12,10 +12,10 @@
 #include "utils/relcache.h"
 
 /* Names that others need for messages and for recognizing an error. */
-#define ES_SCHEMA        "eventstore"
-#define ES_EVENTS_TABLE  "events"
-#define ES_EVENTS_ID_KEY "events_id_key"
-#define ES_EVENTS_STREAM_VERSION_KEY "events_stream_version_key"
+#define ES_SCHEMA             "eventstore"
+#define ES_EVENTS_TABLE       "events"
+#define ES_EVENTS_ID_KEY      "events_id_key"
+#define ES_STREAM_VERSION_KEY "_stream_version_key" /* in all names of such indexes */
 
 /* The triggers on eventstore.events that appends do not fire. */
 #define ES_EVENTS_FOREIGN_TRIGGER    "foreign_events_are_noted"
@@ -86,6 +86,7 @@ typedef enum EsRelation
 	ES_MEMBER_PKEY, /* (only_row) */
 	ES_MAPPED_CELLS,
 	ES_MAPPED_CELLS_PKEY, /* (cell) */
+	ES_PARTITIONING,
 	ES_RELATION_COUNT
 } EsRelation;
 

@@ -308,4 +308,32 @@ es_compat_unwrap_json_aggregate(Node *node)
 #define es_compat_notify_pages() (SLRU_PAGES_PER_SEGMENT * (double) 0x8000)
 #endif
 
+/* 18 counts frozen pages in pg_class, too. */
+#if PG_VERSION_NUM >= 180000
+#define es_compat_swap_all_frozen(a, b) \
+	do \
+	{ \
+		int32 swap_ = (a)->relallfrozen; \
+		(a)->relallfrozen = (b)->relallfrozen; \
+		(b)->relallfrozen = swap_; \
+	} while (0)
+#else
+#define es_compat_swap_all_frozen(a, b) ((void) 0)
+#endif
+
+/*
+ * A table that was made in this transaction has got the file of one that was
+ * not: with wal_level = minimal, changes of a new file are not logged.  16 calls
+ * a relation's file a locator.
+ */
+#if PG_VERSION_NUM >= 160000
+#define es_compat_forget_new_file(rel) \
+	((rel)->rd_createSubid = (rel)->rd_newRelfilelocatorSubid = \
+		 (rel)->rd_firstRelfilelocatorSubid = InvalidSubTransactionId)
+#else
+#define es_compat_forget_new_file(rel) \
+	((rel)->rd_createSubid = (rel)->rd_newRelfilenodeSubid = (rel)->rd_firstRelfilenodeSubid = \
+		 InvalidSubTransactionId)
+#endif
+
 #endif /* ES_COMPAT_H */

@@ -20,6 +20,7 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "catalog/partition.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "nodes/bitmapset.h"
@@ -43,16 +44,33 @@ es_conceal_shows(Relation table, AttrNumber own_columns, AttrNumber column)
 	return type != JSONBOID && type != TEXTARRAYOID;
 }
 
+/* The table that an error is about, if that is the one meant or a partition of it. */
+static Oid
+conceal_find_table(const EsConceal *conceal, const ErrorData *error)
+{
+	Oid meant = RelationGetRelid(conceal->table);
+	Oid table;
+
+	if (error->schema_name == NULL || error->table_name == NULL ||
+		strcmp(error->schema_name, get_namespace_name(RelationGetNamespace(conceal->table))) != 0)
+		return InvalidOid;
+	table = get_relname_relid(error->table_name, RelationGetNamespace(conceal->table));
+	if (table == meant ||
+		(get_rel_relispartition(table) && get_partition_parent(table, true) == meant))
+		return table;
+	return InvalidOid;
+}
+
 /* Whether that goes for all columns of a key that a constraint is about. */
 static bool
-conceal_shows_key(const EsConceal *conceal, const char *constraint)
+conceal_shows_key(const EsConceal *conceal, const ErrorData *error)
 {
 	Oid oid = InvalidOid;
 	Bitmapset *columns;
 	int column = -1;
 
-	columns = get_relation_constraint_attnos(RelationGetRelid(conceal->table), constraint, true,
-											 &oid);
+	columns = get_relation_constraint_attnos(conceal_find_table(conceal, error),
+											 error->constraint_name, true, &oid);
 	if (!OidIsValid(oid))
 		return false;
 	while ((column = bms_next_member(columns, column)) >= 0)
@@ -67,9 +85,7 @@ static bool
 conceal_is_violation(const EsConceal *conceal, const ErrorData *error)
 {
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
-		error->schema_name != NULL && error->table_name != NULL &&
-		strcmp(error->table_name, RelationGetRelationName(conceal->table)) == 0 &&
-		strcmp(error->schema_name, get_namespace_name(RelationGetNamespace(conceal->table))) == 0;
+		OidIsValid(conceal_find_table(conceal, error));
 }
 
 /* Its DETAIL is the key, not the whole row. */
@@ -133,7 +149,7 @@ es_conceal_rethrow(const EsConceal *conceal, MemoryContext context)
 	}
 	if (error->detail == NULL || !conceal_is_violation(conceal, error) ||
 		(conceal_is_of_key(error) && error->constraint_name != NULL &&
-		 conceal_shows_key(conceal, error->constraint_name)))
+		 conceal_shows_key(conceal, error)))
 		PG_RE_THROW();
 
 	FlushErrorState();

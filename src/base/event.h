@@ -50,6 +50,9 @@ typedef struct EsAppend
 	bool is_imported;
 	bool is_stored; /* result: it was there before */
 
+	/* No event could come in up to this position when ids were looked up; of ranges only. */
+	int64 ids_closed_upto;
+
 	/* Result: version and position of the last event. */
 	int64 last_version;
 	int64 last_position;

@@ -7,9 +7,15 @@
  * costs a third of a prepared SELECT to start.  It takes part in serializable
  * snapshot isolation like any index scan, as it runs under an MVCC snapshot.
  *
+ * Where eventstore.events is made of ranges of positions, a scan goes through
+ * them one after the other, and opens only those that its keys leave.  That is
+ * the order of each of the indexes, as long as keys say of which stream,
+ * category or tag: positions rise along each of them.  An id is looked for in
+ * the newest range first.
+ *
  * Memory: the scan's own things in the current context.  Locks: AccessShare
- * on the index until the end of the transaction; the caller holds the one on
- * the table.  Calls: catalog, policy.
+ * on the index, and on a range, until the end of the transaction; the caller
+ * holds the one on the table.  Calls: catalog, policy, ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,11 +37,13 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/ranges.h"
 #include "base/scan.h"
 
 static void
 scan_set_up(EsScan *scan, Relation heap, Relation index, TupleTableSlot *slot)
 {
+	scan->table = heap;
 	scan->heap = heap;
 	scan->index = index;
 	scan->slot = slot;
@@ -46,6 +54,19 @@ scan_set_up(EsScan *scan, Relation heap, Relation index, TupleTableSlot *slot)
 	scan->policy = NULL;
 	scan->filter = NULL;
 	scan->desc = NULL;
+	scan->parent = NULL;
+}
+
+/* Of eventstore.events where it is made of ranges: none of them is opened yet. */
+static void
+scan_set_up_ranges(EsScan *scan, Relation events, EsRelation which, TupleTableSlot *slot)
+{
+	scan_set_up(scan, NULL, NULL, slot);
+	scan->table = events;
+	scan->parent = events;
+	scan->which = which;
+	scan->within_low = PG_INT64_MIN;
+	scan->within_high = PG_INT64_MAX;
 }
 
 /*
@@ -54,7 +75,11 @@ scan_set_up(EsScan *scan, Relation heap, Relation index, TupleTableSlot *slot)
 void
 es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 {
-	es_scan_open_into(scan, heap, index, table_slot_create(heap, NULL));
+	TupleTableSlot *slot = es_ranges_are_of(heap)
+		? MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsBufferHeapTuple)
+		: table_slot_create(heap, NULL);
+
+	es_scan_open_into(scan, heap, index, slot);
 	scan->own_slot = scan->slot;
 }
 
@@ -64,7 +89,12 @@ es_scan_open(EsScan *scan, Relation heap, EsRelation index)
 void
 es_scan_open_into(EsScan *scan, Relation heap, EsRelation index, TupleTableSlot *slot)
 {
-	scan_set_up(scan, heap, es_catalog_open(index, AccessShareLock), slot);
+	if (es_ranges_are_of(heap))
+		scan_set_up_ranges(scan, heap, index, slot);
+	else if (es_ranges_is_one(heap, index))
+		scan_set_up(scan, heap, index_open(es_ranges_index(heap, index), AccessShareLock), slot);
+	else
+		scan_set_up(scan, heap, es_catalog_open(index, AccessShareLock), slot);
 }
 
 /*
@@ -92,6 +122,165 @@ es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegPro
 	key->sk_collation = C_COLLATION_OID;
 }
 
+/* ----------------------------------------------------------------------
+ * Ranges
+ * ----------------------------------------------------------------------
+ */
+
+static void
+scan_close_range(EsScan *scan)
+{
+	if (scan->heap == NULL)
+		return;
+	index_close(scan->index, NoLock);
+	table_close(scan->heap, NoLock);
+	scan->heap = NULL;
+	scan->index = NULL;
+}
+
+static void
+scan_open_range(EsScan *scan, int number)
+{
+	EsRange range = es_ranges_get(scan->parent, number);
+
+	scan->heap = table_open(range.table, AccessShareLock);
+	scan->index = index_open(es_ranges_index(scan->heap, scan->which), AccessShareLock);
+	scan->range = range;
+}
+
+/* Have the keys say which positions are left. */
+static void
+scan_set_bounds(EsScan *scan)
+{
+	AttrNumber column = scan->which == ES_EVENTS_PKEY                                 ? 1
+		: scan->which == ES_EVENTS_CATEGORY_POSITION || scan->which == ES_EVENTS_TAGS ? 2
+																					  : 0;
+	int i;
+
+	scan->low = scan->within_low;
+	scan->high = scan->within_high;
+	for (i = 0; i < scan->key_count; i++)
+	{
+		StrategyNumber strategy = scan->keys[i].sk_strategy;
+		int64 value = DatumGetInt64(scan->keys[i].sk_argument);
+
+		if (scan->keys[i].sk_attno != column)
+			continue;
+		if (strategy >= BTEqualStrategyNumber)
+			scan->low = Max(scan->low, value);
+		if (strategy <= BTEqualStrategyNumber)
+			scan->high = Min(scan->high, value);
+	}
+}
+
+/* An id may be anywhere; most likely it is asked for again soon. */
+static bool
+scan_is_forward(const EsScan *scan, ScanDirection direction)
+{
+	return ScanDirectionIsForward(direction) && scan->which != ES_EVENTS_ID;
+}
+
+/*
+ * The number of the range that comes next; -1: there is none.  It is found by
+ * position, as numbers are others as soon as somebody attaches a range.
+ */
+static int
+scan_next_range(const EsScan *scan, ScanDirection direction)
+{
+	bool is_first = scan->heap == NULL;
+	int count = es_ranges_count(scan->parent);
+	int number;
+
+	if (scan_is_forward(scan, direction))
+	{
+		number = es_ranges_find(scan->parent, is_first ? scan->low : scan->range.upto);
+		return number < count && es_ranges_get(scan->parent, number).from <= scan->high ? number
+																						: -1;
+	}
+	number = is_first ? Min(es_ranges_find(scan->parent, scan->high), count - 1)
+					  : es_ranges_find(scan->parent, scan->range.from) - 1;
+	if (number >= 0 && es_ranges_get(scan->parent, number).from > scan->high)
+		number--;
+	return number >= 0 && es_ranges_get(scan->parent, number).upto > scan->low ? number : -1;
+}
+
+static void
+scan_begin_range(EsScan *scan)
+{
+	scan->desc = es_compat_index_beginscan(scan->heap, scan->index, scan->snapshot, scan->key_count);
+	scan->desc->xs_want_itup = scan->wants_entries;
+	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+}
+
+/*
+ * Go on in the next range, where there is nothing left in the one that the scan
+ * is in.  Returns false where there is none, or the table is not made of any.
+ *
+ * map: of es_scan_next_unsettled and its kin, which is another range's then; or NULL.
+ */
+static bool
+scan_go_on(EsScan *scan, ScanDirection direction, Buffer *map)
+{
+	int number;
+
+	if (likely(scan->parent == NULL) || scan->is_over)
+		return false;
+	CHECK_FOR_INTERRUPTS();
+	number = scan_next_range(scan, direction);
+	if (number < 0)
+	{
+		scan->is_over = true;
+		return false;
+	}
+	if (scan->desc != NULL)
+		index_endscan(scan->desc);
+	scan->desc = NULL;
+	if (map != NULL && BufferIsValid(*map))
+	{
+		ReleaseBuffer(*map);
+		*map = InvalidBuffer;
+	}
+	scan_close_range(scan);
+	scan_open_range(scan, number);
+	scan_begin_range(scan);
+	return true;
+}
+
+/* Have the scan begin with the first range that is left. */
+static void
+scan_begin_ranges(EsScan *scan, Snapshot snapshot)
+{
+	scan_close_range(scan);
+	scan_set_bounds(scan);
+	scan->snapshot = snapshot;
+	scan->is_over = false;
+}
+
+/* Whether there is a range to look into; opens the first one. */
+static bool
+scan_is_in_range(EsScan *scan, ScanDirection direction)
+{
+	return scan->desc != NULL || scan_go_on(scan, direction, NULL);
+}
+
+static void
+scan_plan_policies(EsScan *scan, Oid role, ScanDirection direction)
+{
+	if (scan->parent == NULL)
+	{
+		scan->policy = es_policy_plan(scan->heap, scan->index, scan->keys, scan->key_count, role,
+									  direction);
+		return;
+	}
+	/* All have the same columns; where there is none, there is nothing to see. */
+	if (es_ranges_count(scan->parent) == 0)
+		return;
+	scan_open_range(scan, es_ranges_count(scan->parent) - 1);
+	scan->policy = es_policy_plan(scan->parent, scan->index, scan->keys, scan->key_count, role,
+								  direction);
+	scan_close_range(scan);
+}
+
 /*
  * Have the scan, before it begins and with all its keys, see only what row
  * security lets a role see; where no policies count for the role, that is
@@ -100,10 +289,9 @@ es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegPro
 void
 es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction)
 {
-	if (!es_policy_applies(scan->heap, role))
+	if (!es_policy_applies(scan->table, role))
 		return;
-	scan->policy = es_policy_plan(scan->heap, scan->index, scan->keys, scan->key_count, role,
-								  direction);
+	scan_plan_policies(scan, role, direction);
 	scan->is_limited = true;
 }
 
@@ -120,6 +308,17 @@ es_scan_filter(EsScan *scan, EsScanFilter filter, Oid role)
 }
 
 /*
+ * Have the scan, before it begins, look for events at some positions only, as
+ * far as ranges tell; where the table is not made of any, they do not.
+ */
+void
+es_scan_within(EsScan *scan, int64 low, int64 high)
+{
+	scan->within_low = low;
+	scan->within_high = high;
+}
+
+/*
  * Start the scan, or start it again, maybe under another snapshot.
  */
 void
@@ -131,9 +330,25 @@ es_scan_begin(EsScan *scan, Snapshot snapshot)
 		es_policy_begin(scan->policy, snapshot);
 		return;
 	}
-	scan->desc = es_compat_index_beginscan(scan->heap, scan->index, snapshot, scan->key_count);
-	scan->desc->xs_want_itup = scan->wants_entries;
-	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+	if (scan->parent != NULL)
+	{
+		scan_begin_ranges(scan, snapshot);
+		return;
+	}
+	scan->snapshot = snapshot;
+	scan_begin_range(scan);
+}
+
+/* Move to the next row of the index, or of those of the ranges. */
+static bool
+scan_next_row(EsScan *scan, ScanDirection direction)
+{
+	if (likely(scan->desc != NULL) && index_getnext_slot(scan->desc, direction, scan->slot))
+		return true;
+	while (scan_go_on(scan, direction, NULL))
+		if (index_getnext_slot(scan->desc, direction, scan->slot))
+			return true;
+	return false;
 }
 
 /* Move to the next row that policies let through. */
@@ -141,7 +356,7 @@ static bool
 scan_next_seen(EsScan *scan, ScanDirection direction)
 {
 	if (scan->policy == NULL)
-		return index_getnext_slot(scan->desc, direction, scan->slot);
+		return scan_next_row(scan, direction);
 	scan->slot = es_policy_next(scan->policy);
 	return scan->slot != NULL;
 }
@@ -168,7 +383,7 @@ es_scan_next(EsScan *scan, ScanDirection direction)
 {
 	if (unlikely(scan->is_limited))
 		return scan_next_limited(scan, direction);
-	return index_getnext_slot(scan->desc, direction, scan->slot);
+	return scan_next_row(scan, direction);
 }
 
 /*
@@ -180,6 +395,8 @@ es_scan_next(EsScan *scan, ScanDirection direction)
 bool
 es_scan_next_unsettled(EsScan *scan, Buffer *map)
 {
+	if (!scan_is_in_range(scan, ForwardScanDirection))
+		return false;
 	for (;;)
 	{
 		if (!scan->desc->xs_heap_continue)
@@ -187,7 +404,11 @@ es_scan_next_unsettled(EsScan *scan, Buffer *map)
 			ItemPointer tid = index_getnext_tid(scan->desc, ForwardScanDirection);
 
 			if (tid == NULL)
+			{
+				if (scan_go_on(scan, ForwardScanDirection, map))
+					continue;
 				return false;
+			}
 			CHECK_FOR_INTERRUPTS();
 			if (VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map))
 				continue;
@@ -309,16 +530,22 @@ es_scan_next_to_update(EsScan *scan, Size room)
 bool
 es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value)
 {
-	IndexScanDesc desc = scan->desc;
 	bool is_null;
 
+	if (!scan_is_in_range(scan, ForwardScanDirection))
+		return false;
 	for (;;)
 	{
+		IndexScanDesc desc = scan->desc;
 		ItemPointer tid = index_getnext_tid(desc, ForwardScanDirection);
 		bool is_visible;
 
 		if (tid == NULL)
+		{
+			if (scan_go_on(scan, ForwardScanDirection, map))
+				continue;
 			return false;
+		}
 		CHECK_FOR_INTERRUPTS();
 		is_visible = VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), map);
 		if (is_visible)
@@ -341,11 +568,15 @@ es_scan_next_entry(EsScan *scan, AttrNumber column, Buffer *map, int64 *value)
 bool
 es_scan_next_any_entry(EsScan *scan, ScanDirection direction, AttrNumber column, int64 *value)
 {
-	IndexScanDesc desc = scan->desc;
+	IndexScanDesc desc;
 	bool is_null;
 
-	if (index_getnext_tid(desc, direction) == NULL)
+	if (!scan_is_in_range(scan, direction))
 		return false;
+	while (index_getnext_tid(scan->desc, direction) == NULL)
+		if (!scan_go_on(scan, direction, NULL))
+			return false;
+	desc = scan->desc;
 	*value = DatumGetInt64(index_getattr(desc->xs_itup, column, desc->xs_itupdesc, &is_null));
 	return true;
 }
@@ -357,6 +588,14 @@ es_scan_fetch(EsScan *scan)
 	return index_fetch_heap(scan->desc, scan->slot);
 }
 
+/* Keys have changed: begin anew, with the first range that they leave. */
+static void
+scan_jump_ranges(EsScan *scan)
+{
+	es_scan_stop(scan);
+	scan_begin_ranges(scan, scan->snapshot);
+}
+
 /*
  * Go on from another place: where one of the scan's keys, by number from 0, has
  * another value.
@@ -365,7 +604,10 @@ void
 es_scan_jump(EsScan *scan, int key, Datum value)
 {
 	scan->keys[key].sk_argument = value;
-	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+	if (scan->parent != NULL)
+		scan_jump_ranges(scan);
+	else
+		index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
 /* Let go of the index's pages.  What is in scan->slot stays valid, but where policies count. */
@@ -388,7 +630,10 @@ es_scan_close(EsScan *scan)
 		es_policy_free(scan->policy);
 	if (scan->own_slot != NULL)
 		ExecDropSingleTupleTableSlot(scan->own_slot);
-	relation_close(scan->index, NoLock);
+	if (scan->parent != NULL)
+		scan_close_range(scan);
+	else
+		relation_close(scan->index, NoLock);
 }
 
 /*

@@ -17,6 +17,7 @@
 
 #include "base/catalog.h"
 #include "base/policy.h"
+#include "base/ranges.h"
 
 /* A category or a tag, and a range of positions. */
 #define ES_SCAN_MAX_KEYS 3
@@ -27,7 +28,8 @@ typedef bool (*EsScanFilter)(Oid role, TupleTableSlot *slot);
 typedef struct EsScan
 {
 	/* Set by es_scan_open. */
-	Relation heap; /* the caller's */
+	Relation table; /* the caller's */
+	Relation heap;  /* the same, or the range of it that the scan is in */
 	Relation index;
 	TupleTableSlot *slot; /* the row found last */
 	TupleTableSlot *own_slot;
@@ -45,6 +47,17 @@ typedef struct EsScan
 	Oid role;             /* that the filter asks for */
 
 	IndexScanDesc desc; /* NULL until es_scan_begin */
+
+	/* Where the table is made of ranges: see scan_go_on. */
+	Relation parent; /* the caller's; NULL: it is not */
+	EsRelation which;
+	Snapshot snapshot;
+	EsRange range; /* the one that heap is, if it is any */
+	int64 low;     /* positions that the keys leave */
+	int64 high;
+	int64 within_low; /* positions that es_scan_within leaves */
+	int64 within_high;
+	bool is_over;
 } EsScan;
 
 extern void es_scan_open(EsScan *scan, Relation heap, EsRelation index);
@@ -54,6 +67,7 @@ extern void es_scan_add_key(EsScan *scan, AttrNumber column, StrategyNumber stra
 							RegProcedure comparison, Datum value);
 extern void es_scan_see_as(EsScan *scan, Oid role, ScanDirection direction);
 extern void es_scan_filter(EsScan *scan, EsScanFilter filter, Oid role);
+extern void es_scan_within(EsScan *scan, int64 low, int64 high);
 extern void es_scan_begin(EsScan *scan, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, ScanDirection direction);
 extern bool es_scan_next_to_update(EsScan *scan, Size room);

@@ -35,7 +35,8 @@ typedef enum EsUserlock
 	ES_USERLOCK_BEHIND,  /* a position: wake.c */
 	ES_USERLOCK_GRANTS,  /* nothing: access.c */
 	ES_USERLOCK_REPLAYS, /* a subscription: guard.c */
-	ES_USERLOCK_FENCE    /* nothing: fence.c */
+	ES_USERLOCK_FENCE,   /* nothing: fence.c */
+	ES_USERLOCK_RANGES   /* nothing: make.c */
 } EsUserlock;
 
 static inline LOCKTAG

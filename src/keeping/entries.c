@@ -11,7 +11,7 @@
  *
  * Memory: the current context; texts of entries that come compressed are left
  * to the caller to reset.  Locks: AccessShare on the indexes.  Calls: catalog,
- * findings, scan, tag_index.
+ * findings, ranges, scan, tag_index.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/ranges.h"
 #include "base/scan.h"
 #include "condition/tag_index.h"
 #include "keeping/entries.h"
@@ -338,19 +339,31 @@ entries_report_events(const EntriesIndex *index, Relation events, EsFindings *fi
 	MemoryContextDelete(memory);
 }
 
+/* Open an index; NULL: it is not there. */
+static Relation
+entries_open(const EntriesIndex *index, Relation events)
+{
+	Oid oid;
+
+	if (!es_ranges_is_one(events, index->relation))
+		return es_catalog_has(index->relation) ? es_catalog_open(index->relation, AccessShareLock)
+											   : NULL;
+	oid = es_ranges_index_if_any(events, index->relation);
+	return OidIsValid(oid) ? relation_open(oid, AccessShareLock) : NULL;
+}
+
 /* Whether an index is there and in use; reports if not. */
 static bool
 entries_is_usable(const EntriesIndex *index, Relation events, EsFindings *findings)
 {
-	Relation rel;
+	Relation rel = entries_open(index, events);
 	bool is_usable;
 
-	if (!es_catalog_has(index->relation))
+	if (rel == NULL)
 	{
 		es_findings_add(findings, "index", NULL, "index %s is not there", index->name);
 		return false;
 	}
-	rel = es_catalog_open(index->relation, AccessShareLock);
 	is_usable = rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_index->indisvalid &&
 		rel->rd_index->indisready && rel->rd_index->indislive &&
 		rel->rd_index->indrelid == RelationGetRelid(events);
@@ -363,17 +376,30 @@ entries_is_usable(const EntriesIndex *index, Relation events, EsFindings *findin
 	return is_usable;
 }
 
+/* An index as messages call it: of a partition, after that. */
+static const EntriesIndex *
+entries_name(const EntriesIndex *index, Relation events, EntriesIndex *named)
+{
+	if (!es_ranges_is_one(events, index->relation))
+		return index;
+	*named = *index;
+	named->name = psprintf("%s of partition %s", index->name, RelationGetRelationName(events));
+	return named;
+}
+
 /*
- * All events have been taken in: report indexes that are not made of them.
+ * All events of a table have been taken in, eventstore.events or one of its
+ * partitions: report indexes that are not made of them.
  */
 void
 es_entries_check(EsEntries *entries, Relation events, EsFindings *findings)
 {
+	EntriesIndex named;
 	int i;
 
 	for (i = 0; i < lengthof(entries_indexes); i++)
 	{
-		const EntriesIndex *index = &entries_indexes[i];
+		const EntriesIndex *index = entries_name(&entries_indexes[i], events, &named);
 		EntriesCount expected = entries->of_table[i];
 		EntriesCount found;
 

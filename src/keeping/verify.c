@@ -18,9 +18,9 @@
  * (as_owner.c), whoever has the right to call.
  *
  * Memory: SPI's; the sorts take maintenance_work_mem together, and then disk.
- * Locks: AccessShare on the tables and their indexes.  Calls: as_owner,
+ * Locks: AccessShare on the tables and their indexes.  Calls: as_owner, away,
  * catalog, entries, findings, floor, identity, inflight, lineage, member, names,
- * order, position, removals, succession.
+ * order, position, ranges, removals, succession.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,9 +38,11 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/away.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/names.h"
+#include "base/ranges.h"
 #include "keeping/as_owner.h"
 #include "keeping/entries.h"
 #include "keeping/findings.h"
@@ -68,7 +70,12 @@ typedef struct Verification
 	EsLineage *lineage;
 	EsSuccession *succession;
 	EsIdentity *identity;
-	EsEntries *entries;
+	EsEntries *entries; /* of the table that is read */
+
+	/* eventstore.events, or its partitions. */
+	int table_count;
+	Relation *tables;
+	EsEntries **entries_of;
 } Verification;
 
 /* ----------------------------------------------------------------------
@@ -192,6 +199,54 @@ verify_take_all(Verification *verification, Relation table,
 	MemoryContextDelete(memory);
 }
 
+static void
+verify_open_tables(Verification *verification)
+{
+	Relation events = verification->events;
+	bool has_ranges = es_ranges_are_of(events);
+	int count = has_ranges ? es_ranges_count(events) : 1;
+	int i;
+
+	verification->table_count = count;
+	verification->tables = palloc(sizeof(Relation) * count);
+	verification->entries_of = palloc(sizeof(EsEntries *) * count);
+	for (i = 0; i < count; i++)
+	{
+		Oid table = has_ranges ? es_ranges_get(events, i).table : RelationGetRelid(events);
+
+		verification->tables[i] = relation_open(table, AccessShareLock);
+		if (has_ranges)
+			es_ranges_check_local(verification->tables[i]);
+		verification->entries_of[i] = es_entries_begin();
+	}
+}
+
+static void
+verify_take_events(Verification *verification)
+{
+	int i;
+
+	verify_open_tables(verification);
+	for (i = 0; i < verification->table_count; i++)
+	{
+		verification->entries = verification->entries_of[i];
+		verify_take_all(verification, verification->tables[i], verify_take_event);
+	}
+}
+
+static void
+verify_indexes(Verification *verification)
+{
+	int i;
+
+	for (i = 0; i < verification->table_count; i++)
+	{
+		es_entries_check(verification->entries_of[i], verification->tables[i],
+						 verification->findings);
+		relation_close(verification->tables[i], NoLock);
+	}
+}
+
 /* The events that are gone count for versions and ids. */
 static void
 verify_take_removed(Verification *verification)
@@ -262,6 +317,16 @@ verify_strays(EsFindings *findings, int64 head, int64 last)
 			0, NULL, NULL);
 }
 
+static bool
+verify_has_index_of_positions(void)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	bool result = es_ranges_are_of(events) || es_catalog_has(ES_EVENTS_PKEY);
+
+	relation_close(events, NoLock);
+	return result;
+}
+
 /* Up to where others may have read: what this transaction has appended counts as if it were committed. */
 static int64
 verify_head(int64 last)
@@ -269,7 +334,7 @@ verify_head(int64 last)
 	int64 head;
 
 	/* A standby's head is late; to know it, the index of positions may have to be asked. */
-	if (RecoveryInProgress() || !es_catalog_has(ES_EVENTS_PKEY))
+	if (RecoveryInProgress() || !verify_has_index_of_positions())
 		return last;
 	head = es_order_head(NULL);
 	return Max(head, es_order_head_after_commit());
@@ -311,10 +376,9 @@ verify_store(EsFindings *findings)
 								 .events = es_catalog_open(ES_EVENTS, AccessShareLock),
 								 .lineage = es_lineage_begin(maintenance_work_mem / 2),
 								 .succession = es_succession_begin(maintenance_work_mem / 4),
-								 .identity = es_identity_begin(maintenance_work_mem / 4),
-								 .entries = es_entries_begin()};
+								 .identity = es_identity_begin(maintenance_work_mem / 4)};
 
-	verify_take_all(&verification, verification.events, verify_take_event);
+	verify_take_events(&verification);
 	verify_take_all(&verification, streams, verify_take_stream);
 	verify_take_all(&verification, beginnings, verify_take_beginning);
 	verify_take_removed(&verification);
@@ -323,7 +387,7 @@ verify_store(EsFindings *findings)
 	es_lineage_end(verification.lineage);
 	es_identity_check(verification.identity, findings);
 	es_identity_end(verification.identity);
-	es_entries_check(verification.entries, verification.events, findings);
+	verify_indexes(&verification);
 	verify_beside(&verification);
 	es_succession_end(verification.succession);
 	relation_close(verification.events, NoLock);
@@ -345,6 +409,7 @@ es_verify(PG_FUNCTION_ARGS)
 	UpdateActiveSnapshotCommandId();
 	SPI_connect();
 	es_as_owner_begin(&owner);
+	es_away_tell(0);
 	verify_store((EsFindings *) fcinfo->resultinfo);
 	es_as_owner_end(&owner);
 	SPI_finish();

@@ -222,8 +222,8 @@ es_apply_see(const EsProjection *projection, EsScan *scan)
 	EsApplier applier = {.projection = projection, .owner = projection->role};
 	EsApplyScope scope;
 
-	if (!scan->heap->rd_rel->relrowsecurity || !OidIsValid(projection->role) ||
-		es_see_is_free(scan->heap, projection->role))
+	if (!scan->table->rd_rel->relrowsecurity || !OidIsValid(projection->role) ||
+		es_see_is_free(scan->table, projection->role))
 		return;
 	es_apply_enter(&scope, &applier);
 	PG_TRY();

@@ -17,8 +17,8 @@
  * and be about to append: so all is tried at once, and let go of before the next
  * try, and nobody is caught between the two.
  *
- * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events; a
- * projection's, AccessExclusive on tables.  Calls: attempt, catalog, order,
+ * Memory: the current context.  Locks: ShareRowExclusive on eventstore.events, or
+ * AccessExclusive; a projection's, AccessExclusive on tables.  Calls: attempt, catalog, order,
  * projection.
  *
  *-------------------------------------------------------------------------
@@ -55,6 +55,7 @@ typedef struct BarrierWish
 {
 	const char *projection; /* its lock; NULL: no other */
 	bool stops_appends;
+	bool stops_readers; /* of eventstore.events, too */
 	const List *tables; /* OIDs */
 } BarrierWish;
 
@@ -68,6 +69,8 @@ barrier_lock(void *argument)
 		es_projection_lock(wish->projection);
 	if (wish->stops_appends)
 		relation_close(es_catalog_open(ES_EVENTS, ShareRowExclusiveLock), NoLock);
+	if (wish->stops_readers)
+		relation_close(es_catalog_open(ES_EVENTS, AccessExclusiveLock), NoLock);
 	foreach (cell, wish->tables)
 		LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
 }
@@ -108,7 +111,9 @@ barrier_check_timeout(const BarrierWish *wish, TimestampTz begun)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("canceling statement due to lock timeout"),
-				 wish->tables == NIL
+				 wish->stops_readers
+					 ? errdetail("Somebody reads eventstore.events, or an append is in flight.")
+					 : wish->tables == NIL
 					 ? errdetail("An append is in flight; see eventstore.inflight.")
 					 : errdetail("Somebody uses the tables of projection \"%s\", or an append is in flight.",
 								 wish->projection)));
@@ -130,7 +135,12 @@ barrier_tell(const BarrierWish *wish, TimestampTz begun, bool *is_told)
 	if (*is_told || !TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), BARRIER_TELL_MS))
 		return;
 	*is_told = true;
-	if (wish->tables != NIL)
+	if (wish->stops_readers)
+		ereport(NOTICE,
+				(errmsg("waiting for those who read eventstore.events, and for appends in flight"),
+				 errhint("pg_locks shows who has a lock on it, eventstore.inflight the appends. "
+						 "A prepared transaction has to be ended by somebody.")));
+	else if (wish->tables != NIL)
 		ereport(NOTICE,
 				(errmsg("waiting for those who use the tables of projection \"%s\", and for appends in flight",
 						wish->projection),
@@ -190,7 +200,21 @@ es_barrier_raise(void)
 void
 es_barrier_claim(const char *projection, bool stops_appends, const List *tables)
 {
-	BarrierWish wish = {projection, stops_appends, tables};
+	BarrierWish wish = {projection, stops_appends, false, tables};
+
+	barrier_wait(&wish);
+}
+
+/*
+ * Have eventstore.events, and what it is made of, for oneself until the end of
+ * the transaction.
+ *
+ * tables: OIDs of partitions.
+ */
+void
+es_barrier_close(const List *tables)
+{
+	BarrierWish wish = {.stops_readers = true, .tables = tables};
 
 	barrier_wait(&wish);
 }

@@ -12,5 +12,6 @@
 
 extern int64 es_barrier_raise(void);
 extern void es_barrier_claim(const char *projection, bool stops_appends, const List *tables);
+extern void es_barrier_close(const List *tables);
 
 #endif /* ES_BARRIER_H */

@@ -28,6 +28,7 @@
 #include "base/arguments.h"
 #include "base/reducer.h"
 #include "base/scan.h"
+#include "read/whereabouts.h"
 #include "rights/see.h"
 
 PG_FUNCTION_INFO_V1(es_fold);
@@ -99,6 +100,7 @@ es_fold(PG_FUNCTION_ARGS)
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(&scan, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(at_version));
 	es_see_as(&scan, GetUserId(), ForwardScanDirection);
+	es_whereabouts_narrow(&scan, stream, GetActiveSnapshot(), ForwardScanDirection, 1);
 	es_scan_begin(&scan, GetActiveSnapshot());
 	fold_run(&reducer, &folded, &scan, at);
 	es_scan_close(&scan);

@@ -16,7 +16,7 @@
  *
  * Memory: the function call's context, the tuplestore in the query's.  Locks:
  * AccessShare on the table and the index.  Calls: arguments, catalog, names,
- * order, own_head, rights, scan, see, stream.
+ * order, own_head, rights, scan, see, stream, whereabouts.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +42,7 @@
 #include "base/stream.h"
 #include "order/order.h"
 #include "read/own_head.h"
+#include "read/whereabouts.h"
 #include "rights/rights.h"
 #include "rights/see.h"
 
@@ -114,6 +115,8 @@ read_passes(const ReadFilter *filter, TupleTableSlot *slot)
 typedef struct ReadState
 {
 	Relation events;
+	const text *stream; /* whose events these are; NULL: across streams */
+	int64 from;         /* its lowest version that is wanted */
 	EsScan scan;
 	ReturnSetInfo *result;
 	bool has_foreign_columns; /* after the store's own */
@@ -124,6 +127,8 @@ read_begin(ReadState *reader, FunctionCallInfo fcinfo, EsRelation index)
 {
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	reader->stream = NULL;
+	reader->from = 1;
 	reader->events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	reader->has_foreign_columns = RelationGetNumberOfAttributes(reader->events) > Natts_event;
 	es_scan_open(&reader->scan, reader->events, index);
@@ -153,6 +158,16 @@ read_put(ReadState *reader)
 						 slot->tts_isnull);
 }
 
+/* Whether a backward read of a stream has come to its first event, below which no partition has one. */
+static bool
+read_is_first(const ReadState *reader, ScanDirection direction)
+{
+	bool is_null;
+
+	return ScanDirectionIsBackward(direction) && reader->stream != NULL &&
+		DatumGetInt64(slot_getattr(reader->scan.slot, Anum_events_version, &is_null)) == 1;
+}
+
 /* Read up to max_count rows that pass the filter. */
 static void
 read_run(ReadState *reader, Snapshot snapshot, ScanDirection direction, int64 max_count,
@@ -163,14 +178,19 @@ read_run(ReadState *reader, Snapshot snapshot, ScanDirection direction, int64 ma
 	if (max_count == 0)
 		return;
 	es_see_as(&reader->scan, GetUserId(), direction);
+	if (reader->stream != NULL)
+		es_whereabouts_narrow(&reader->scan, reader->stream, snapshot, direction, reader->from);
 	es_scan_begin(&reader->scan, snapshot);
 	while (es_scan_next(&reader->scan, direction))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!read_passes(filter, reader->scan.slot))
-			continue;
-		read_put(reader);
-		if (++count == max_count)
+		if (read_passes(filter, reader->scan.slot))
+		{
+			read_put(reader);
+			if (++count == max_count)
+				break;
+		}
+		if (read_is_first(reader, direction))
 			break;
 	}
 	es_scan_stop(&reader->scan);
@@ -209,6 +229,8 @@ es_read(PG_FUNCTION_ARGS)
 			es_scan_add_key(&reader.scan, 2, BTLessEqualStrategyNumber, F_INT8LE,
 							PG_GETARG_DATUM(1));
 	}
+	reader.stream = stream;
+	reader.from = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT64(1);
 	read_run(&reader, GetActiveSnapshot(), direction, max_count, &read_everything);
 	return read_end(&reader);
 }
@@ -229,6 +251,7 @@ es_last_event(PG_FUNCTION_ARGS)
 
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	reader.stream = stream;
 	read_run(&reader, GetActiveSnapshot(), BackwardScanDirection, 1, &filter);
 	return read_end(&reader);
 }
@@ -252,6 +275,7 @@ es_stream_as_of(PG_FUNCTION_ARGS)
 	read_begin(&reader, fcinfo, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&reader.scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_see_as(&reader.scan, GetUserId(), ForwardScanDirection);
+	es_whereabouts_narrow(&reader.scan, stream, GetActiveSnapshot(), ForwardScanDirection, 1);
 	es_scan_begin(&reader.scan, GetActiveSnapshot());
 	while (es_scan_next(&reader.scan, ForwardScanDirection))
 	{

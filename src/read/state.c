@@ -55,6 +55,7 @@
 #include "base/removed.h"
 #include "base/scan.h"
 #include "read/beginning.h"
+#include "read/whereabouts.h"
 #include "rights/rights.h"
 #include "rights/see.h"
 
@@ -164,6 +165,7 @@ state_begin_events(EsScan *scan, Relation events, const text *stream, int64 from
 {
 	state_open_events(scan, events, stream, from);
 	es_see_as(scan, GetUserId(), ForwardScanDirection);
+	es_whereabouts_narrow(scan, stream, snapshot, ForwardScanDirection, from);
 	es_scan_begin(scan, snapshot);
 }
 

@@ -14,7 +14,7 @@
  *
  * Memory: the function call's context.  Locks: userlock "grants"; AccessShare on eventstore.events;
  * to switch, ShareUpdateExclusive, and RowExclusive on two catalogues.  Calls:
- * arguments, bound, catalog, names, rights.
+ * arguments, bound, catalog, names, ranges, rights.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +42,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/names.h"
+#include "base/ranges.h"
 #include "base/userlock.h"
 #include "rights/rights.h"
 #include "rights/see.h"
@@ -151,6 +152,24 @@ access_switch_table(Oid table, bool is_on)
 	table_close(classes, RowExclusiveLock);
 }
 
+/*
+ * Who may name a partition, as roles of PostgreSQL's may that read all tables,
+ * sees nothing in it while there are bounds: it has no policies.
+ */
+static void
+access_switch_ranges(Relation events, bool is_on)
+{
+	int i;
+
+	for (i = 0; es_ranges_are_of(events) && i < es_ranges_count(events); i++)
+	{
+		Oid range = es_ranges_get(events, i).table;
+
+		access_switch_table(range, is_on);
+		CacheInvalidateRelcacheByRelid(range);
+	}
+}
+
 /* Have a policy count for a kind of command. */
 static void
 access_switch_policy(Oid table, const char *name, char command)
@@ -192,6 +211,7 @@ es_switch_row_security(PG_FUNCTION_ARGS)
 	es_arguments_check_not_null(fcinfo, 1, "lets_everyone_in");
 	events = es_catalog_open(ES_EVENTS, ShareUpdateExclusiveLock);
 	access_switch_table(RelationGetRelid(events), PG_GETARG_BOOL(0));
+	access_switch_ranges(events, PG_GETARG_BOOL(0));
 	access_switch_policy(RelationGetRelid(events), ES_EVERYONE_POLICY,
 						 PG_GETARG_BOOL(1) ? '*' : ACL_DELETE_CHR);
 	CacheInvalidateRelcache(events);

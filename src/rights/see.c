@@ -109,7 +109,7 @@ es_see_within_bounds(EsScan *scan, Oid role)
 void
 es_see_as(EsScan *scan, Oid role, ScanDirection direction)
 {
-	if (!see_has_own_policies_only(scan->heap))
+	if (!see_has_own_policies_only(scan->table))
 		es_scan_see_as(scan, role, direction);
 	/* Besides: who is not subject to policies may be bound all the same. */
 	es_see_within_bounds(scan, role);

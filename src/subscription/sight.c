@@ -32,11 +32,11 @@
 void
 es_sight_open(EsSight *sight, const EsScan *scan, EsRelation index, Snapshot snapshot)
 {
-	sight->has_policies = es_see_has_policies(scan->heap, sight->role);
+	sight->has_policies = es_see_has_policies(scan->table, sight->role);
 	sight->position = 0;
 	if (!sight->has_policies)
 		return;
-	es_scan_open(&sight->scan, scan->heap, index);
+	es_scan_open(&sight->scan, scan->table, index);
 	memcpy(sight->scan.keys, scan->keys, sizeof(scan->keys));
 	sight->scan.key_count = scan->key_count;
 	es_see_as(&sight->scan, sight->role, ForwardScanDirection);

@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 
 #include "base/arguments.h"
+#include "base/away.h"
 #include "base/names.h"
 #include "base/partition.h"
 #include "base/sql.h"
@@ -93,6 +94,7 @@ es_create_subscription(PG_FUNCTION_ARGS)
 				 errmsg("subscription \"%s\" already exists", text_to_cstring(name))));
 	es_division_change(name, &subscription);
 	es_division_begin(&subscription, partitions, after);
+	es_away_tell(after);
 	PG_RETURN_VOID();
 }
 

@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/away.h"
 #include "base/compat.h"
 #include "base/names.h"
 #include "base/scan.h"
@@ -75,5 +76,7 @@ es_gone_tell(const EsProjection *projection, int64 upto)
 				(errmsg_plural("projection \"%s\" is made without %lld event that is gone",
 							   "projection \"%s\" is made without %lld events that are gone",
 							   (unsigned long) count, projection->name, (long long) count),
-				 errdetail("They were truncated, deleted or retained no longer.")));
+				 es_away_count(0) > 0
+					 ? errdetail("They were truncated, deleted or retained no longer, or are in partitions that were detached; see eventstore.archived_ranges.")
+					 : errdetail("They were truncated, deleted or retained no longer.")));
 }

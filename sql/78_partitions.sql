@@ -1,0 +1,105 @@
+-- Partitions: a table that grows, made of ranges of positions.
+
+CREATE TABLE eventstore.partitioning
+(
+	only_row boolean NOT NULL DEFAULT true CONSTRAINT partitioning_pkey PRIMARY KEY CONSTRAINT partitioning_only_row_check CHECK (only_row),
+	every    bigint  NOT NULL
+);
+COMMENT ON TABLE eventstore.partitioning IS 'How eventstore.events is partitioned. At most one row; written by es_partition_events only.';
+COMMENT ON COLUMN eventstore.partitioning.only_row IS 'Always true.';
+COMMENT ON COLUMN eventstore.partitioning.every IS 'Positions that a partition has which is made from now on.';
+REVOKE ALL ON TABLE eventstore.partitioning FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.partitioning', '');
+
+CREATE FUNCTION @extschema@.es_partition_events(every bigint) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_partition_events';
+COMMENT ON FUNCTION @extschema@.es_partition_events(bigint) IS
+	'Has eventstore.events be partitioned by ranges of so many positions, without copying it; called again, it changes the width of those that come.';
+REVOKE ALL ON FUNCTION @extschema@.es_partition_events(bigint) FROM PUBLIC;
+
+-- A dump attaches partitions to the plain table that CREATE EXTENSION has made.
+CREATE FUNCTION eventstore.receive_partition() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_receive_range';
+COMMENT ON FUNCTION eventstore.receive_partition() IS 'Has eventstore.events, while it is empty, be partitioned when the restore of a dump attaches a partition.';
+REVOKE ALL ON FUNCTION eventstore.receive_partition() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_partition ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION eventstore.receive_partition();
+ALTER EVENT TRIGGER eventstore_partition ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_partition IS 'The restore of a dump attaches partitions to eventstore.events.';
+
+CREATE TABLE eventstore.archived_ranges
+(
+	from_position     bigint      NOT NULL CONSTRAINT archived_ranges_pkey PRIMARY KEY,
+	upto_position     bigint      NOT NULL,
+	partition         text COLLATE "C" NOT NULL,
+	events            bigint      NOT NULL,
+	first_recorded_at timestamptz,
+	last_recorded_at  timestamptz,
+	detached_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE eventstore.archived_ranges IS 'Ranges of positions whose events are away: es_detach_events has let them go, and es_attach_events has not brought them back.';
+COMMENT ON COLUMN eventstore.archived_ranges.from_position IS 'The range begins at this position ...';
+COMMENT ON COLUMN eventstore.archived_ranges.upto_position IS '... and ends before this one.';
+COMMENT ON COLUMN eventstore.archived_ranges.partition IS 'What the table was called when it was detached.';
+COMMENT ON COLUMN eventstore.archived_ranges.events IS 'How many events it had.';
+COMMENT ON COLUMN eventstore.archived_ranges.first_recorded_at IS 'When the first of them was recorded.';
+COMMENT ON COLUMN eventstore.archived_ranges.last_recorded_at IS 'When the last of them was recorded.';
+COMMENT ON COLUMN eventstore.archived_ranges.detached_at IS 'When it was detached.';
+REVOKE ALL ON TABLE eventstore.archived_ranges FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.archived_ranges', '');
+
+CREATE FUNCTION @extschema@.es_detach_events(upto bigint) RETURNS SETOF regclass
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_detach_events';
+COMMENT ON FUNCTION @extschema@.es_detach_events(bigint) IS
+	'Has the partitions leave the store that end at or below a position; returns them, as tables to be dropped, dumped or kept.';
+REVOKE ALL ON FUNCTION @extschema@.es_detach_events(bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_attach_events("table" regclass) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_attach_events';
+COMMENT ON FUNCTION @extschema@.es_attach_events(regclass) IS
+	'Brings a table back that es_detach_events has let go, unless it is not what left, or fits no longer.';
+REVOKE ALL ON FUNCTION @extschema@.es_attach_events(regclass) FROM PUBLIC;
+
+-- Rows are counted where that is done in a moment, else estimated as the planner does.
+CREATE FUNCTION eventstore.describe_partition("table" regclass, OUT rows bigint, OUT first_recorded_at timestamptz, OUT last_recorded_at timestamptz)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+DECLARE
+	pages bigint := pg_relation_size("table") / current_setting('block_size')::int;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'eventstore.events'::regclass AND inhrelid = "table") THEN
+		RAISE EXCEPTION '% is no partition of eventstore.events', "table" USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	EXECUTE format('SELECT (SELECT recorded_at FROM ONLY %1$s ORDER BY position LIMIT 1), (SELECT recorded_at FROM ONLY %1$s ORDER BY position DESC LIMIT 1)', "table")
+		INTO first_recorded_at, last_recorded_at;
+	IF pages <= 10000 THEN
+		EXECUTE format('SELECT count(*) FROM ONLY %s', "table") INTO rows;
+	ELSE
+		SELECT CASE WHEN reltuples < 0 OR relpages = 0 THEN pg_stat_get_live_tuples(oid) ELSE (reltuples / relpages * pages)::bigint END
+			INTO rows FROM pg_class WHERE oid = "table";
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.describe_partition(regclass) IS 'How many events a partition has, counted up to 10,000 pages and estimated beyond, and of which time.';
+REVOKE ALL ON FUNCTION eventstore.describe_partition(regclass) FROM PUBLIC;
+
+CREATE VIEW eventstore.event_partitions AS
+	SELECT c.oid::pg_catalog.regclass AS partition, b.from_position, b.upto_position, d.rows,
+		pg_catalog.pg_total_relation_size(c.oid) AS size, d.first_recorded_at, d.last_recorded_at
+	FROM pg_catalog.pg_inherits i
+	JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+	CROSS JOIN LATERAL (SELECT
+		coalesce(pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM \(''?(-?[0-9]+)')::bigint, 0) AS from_position,
+		pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(-?[0-9]+)')::bigint AS upto_position) b
+	CROSS JOIN LATERAL eventstore.describe_partition(c.oid) d
+	WHERE i.inhparent = 'eventstore.events'::pg_catalog.regclass AND c.relispartition
+	ORDER BY b.from_position;
+COMMENT ON VIEW eventstore.event_partitions IS 'The partitions of eventstore.events, if es_partition_events has been called: range, rows, size, times.';
+COMMENT ON COLUMN eventstore.event_partitions.partition IS 'The table.';
+COMMENT ON COLUMN eventstore.event_partitions.from_position IS 'Its range begins at this position ...';
+COMMENT ON COLUMN eventstore.event_partitions.upto_position IS '... and ends before this one.';
+COMMENT ON COLUMN eventstore.event_partitions.rows IS 'How many events it has: counted up to 10,000 pages, estimated beyond.';
+COMMENT ON COLUMN eventstore.event_partitions.size IS 'What it takes on disk with its indexes, in bytes.';
+COMMENT ON COLUMN eventstore.event_partitions.first_recorded_at IS 'When its first event was recorded.';
+COMMENT ON COLUMN eventstore.event_partitions.last_recorded_at IS 'When its last event was recorded.';
+REVOKE ALL ON TABLE eventstore.event_partitions FROM PUBLIC;

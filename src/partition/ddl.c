@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * ddl.c
+ *		Commands that make, attach and detach ranges.
+ *
+ * They run as the owner of eventstore.events, with a pinned search_path: the
+ * right to call the verb is the right to do it.  The tables that come of it are
+ * his, and no members of the extension, so that a dump has them whole.
+ *
+ * Memory: SPI's own.  Locks: what the commands take.  Calls: catalog.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "access/relation.h"
+#include "base/catalog.h"
+#include "partition/ddl.h"
+
+/* The owner of eventstore.events. */
+static Oid
+ddl_owner(void)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	Oid owner = RelationGetForm(events)->relowner;
+
+	relation_close(events, NoLock);
+	return owner;
+}
+
+static void
+ddl_set(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/*
+ * Run a command.
+ *
+ * format: as of psprintf; names are quoted already.
+ */
+void
+es_ddl_run(const char *format, ...)
+{
+	StringInfoData command;
+	int level = NewGUCNestLevel();
+	int security;
+	Oid user;
+	int result;
+
+	initStringInfo(&command);
+	for (;;)
+	{
+		va_list arguments;
+		int needed;
+
+		va_start(arguments, format);
+		needed = appendStringInfoVA(&command, format, arguments);
+		va_end(arguments);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&command, needed);
+	}
+
+	ddl_set("search_path", "pg_catalog, pg_temp");
+	ddl_set("client_min_messages", "warning");
+	ddl_set("default_tablespace", "");
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(ddl_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	result = SPI_execute(command.data, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not run: %s", command.data);
+	SPI_finish();
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(false, level);
+	pfree(command.data);
+	CommandCounterIncrement();
+}
+
+/* The name of a table as commands want it. */
+const char *
+es_ddl_table(Oid table)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+									  get_rel_name(table));
+}
+
+/* Take from everybody but the owner what default privileges have given. */
+static void
+ddl_revoke(Oid table)
+{
+	HeapTuple row = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Datum value;
+	bool is_null;
+	Acl *acl;
+	int i;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for relation %u", table);
+	value = SysCacheGetAttr(RELOID, row, Anum_pg_class_relacl, &is_null);
+	acl = is_null ? NULL : DatumGetAclPCopy(value);
+	ReleaseSysCache(row);
+	for (i = 0; acl != NULL && i < ACL_NUM(acl); i++)
+	{
+		Oid grantee = ACL_DAT(acl)[i].ai_grantee;
+
+		if (grantee == ACL_ID_PUBLIC)
+			es_ddl_run("REVOKE ALL ON TABLE %s FROM PUBLIC CASCADE", es_ddl_table(table));
+		else if (grantee != ddl_owner())
+			es_ddl_run("REVOKE ALL ON TABLE %s FROM %s CASCADE", es_ddl_table(table),
+					   quote_identifier(GetUserNameFromId(grantee, false)));
+	}
+}
+
+/*
+ * Run the commands that a query returns.
+ *
+ * query: asks for texts, maybe nulls.
+ */
+static void
+ddl_run_all(const char *query)
+{
+	List *commands = NIL;
+	ListCell *cell;
+	MemoryContext caller = CurrentMemoryContext;
+	int level = NewGUCNestLevel();
+	uint64 i;
+
+	ddl_set("search_path", "pg_catalog, pg_temp");
+	SPI_connect();
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", query);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		char *command = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext own = MemoryContextSwitchTo(caller);
+
+		if (command != NULL)
+			commands = lappend(commands, pstrdup(command));
+		MemoryContextSwitchTo(own);
+	}
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+	foreach (cell, commands)
+		es_ddl_run("%s", (const char *) lfirst(cell));
+}
+
+/* The store's own triggers for statements; those for rows come and go with the range. */
+#define DDL_TRIGGERS \
+	"FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid WHERE t.tgrelid = %s AND NOT t.tgisinternal " \
+	"AND (t.tgtype & 1) = 0 AND f.pronamespace = 'eventstore'::regnamespace ORDER BY t.tgname"
+
+/*
+ * Protect a range as eventstore.events is: nobody may name it but the owner, and
+ * it refuses what that refuses, by the same triggers.
+ */
+void
+es_ddl_protect(Oid table)
+{
+	char *name = quote_literal_cstr(es_ddl_table(table));
+
+	ddl_run_all(psprintf(
+		"SELECT regexp_replace(pg_get_triggerdef(t.oid), ' ON eventstore[.]events ', ' ON ' || %s || ' ') " DDL_TRIGGERS,
+		name, "'eventstore.events'::regclass"));
+	ddl_run_all(psprintf(
+		"SELECT format('ALTER TABLE ONLY %%s ENABLE %%s TRIGGER %%I', %s, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname) "
+		"FROM (SELECT * FROM pg_trigger WHERE tgenabled IN ('A', 'R')) t JOIN pg_proc f ON f.oid = t.tgfoid "
+		"WHERE t.tgrelid = 'eventstore.events'::regclass AND NOT t.tgisinternal "
+		"AND (t.tgtype & 1) = 0 AND f.pronamespace = 'eventstore'::regnamespace ORDER BY t.tgname",
+		name));
+	ddl_revoke(table);
+}
+
+/* Undo that: from now on the table is its owner's. */
+void
+es_ddl_release(Oid table)
+{
+	char *name = quote_literal_cstr(es_ddl_table(table));
+
+	ddl_run_all(psprintf("SELECT format('DROP TRIGGER %%I ON %%s', t.tgname, %s) " DDL_TRIGGERS,
+						 name, psprintf("%s::regclass", name)));
+}

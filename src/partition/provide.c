@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * provide.c
+ *		The range that an append needs.
+ *
+ * It is there already, as a rule: ranges are made ahead, by a process that some
+ * append starts on its way through the range before.  Where it is not, the append has it made by such a process and waits for
+ * it: in a transaction of its own a range is there for everybody as soon as it
+ * is made, and not when the append's transaction ends.
+ *
+ * Where no process is to be had, as max_worker_processes are in use, the append
+ * waits for one, for a while.  It makes the range itself only where the process
+ * would wait for it, as its own transaction has such a lock on the table: to create a projection, say.
+ *
+ * Memory: a static variable.  Locks: what make.c takes.  Calls: make, ranges.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+
+#include "base/ranges.h"
+#include "partition/make.h"
+#include "partition/provide.h"
+
+/*
+ * How long the process waits for a lock.  Who is waited for may wait for the
+ * append in turn, which the deadlock detector cannot see.
+ */
+#define PROVIDE_LOCK_TIMEOUT "1s"
+
+/* How many times a process is asked for, and for how long none may be to be had before the next. */
+#define PROVIDE_TRIES    100
+#define PROVIDE_PAUSE_MS 50
+
+/* So many appends on their way through a range ask for the next ones. */
+#define PROVIDE_ASKS 16
+
+/* ----------------------------------------------------------------------
+ * The process
+ * ----------------------------------------------------------------------
+ */
+
+/* Entered in a process of its own; position: what a range is made for. */
+void
+es_provide_main(Datum position)
+{
+	Oid database;
+
+	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	SetConfigOption("lock_timeout", PROVIDE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_SESSION);
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "making partitions of eventstore.events");
+	if (es_catalog_is_installed() && es_make_is_partitioned())
+		es_make_upto(DatumGetInt64(position), ES_MAKE_AHEAD);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	proc_exit(0);
+}
+
+/* Returns whether one is started.  handle: NULL: nobody waits for it. */
+static bool
+provide_start(int64 position, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker request = {0};
+
+	request.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	request.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	request.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(request.bgw_library_name, "eventstore", sizeof(request.bgw_library_name));
+	strlcpy(request.bgw_function_name, "es_provide_main", sizeof(request.bgw_function_name));
+	strlcpy(request.bgw_name, "eventstore partitions", sizeof(request.bgw_name));
+	strlcpy(request.bgw_type, "eventstore partitions", sizeof(request.bgw_type));
+	request.bgw_main_arg = Int64GetDatum(position);
+	request.bgw_notify_pid = handle != NULL ? MyProcPid : 0;
+	memcpy(request.bgw_extra, &MyDatabaseId, sizeof(Oid));
+	return RegisterDynamicBackgroundWorker(&request, handle);
+}
+
+/* Have a process make the range, and wait for its end.  Returns false if there is none to be had. */
+static bool
+provide_by_process(int64 position)
+{
+	BackgroundWorkerHandle *handle;
+
+	if (!provide_start(position, &handle))
+		return false;
+	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("the postmaster has ended while a partition was made")));
+	pfree(handle);
+	return true;
+}
+
+/* ----------------------------------------------------------------------
+ * The append
+ * ----------------------------------------------------------------------
+ */
+
+static bool
+provide_find(Relation events, int64 position, EsRange *range)
+{
+	int number = es_ranges_find(events, position);
+
+	if (number >= es_ranges_count(events))
+		return false;
+	*range = es_ranges_get(events, number);
+	/* Else it is in a gap: of what was detached, and nothing is appended there. */
+	return range->from <= position;
+}
+
+static void
+provide_give_up(int64 position, bool has_process)
+{
+	if (!has_process)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no process is to be had to make a partition of \"%s.events\"", ES_SCHEMA),
+				 errhint("You may need to increase max_worker_processes.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s.events\" has no partition for position %lld", ES_SCHEMA,
+					(long long) position),
+			 errdetail("It could not be made; the server's log says why."),
+			 errhint("Somebody may have a lock on the table. Where positions go on among events that were detached, call es_repair_positions().")));
+}
+
+static void
+provide_pause(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * The range that a position is in, made where it is not there yet.
+ *
+ * events: partitioned.
+ */
+EsRange
+es_provide_range(Relation events, int64 position)
+{
+	int tries = 0;
+	bool has_process = true;
+	EsRange range;
+
+	while (unlikely(!provide_find(events, position, &range)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (tries == PROVIDE_TRIES)
+			provide_give_up(position, has_process);
+		tries++;
+		if (es_make_here(events, position))
+			continue;
+		if (tries > 1)
+			provide_pause(has_process ? 0 : PROVIDE_PAUSE_MS);
+		has_process = provide_by_process(position);
+		AcceptInvalidationMessages();
+	}
+	return range;
+}
+
+/*
+ * Have ranges made ahead by some of the appends on their way through one that
+ * has too few behind it.
+ *
+ * first, last: positions that an append has taken.
+ */
+void
+es_provide_ahead(Relation events, int64 first, int64 last)
+{
+	static int64 asked_at = 0; /* positions; once is enough */
+	int number = es_ranges_find(events, last);
+	EsRange range;
+	int64 step;
+
+	if (number + ES_MAKE_AHEAD < es_ranges_count(events) || number >= es_ranges_count(events))
+		return;
+	range = es_ranges_get(events, number);
+	step = Max((range.upto - Max(range.from, 0)) / PROVIDE_ASKS, 1);
+	if (first / step == last / step && first % step != 0)
+		return;
+	if (asked_at / step == last / step)
+		return;
+	asked_at = last;
+	(void) provide_start(last, NULL);
+}
