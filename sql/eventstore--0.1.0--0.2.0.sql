@@ -649,6 +649,47 @@ COMMENT ON FUNCTION @extschema@.es_adopt_map(jsonb) IS
 	'Takes over another store''s map of cells, if it is of a later generation; returns whether it was. Which slots this store takes, es_set_cell says.';
 REVOKE ALL ON FUNCTION @extschema@.es_adopt_map(jsonb) FROM PUBLIC;
 
+CREATE TABLE eventstore.feeds
+(
+	feed           int    NOT NULL CONSTRAINT feeds_pkey PRIMARY KEY,
+	number         int    NOT NULL CONSTRAINT feeds_number_key UNIQUE,
+	after_position bigint NOT NULL
+);
+COMMENT ON TABLE eventstore.feeds IS 'The feeds that the store has events of, its own being the last one. No row: it was never a cell.';
+COMMENT ON COLUMN eventstore.feeds.feed IS 'The feed, as es_set_cell has set it here, or in the store that this one was split off from.';
+COMMENT ON COLUMN eventstore.feeds.number IS 'Which one it is: 1, 2, 3 ...';
+COMMENT ON COLUMN eventstore.feeds.after_position IS 'Its events are those after this position, up to that of the next one.';
+REVOKE ALL ON TABLE eventstore.feeds FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.feeds', '');
+
+CREATE FUNCTION eventstore.note_feed() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+DECLARE
+	last eventstore.feeds;
+BEGIN
+	SELECT f.* INTO last FROM eventstore.feeds f ORDER BY f.number DESC LIMIT 1;
+	IF NEW.feed IS NULL OR NEW.feed = last.feed THEN
+		RETURN NULL;
+	END IF;
+	-- It goes on with one that it had before: what came in between counts as of that.
+	IF EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = NEW.feed) THEN
+		DELETE FROM eventstore.feeds f WHERE f.number > (SELECT o.number FROM eventstore.feeds o WHERE o.feed = NEW.feed);
+		RETURN NULL;
+	END IF;
+	INSERT INTO eventstore.feeds (feed, number, after_position)
+	VALUES (NEW.feed, coalesce(last.number, 0) + 1,
+			CASE WHEN last.feed IS NULL THEN 0 ELSE greatest(last.after_position, (SELECT max(e.position) FROM eventstore.events e)) END);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION eventstore.note_feed() IS 'Notes where a feed begins.';
+REVOKE ALL ON FUNCTION eventstore.note_feed() FROM PUBLIC;
+
+CREATE TRIGGER feed_is_noted AFTER UPDATE OF feed ON eventstore.member
+	FOR EACH ROW EXECUTE FUNCTION eventstore.note_feed();
+COMMENT ON TRIGGER feed_is_noted ON eventstore.member IS 'Notes where a feed begins.';
+
 CREATE TRIGGER replicated_head_is_noted AFTER INSERT OR UPDATE ON eventstore.head
 	FOR EACH ROW EXECUTE FUNCTION eventstore.note_foreign_events();
 ALTER TABLE eventstore.head ENABLE REPLICA TRIGGER replicated_head_is_noted;
