@@ -26,11 +26,12 @@ char *es_guc_key_provider = NULL;
 int es_guc_allow_drop = ES_DROP_WARN;
 bool es_guc_restoring = false;
 
-static const struct config_enum_entry settings_drop[] = {
-	{"off", ES_DROP_OFF, false}, {"warn", ES_DROP_WARN, false}, {"on", ES_DROP_ON, false},
-	{"false", ES_DROP_OFF, true}, {"true", ES_DROP_ON, true}, {"no", ES_DROP_OFF, true},
-	{"yes", ES_DROP_ON, true},    {"0", ES_DROP_OFF, true},   {"1", ES_DROP_ON, true},
-	{NULL, 0, false}};
+static const struct config_enum_entry settings_drop[] =
+	{{"off", ES_DROP_OFF, false}, {"warn", ES_DROP_WARN, false},
+	 {"on", ES_DROP_ON, false},   {"false", ES_DROP_OFF, true},
+	 {"true", ES_DROP_ON, true},  {"no", ES_DROP_OFF, true},
+	 {"yes", ES_DROP_ON, true},   {"0", ES_DROP_OFF, true},
+	 {"1", ES_DROP_ON, true},     {NULL, 0, false}};
 
 static bool
 settings_check_databases(char **value, void **extra, GucSource source)

@@ -165,9 +165,10 @@ key_check_fence(const text *subject)
 	if (!es_fence_stands(subject, &erased_at))
 		return;
 	/* The fence holds for everybody; when it was set is for whose subject it is. */
-	es_fence_refuse(subject, es_rights_has(&es_rights_of(GetUserId())->appends, subject)
-								 ? psprintf("It was erased at %s.", timestamptz_to_str(erased_at))
-								 : "It was erased.");
+	es_fence_refuse(subject,
+					es_rights_has(&es_rights_of(GetUserId())->appends, subject)
+						? psprintf("It was erased at %s.", timestamptz_to_str(erased_at))
+						: "It was erased.");
 }
 
 static void

@@ -70,8 +70,7 @@ drop_is_events(Oid table)
 
 	return OidIsValid(events) &&
 		(table == events ||
-		 (get_rel_relispartition(table) &&
-		  list_member_oid(get_partition_ancestors(table), events)));
+		 (get_rel_relispartition(table) && list_member_oid(get_partition_ancestors(table), events)));
 }
 
 /* Whether a table that is about to be dropped has a row. */

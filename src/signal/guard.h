@@ -13,12 +13,12 @@
 typedef enum EsGuard
 {
 	/* Of a subscription, by es_guard_key of its name */
-	ES_GUARD_MUTEX,  /* alone with its shares: for moments, who has it waits for nothing */
-	ES_GUARD_USE,    /* it must not be changed as a whole */
-	ES_GUARD_CHANGE, /* it is; conflicts with ES_GUARD_USE */
-	ES_GUARD_PARKS,  /* the same as ES_GUARD_USE, by a fetch, which parks events */
-	ES_GUARD_TIDIES, /* its row is brought up to date; nobody waits for it */
-	ES_GUARD_WAITS,  /* to be woken by es_guard_wake */
+	ES_GUARD_MUTEX,   /* alone with its shares: for moments, who has it waits for nothing */
+	ES_GUARD_USE,     /* it must not be changed as a whole */
+	ES_GUARD_CHANGE,  /* it is; conflicts with ES_GUARD_USE */
+	ES_GUARD_PARKS,   /* the same as ES_GUARD_USE, by a fetch, which parks events */
+	ES_GUARD_TIDIES,  /* its row is brought up to date; nobody waits for it */
+	ES_GUARD_WAITS,   /* to be woken by es_guard_wake */
 	ES_GUARD_REPLAYS, /* parked events of it are replayed; nobody waits for it */
 
 	/* Of a share, by its number */

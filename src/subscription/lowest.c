@@ -72,7 +72,8 @@ lowest_of_newer(Relation retries, const text *subscription, int64 number, int64 
 		bool is_null;
 
 		CHECK_FOR_INTERRUPTS();
-		lowest = Min(lowest, DatumGetInt64(slot_getattr(scan.slot, Anum_retries_position, &is_null)));
+		lowest = Min(lowest,
+					 DatumGetInt64(slot_getattr(scan.slot, Anum_retries_position, &is_null)));
 	}
 	es_scan_close(&scan);
 	return lowest;

@@ -109,5 +109,10 @@ is(sqlstate($node, 'ALTER SCHEMA eventstore RENAME TO other', 'kept'), '0A000', 
 is(sqlstate($node, 'ALTER EXTENSION eventstore SET SCHEMA public', 'kept'), '0A000', 'the extension can not be moved');
 sql($node, 'CREATE SCHEMA other; ALTER SCHEMA other RENAME TO another', 'kept');
 is(sql($node, 'SELECT functions.es_stream_version(\'d-1\')', 'kept'), 1, 'the store goes on');
+
+# Partitioned, the events are in other tables: the same holds.
+sql($node, 'SELECT functions.es_partition_events(20)', 'kept');
+is(sqlstate($node, "BEGIN; $ways{$_}; ROLLBACK", 'kept'), '2BP01', "partitioned: $_ is refused") for 'DROP EXTENSION', 'DROP SCHEMA';
+is(sqlstate($node, 'DROP TABLE eventstore.events_0 CASCADE', 'kept'), '2BP01', 'partitioned: a partition with events is not dropped');
 sql($node, 'DROP DATABASE kept');
 done_testing();

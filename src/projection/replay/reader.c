@@ -82,7 +82,8 @@ reader_check_session(void)
 	if (es_shadow_execute(
 			BOOTSTRAP_SUPERUSERID, SECURITY_RESTRICTED_OPERATION,
 			"SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() UNION ALL "
-			"SELECT FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1") > 0)
+			"SELECT FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1") >
+		0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this session has temporary tables or types"),
