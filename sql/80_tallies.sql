@@ -55,6 +55,23 @@ COMMENT ON COLUMN eventstore.tally_removals.positions IS 'Their positions.';
 REVOKE ALL ON TABLE eventstore.tally_removals FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.tally_removals', 'WHERE false');
 
+-- By logical replication they go one by one; a session that calls itself a replica is taken for that, and src/keeping/forget.c leaves it to this.
+CREATE FUNCTION eventstore.note_removal() RETURNS trigger
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	INSERT INTO eventstore.tally_removals (stream, type, positions) VALUES (OLD.stream, OLD.type, ARRAY[OLD.position]);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION eventstore.note_removal() IS 'Notes that an event is gone, for who counts them.';
+REVOKE ALL ON FUNCTION eventstore.note_removal() FROM PUBLIC;
+
+CREATE TRIGGER replicated_removals_are_noted AFTER DELETE ON eventstore.events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.note_removal();
+ALTER TABLE eventstore.events ENABLE REPLICA TRIGGER replicated_removals_are_noted;
+COMMENT ON TRIGGER replicated_removals_are_noted ON eventstore.events IS 'Notes what is removed by logical replication.';
+
 -- By the index on (category, position), as the order says. The cost is what there is of other types and tenants in between.
 CREATE FUNCTION eventstore.seek_event(tenant text, category text, type text, after bigint, upto bigint, backward boolean) RETURNS bigint
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS

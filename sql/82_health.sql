@@ -131,7 +131,7 @@ $$
 	FROM p
 	UNION ALL
 	SELECT 'sequence', CASE WHEN p.is_behind AND NOT p.is_fed THEN 'critical' ELSE 'ok' END, CASE WHEN p.is_behind AND NOT p.is_fed THEN 1 ELSE 0 END,
-		   CASE WHEN p.is_fed THEN 'Events come by logical replication; positions are given out by the publisher.'
+		   CASE WHEN p.is_fed THEN 'Events come by logical replication, and positions with them.'
 				WHEN p.is_behind THEN 'Positions are behind the events that are stored, and appends are refused: the sequence was set back, or events came without it. Call es_repair_positions().'
 				ELSE 'Positions go on above all events.' END, NULL
 	FROM p
@@ -256,6 +256,9 @@ $$
 		CROSS JOIN LATERAL (SELECT min(a.pid) AS pid, max(a.last_msg_receipt_time) AS last_msg_receipt_time FROM pg_stat_subscription a
 							WHERE a.subid = b.oid AND a.relid IS NULL) a
 		CROSS JOIN LATERAL (SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - a.last_msg_receipt_time), 0), 0)::double precision AS seconds) t
+		UNION ALL
+		SELECT format('this mirror waits: %s', rtrim(m.detail, '.')), 0, CASE WHEN m.detail ~ 'initial copy' THEN 'warning' ELSE 'critical' END
+		FROM eventstore.find_mirror_status() m WHERE m.detail IS NOT NULL
 	), o AS MATERIALIZED (
 		SELECT l.slot_name, l.active, l.active_pid, l.wal_status, greatest(pg_wal_lsn_diff(here.lsn, l.restart_lsn), 0)::double precision / 1048576 AS mb
 		FROM pg_replication_slots l CROSS JOIN here

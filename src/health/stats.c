@@ -8,7 +8,7 @@
  * work for the store, and from which value on a measure is too high.
  *
  * Memory: the call's context.  Locks: AccessShare on the relations.  Calls:
- * catalog, counters, floor, limits, order, scan, settings, shared, trouble,
+ * catalog, counters, floor, limits, member, order, scan, settings, shared, trouble,
  * wake.
  *
  *-------------------------------------------------------------------------
@@ -32,6 +32,7 @@
 #include "base/scan.h"
 #include "base/settings.h"
 #include "order/floor.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "projection/trouble.h"
 #include "signal/counters.h"
@@ -183,7 +184,8 @@ es_find_processes(PG_FUNCTION_ARGS)
 	if (processes.broken_at != 0)
 		stats_set(values, nulls, Anum_processes_broken_at, TimestampTzGetDatum(processes.broken_at));
 	stats_set(values, nulls, Anum_processes_is_behind, BoolGetDatum(es_order_is_behind()));
-	stats_set(values, nulls, Anum_processes_is_fed, BoolGetDatum(es_floor_is_fed()));
+	stats_set(values, nulls, Anum_processes_is_fed,
+			  BoolGetDatum(es_floor_is_fed() || es_member_get()->is_mirror));
 	stats_set(values, nulls, Anum_processes_retention, Int32GetDatum(es_guc_retention_interval));
 	stats_set(values, nulls, Anum_processes_seal, Int32GetDatum(es_guc_seal_interval));
 	return stats_row(fcinfo, values, nulls);

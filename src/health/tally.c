@@ -14,7 +14,7 @@
  *
  * Memory: SPI's own; rows in the query's.  Locks: what the SQL takes; the row of
  * eventstore.tally_state, which nobody waits for, to the end of the transaction.
- * Calls: caller, catalog, order, rights, see, shared.
+ * Calls: caller, catalog, floor, member, order, rights, see, shared.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,6 +40,7 @@
 #include "base/compat.h"
 #include "health/tally.h"
 #include "order/floor.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "rights/rights.h"
 #include "rights/see.h"
@@ -129,12 +130,19 @@ tally_put(const char *query, int count, Oid *types, Datum *values, const char *n
 	SPI_finish();
 }
 
+/* Whether events below the head are there for good: not where they come in another order. */
+static bool
+tally_is_settled(void)
+{
+	return es_member_get()->is_mirror || !es_floor_is_fed();
+}
+
 /* Whether who asks may move the tallies on, and nobody else does it. */
 static bool
 tally_may_help(void)
 {
 	return !RecoveryInProgress() && !XactReadOnly && !IsolationUsesXactSnapshot() &&
-		!es_shared_has_worker() && !es_floor_is_fed();
+		!es_shared_has_worker() && tally_is_settled();
 }
 
 static void
@@ -208,7 +216,7 @@ tally_work(void)
 	EsCaller caller;
 	bool has_more;
 
-	if (!es_catalog_is_installed() || es_floor_is_fed())
+	if (!es_catalog_is_installed() || !tally_is_settled())
 		return false;
 	head = es_order_head(NULL);
 	if (head == tally_head && tally_store == es_catalog_oid(ES_POSITIONS) &&

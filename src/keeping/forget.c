@@ -117,7 +117,9 @@ es_forget_events(const text *stream, int64 first, int64 last)
 		"eventstore.event_digest(ROW(g.position, g.stream, g.category, g.version, g.id, g.type, g.data, g.metadata, "
 		"g.tags, g.recorded_at)::eventstore.event) FROM gone g ON CONFLICT DO NOTHING), "
 		"tallied AS (INSERT INTO eventstore.tally_removals (stream, type, positions) "
-		"SELECT g.stream, g.type, pg_catalog.array_agg(g.position) FROM gone g GROUP BY g.stream, g.type) "
+		"SELECT g.stream, g.type, pg_catalog.array_agg(g.position) FROM gone g "
+		"WHERE pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica' "
+		"GROUP BY g.stream, g.type) "
 		"SELECT pg_catalog.count(*) FROM gone",
 		TEXTOID, INT8OID, INT8OID);
 	EsPermit permit = {ES_CHANGE_REMOVE, stream, first, last};

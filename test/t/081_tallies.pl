@@ -44,7 +44,7 @@ sub is_right
 	return is(sql($node, 'SELECT * FROM wrong()', $database), '', $name);
 }
 
-my $node = new_node('tallies', 'wal_level = replica', 'max_wal_senders = 5');
+my $node = new_node('tallies', 'wal_level = logical', 'max_wal_senders = 8', 'max_replication_slots = 8');
 sql($node, $brute);
 is(sql($node, 'SELECT count(*) FROM eventstore.categories'), 0, 'an empty store');
 
@@ -255,5 +255,36 @@ $goes_on->('the worker counts');
 is_right($node, 'counted by the worker');
 $same->('counted by the worker');
 $standby->stop;
+
+# A mirror, with a worker and without: its events come and go by logical replication.
+sql($node, 'CREATE PUBLICATION mirrored FOR TABLE eventstore.events, eventstore.streams, eventstore.head, eventstore.removed_events');
+for my $settings ([], [ "shared_preload_libraries = 'eventstore'" ])
+{
+	my $how = @$settings ? 'a mirror with a worker' : 'a mirror';
+	my $subscription = @$settings ? 'by_worker' : 'alone';
+	my $mirror = new_node("mirror_$subscription", 'wal_level = logical', @$settings);
+	sql($mirror, 'SELECT es_set_mirror()');
+	is(sql($mirror, q{SELECT status, detail FROM eventstore.health WHERE name = 'replication'}), 'critical|This mirror waits: No subscription feeds it.', "$how: it is not fed yet");
+	sql($mirror, "CREATE SUBSCRIPTION $subscription CONNECTION \$\$" . $node->connstr('postgres') . "\$\$ PUBLICATION mirrored");
+	my $as_here = sub {
+		becomes($mirror, 'SELECT es_head()', sql($node, 'SELECT es_head()'), "$how: $_[0], the head");
+		becomes($mirror, 'SELECT count(*) FROM eventstore.removed_events', sql($node, 'SELECT count(*) FROM eventstore.removed_events'), "$how: $_[0], what was removed");
+		is(sql($mirror, $views), sql($node, $views), "$how: $_[0]");
+	};
+	$goes_on->('the worker counts');
+	$as_here->('the initial copy');
+	if (@$settings) { becomes($mirror, 'SELECT upto = es_head() FROM eventstore.tally_state', 't', "$how: its worker counts") }
+	else { sql($mirror, 'SELECT eventstore.fold_tallies(1, 1000000, es_head())') }
+	sql($node, q{SELECT some_append(), some_removal() FROM generate_series(1, 100)});
+	$as_here->('what has come and gone');
+	sql($mirror, 'SELECT eventstore.fold_tallies(1, 1000000, es_head())');
+	$as_here->('counted');
+	is(sql($mirror, q{SELECT string_agg(name, ' ') FROM eventstore.health WHERE status <> 'ok' AND name <> 'slots'}), '', "$how: all is well");
+	sql($mirror, "DROP SUBSCRIPTION $subscription");
+	$mirror->stop;
+}
+sql($node, q{SET session_replication_role = replica; SELECT some_removal() FROM generate_series(1, 10)});
+is_right($node, 'removed by who calls himself a replica');
+$folded->('counted');
 
 done_testing();
