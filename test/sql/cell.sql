@@ -48,6 +48,7 @@ SELECT es_append('a-3', -1, array['B'], array['{}']::jsonb[]);
 SELECT es_append('never-{x}', -1, 'B', '{}');
 SELECT * FROM es_append_streams('[{"stream": "a-1", "expected_version": -1, "events": {"type": "D"}}, {"stream": "a-3", "expected_version": -1, "events": {"type": "D"}}]');
 SELECT es_append_if('a-3', '{"type": "D"}', '[{"types": ["None"]}]');
+SELECT es_import('[{"stream": "a-3", "version": 2, "id": "0193c000-0000-7000-8000-000000000001", "type": "D", "data": {}, "metadata": null, "tags": null, "recorded_at": "2026-01-01T00:00:00Z"}]');
 SELECT es_assert_version('a-3', 1);
 SELECT es_assert_version('a-1', 2);
 -- Not even an exact retry is answered: where it belongs, it is.
