@@ -26,7 +26,7 @@ $$;
 CREATE FUNCTION pg_temp.facts(catalogue_row anyelement, VARIADIC without text[]) RETURNS text LANGUAGE sql AS
 $$ SELECT (to_jsonb(catalogue_row) - 'oid' - without)::text $$;
 
-SELECT line COLLATE "C" FROM (
+SELECT regexp_replace(line, '\s+', ' ', 'g') COLLATE "C" AS fact FROM (
 	SELECT format('member: %s', object) FROM pg_temp.member
 	UNION ALL
 	SELECT format('extension: version %s, schema %s, owner %s, relocatable %s', extversion, extnamespace::regnamespace, extowner::regrole, extrelocatable)
@@ -35,7 +35,7 @@ SELECT line COLLATE "C" FROM (
 	SELECT format('dumped: %s %s', c.oid::regclass, c.condition)
 	FROM pg_extension, unnest(extconfig, extcondition) c (oid, condition) WHERE extname = 'eventstore'
 	UNION ALL
-	SELECT format('schema: %s owner %s rights %s', nspname, nspowner::regrole, pg_temp.rights(nspacl)) FROM pg_namespace WHERE nspname = 'eventstore'
+	SELECT format('schema: %s owner %s rights %s', nspname, nspowner::regrole, pg_temp.rights(coalesce(nspacl, acldefault('n', nspowner)))) FROM pg_namespace WHERE nspname = 'eventstore'
 	UNION ALL
 	SELECT format('comment: %s: %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
 	FROM pg_description d
@@ -48,7 +48,7 @@ SELECT line COLLATE "C" FROM (
 	SELECT format('initial rights: %s: %s', pg_describe_object(i.classoid, i.objoid, i.objsubid), pg_temp.rights(i.initprivs))
 	FROM pg_init_privs i WHERE (i.classoid, i.objoid) IN (SELECT classid, objid FROM pg_temp.member)
 	UNION ALL
-	SELECT format('function: %s owner %s rights %s: %s %s', f.oid::regprocedure, f.proowner::regrole, pg_temp.rights(f.proacl),
+	SELECT format('function: %s owner %s rights %s: %s %s', f.oid::regprocedure, f.proowner::regrole, pg_temp.rights(coalesce(f.proacl, acldefault('f', f.proowner))),
 				  pg_temp.facts(f, 'proowner', 'proacl', 'pronamespace', 'prorettype', 'proargtypes', 'proallargtypes', 'prosqlbody', 'proargdefaults', 'provariadic'),
 				  CASE f.prokind WHEN 'a' THEN format('%s -> %s', pg_get_function_arguments(f.oid), pg_get_function_result(f.oid)) ELSE pg_get_functiondef(f.oid) END)
 	FROM pg_proc f JOIN pg_temp.member m ON m.classid = 'pg_proc'::regclass AND m.objid = f.oid
@@ -59,7 +59,7 @@ SELECT line COLLATE "C" FROM (
 	UNION ALL
 	SELECT format('relation: %s kind %s persistence %s columns %s options %s row security %s %s identity %s access %s owner %s rights %s tablespace %s rules %s triggers %s',
 				  r.oid::regclass, r.relkind, r.relpersistence, r.relnatts, r.reloptions, r.relrowsecurity, r.relforcerowsecurity, r.relreplident,
-				  (SELECT amname FROM pg_am WHERE oid = r.relam), r.relowner::regrole, pg_temp.rights(r.relacl), r.reltablespace, r.relhasrules, r.relhastriggers)
+				  (SELECT amname FROM pg_am WHERE oid = r.relam), r.relowner::regrole, pg_temp.rights(coalesce(r.relacl, acldefault(CASE r.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", r.relowner))), r.reltablespace, r.relhasrules, r.relhastriggers)
 	FROM pg_temp.relation r
 	UNION ALL
 	SELECT format('column: %s %s %s: %s%s %s default %s rights %s: %s', r.oid::regclass, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -89,7 +89,7 @@ SELECT line COLLATE "C" FROM (
 	UNION ALL
 	SELECT format('sequence: %s: %s', s.seqrelid::regclass, pg_temp.facts(s, 'seqrelid', 'seqtypid')) FROM pg_sequence s JOIN pg_temp.relation r ON r.oid = s.seqrelid
 	UNION ALL
-	SELECT format('type: %s owner %s rights %s: %s %s', t.oid::regtype, t.typowner::regrole, pg_temp.rights(t.typacl), t.typtype, t.typlen)
+	SELECT format('type: %s owner %s rights %s: %s %s', t.oid::regtype, t.typowner::regrole, pg_temp.rights(coalesce(t.typacl, acldefault('T', t.typowner))), t.typtype, t.typlen)
 	FROM pg_type t JOIN pg_temp.member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
 	UNION ALL
 	SELECT format('event trigger: %s on %s tags %s runs %s enabled %s owner %s', evtname, evtevent, evttags, evtfoid::regprocedure, evtenabled, evtowner::regrole)
@@ -106,4 +106,4 @@ SELECT line COLLATE "C" FROM (
 	WHERE (d.classid, d.objid) IN (SELECT classid, objid FROM pg_temp.member)
 	   OR d.classid = 'pg_class'::regclass AND d.objid IN (SELECT oid FROM pg_temp.relation)
 ) facts (line)
-ORDER BY line COLLATE "C";
+ORDER BY fact;
