@@ -297,40 +297,11 @@ convert_to_partitioned(Relation events)
  * ----------------------------------------------------------------------
  */
 
-/* The settings of a table's storage, as WITH wants them; NULL: none. */
-static char *
-convert_settings(Oid table)
-{
-	HeapTuple row = convert_copy(RELOID, table);
-	bool is_null;
-	Datum options = SysCacheGetAttr(RELOID, row, Anum_pg_class_reloptions, &is_null);
-	StringInfoData settings;
-	Datum *values;
-	int count;
-	int i;
-
-	if (is_null)
-		return NULL;
-	initStringInfo(&settings);
-	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
-					  &count);
-	for (i = 0; i < count; i++)
-	{
-		char *name = TextDatumGetCString(values[i]);
-		char *value = strchr(name, '=');
-
-		*value++ = '\0';
-		appendStringInfo(&settings, "%s%s = %s", i == 0 ? "" : ", ", quote_identifier(name),
-						 quote_literal_cstr(value));
-	}
-	return settings.data;
-}
-
 static Oid
 convert_make_first(Relation events, int64 upto)
 {
 	char *name = es_make_name(0);
-	char *settings = convert_settings(RelationGetRelid(events));
+	char *settings = es_ddl_settings(RelationGetRelid(events));
 
 	es_ddl_run("CREATE TABLE %s.%s (LIKE %s.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS "
 			   "INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION, "

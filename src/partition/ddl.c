@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -96,6 +97,35 @@ es_ddl_table(Oid table)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
 									  get_rel_name(table));
+}
+
+/* The settings of a table's storage, as WITH wants them; NULL: none. */
+char *
+es_ddl_settings(Oid table)
+{
+	HeapTuple row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(table));
+	bool is_null;
+	Datum options = SysCacheGetAttr(RELOID, row, Anum_pg_class_reloptions, &is_null);
+	StringInfoData settings;
+	Datum *values;
+	int count;
+	int i;
+
+	if (is_null)
+		return NULL;
+	initStringInfo(&settings);
+	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
+					  &count);
+	for (i = 0; i < count; i++)
+	{
+		char *name = TextDatumGetCString(values[i]);
+		char *value = strchr(name, '=');
+
+		*value++ = '\0';
+		appendStringInfo(&settings, "%s%s = %s", i == 0 ? "" : ", ", quote_identifier(name),
+						 quote_literal_cstr(value));
+	}
+	return settings.data;
 }
 
 /* Take from everybody but the owner what default privileges have given. */

@@ -12,6 +12,7 @@
 
 extern void es_ddl_run(const char *format, ...) pg_attribute_printf(1, 2);
 extern const char *es_ddl_table(Oid table);
+extern char *es_ddl_settings(Oid table);
 extern void es_ddl_protect(Oid table);
 extern void es_ddl_release(Oid table);
 

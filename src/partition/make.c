@@ -132,10 +132,13 @@ static void
 make_range(const MakeOrder *order)
 {
 	char *name = make_free_name(order->from);
+	char *settings = es_ddl_settings(order->model);
 	Oid table;
 
 	es_ddl_run("CREATE TABLE %s.%s (LIKE %s INCLUDING ALL)%s", ES_SCHEMA, name,
 			   es_ddl_table(order->model), make_tablespace(order->model));
+	if (settings != NULL)
+		es_ddl_run("ALTER TABLE %s.%s SET (%s)", ES_SCHEMA, name, settings);
 	table = get_relname_relid(name, get_namespace_oid(ES_SCHEMA, false));
 	es_ddl_protect(table);
 	es_ddl_run("ALTER TABLE ONLY eventstore.events ATTACH PARTITION %s FOR VALUES FROM (%lld) TO (%lld)",
@@ -183,7 +186,7 @@ static bool
 make_order(MakeOrder *order, int64 position, int ahead, int64 every)
 {
 	Relation events = es_catalog_open(ES_EVENTS, ShareUpdateExclusiveLock);
-	bool is_due = es_make_is_due(events, position, ahead);
+	bool is_due = es_ranges_are_of(events) && es_make_is_due(events, position, ahead);
 	EsRange newest;
 
 	if (is_due && es_ranges_count(events) == 0)

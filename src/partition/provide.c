@@ -70,7 +70,8 @@ es_provide_main(Datum position)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making partitions of eventstore.events");
-	if (es_catalog_is_installed() && es_make_is_partitioned())
+	/* No lock on the table before the one that is needed: whom it waits for may want the table for himself. */
+	if (es_catalog_is_installed())
 		es_make_upto(DatumGetInt64(position), ES_MAKE_AHEAD);
 	PopActiveSnapshot();
 	CommitTransactionCommand();

@@ -27,6 +27,7 @@ sql($node, <<'SQL');
 	SELECT es_create_projection('by_category', 'SELECT category, count(*) AS n FROM events GROUP BY category');
 	SELECT es_create_subscription('all');
 	ANALYZE eventstore.events;
+	ALTER TABLE eventstore.events SET (autovacuum_vacuum_insert_threshold = 4321);
 SQL
 sql($node, "SELECT es_append('given-1', 0, 'Given', '{}', NULL, '" . $id->(1) . "')");
 
@@ -51,6 +52,7 @@ is($ask->(q{SELECT relkind FROM pg_class WHERE oid = 'eventstore.events'::regcla
 is($ask->(q{SELECT 'eventstore.events'::regclass::oid}), $oid, 'and the same relation');
 is($ask->(q{SELECT pg_relation_filenode('eventstore.events_0')}), $file, 'what was there is the first partition, in the file that it was in');
 is($ask->(q{SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'events_0'}), 't', 'with what the planner knows of it');
+is($ask->(q{SELECT DISTINCT reloptions FROM pg_class WHERE relkind = 'r' AND relname ~ '^events_[0-9]+$'}), '{autovacuum_vacuum_insert_threshold=4321}', 'all have the settings that the table had');
 is($ask->('SELECT * FROM eventstore.events ORDER BY position'), $all, 'every event is there');
 is($ask->('SELECT * FROM counted'), '252', 'a view sees them');
 is($ask->('SELECT string_agg(from_position || $$-$$ || upto_position || $$:$$ || rows, $$ $$) FROM eventstore.event_partitions'), '0-300:252 300-400:0 400-500:0', 'eventstore.event_partitions shows them');
