@@ -51,8 +51,8 @@ is_installed() {
 	extension=$("$PG_CONFIG" --sharedir)/extension
 	make -q "${build_with[@]}" all 2>/dev/null || return 1
 	cmp -s eventstore.so "$("$PG_CONFIG" --pkglibdir)/eventstore.so" || return 1
-	for file in eventstore.control eventstore--*.sql; do
-		cmp -s "$file" "$extension/$file" || return 1
+	for file in eventstore.control eventstore--*.sql router/eventstore_router.control eventstore_router--*.sql; do
+		cmp -s "$file" "$extension/${file##*/}" || return 1
 	done
 }
 
