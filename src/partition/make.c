@@ -147,26 +147,6 @@ make_range(const MakeOrder *order)
 		es_ddl_run("ALTER TABLE ONLY %s ENABLE ROW LEVEL SECURITY", es_ddl_table(table));
 }
 
-/*
- * Make a range without attaching it, which PostgreSQL does not do to a table
- * that is in use: as a partition from the begin, at the price of AccessExclusiveLock.
- */
-static void
-make_range_in_use(const MakeOrder *order)
-{
-	char *name = make_free_name(order->from);
-	Oid table;
-
-	es_ddl_run("CREATE TABLE %s.%s PARTITION OF eventstore.events FOR VALUES FROM (%lld) TO (%lld)%s",
-			   ES_SCHEMA, name, (long long) order->from, (long long) order->upto,
-			   make_tablespace(order->model));
-	table = get_relname_relid(name, get_namespace_oid(ES_SCHEMA, false));
-	es_make_indexes(table);
-	es_ddl_protect(table);
-	if (order->has_row_security)
-		es_ddl_run("ALTER TABLE ONLY %s ENABLE ROW LEVEL SECURITY", es_ddl_table(table));
-}
-
 /* Where the range ends that begins at from and has a position, or would have it. */
 static int64
 make_end(int64 from, int64 position, int64 every)
@@ -254,20 +234,14 @@ es_make_upto(int64 position, int ahead)
 }
 
 /*
- * Have a range for a position that no process could make: this transaction has a
- * lock on the table that it would wait for.  Returns false if it has not.
+ * Whether this transaction has a lock that who makes ranges would wait for.  It
+ * cannot make one itself: PostgreSQL attaches none to a table that a session is using.
  */
 bool
-es_make_here(Relation events, int64 position)
+es_make_is_barred(Relation events)
 {
 	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_RANGES, 0);
-	MakeOrder order;
 
-	/* A process may have the userlock, and wait for us: the lock on the table will do. */
-	if (!CheckRelationLockedByMe(events, ShareUpdateExclusiveLock, true) &&
-		!es_compat_lock_held_by_me(&tag, ExclusiveLock))
-		return false;
-	while (make_order(&order, position, 0, es_make_every()))
-		make_range_in_use(&order);
-	return true;
+	return CheckRelationLockedByMe(events, ShareUpdateExclusiveLock, true) ||
+		es_compat_lock_held_by_me(&tag, ExclusiveLock);
 }

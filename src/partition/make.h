@@ -20,7 +20,7 @@ extern void es_make_lock(void);
 extern bool es_make_is_partitioned(void);
 extern bool es_make_is_due(Relation events, int64 position, int ahead);
 extern void es_make_indexes(Oid table);
-extern bool es_make_here(Relation events, int64 position);
+extern bool es_make_is_barred(Relation events);
 extern void es_make_upto(int64 position, int ahead);
 
 #endif /* ES_MAKE_H */

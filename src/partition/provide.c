@@ -9,8 +9,10 @@
  * is made, and not when the append's transaction ends.
  *
  * Where no process is to be had, as max_worker_processes are in use, the append
- * waits for one, for a while.  It makes the range itself only where the process
- * would wait for it, as its own transaction has such a lock on the table: to create a projection, say.
+ * waits for one, for a while.  It cannot make the range itself: PostgreSQL attaches
+ * none to a table that the session is using.  So where its own transaction has such a lock
+ * on the table that the process would wait for it, to create a projection, say, and
+ * fills all ranges that there are, it is refused.
  *
  * Memory: a static variable.  Locks: what make.c takes.  Calls: make, ranges.
  *
@@ -131,6 +133,17 @@ provide_find(Relation events, int64 position, EsRange *range)
 }
 
 static void
+provide_refuse(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("this transaction keeps a partition of \"%s.events\" from being made",
+					ES_SCHEMA),
+			 errdetail("It needs the partition, and has a lock on the table that who makes it would wait for."),
+			 errhint("Append in another transaction, or make wider partitions by es_partition_events() first.")));
+}
+
+static void
 provide_give_up(int64 position, bool has_process)
 {
 	if (!has_process)
@@ -173,8 +186,8 @@ es_provide_range(Relation events, int64 position)
 		if (tries == PROVIDE_TRIES)
 			provide_give_up(position, has_process);
 		tries++;
-		if (es_make_here(events, position))
-			continue;
+		if (es_make_is_barred(events))
+			provide_refuse();
 		if (tries > 1)
 			provide_pause(has_process ? 0 : PROVIDE_PAUSE_MS);
 		has_process = provide_by_process(position);
