@@ -226,6 +226,7 @@ attach_at(Oid table, const AttachPlace *place)
 			   name);
 	es_ddl_run("DELETE FROM eventstore.archived_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
 			   (long long) place->from);
+	es_ddl_run("SELECT eventstore.reset_tallies()");
 }
 
 /*

@@ -155,5 +155,7 @@ es_detach_events(PG_FUNCTION_ARGS)
 		detach_one(lfirst(cell));
 		tuplestore_putvalues(result->setResult, result->setDesc, &value, &is_null);
 	}
+	if (ranges != NIL)
+		es_ddl_run("SELECT eventstore.reset_tallies()");
 	return (Datum) 0;
 }
