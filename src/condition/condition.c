@@ -34,6 +34,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "storage/lmgr.h"
@@ -58,12 +59,19 @@ typedef struct ConditionFound
 
 /* Whether the transaction's snapshot sees a row; below REPEATABLE READ the next one does. */
 static bool
-condition_is_visible(Relation events, TupleTableSlot *slot)
+condition_is_visible(TupleTableSlot *slot)
 {
 	SnapshotData snapshot;
+	Relation table;
+	bool result;
 
-	return !IsolationUsesXactSnapshot() ||
-		table_tuple_satisfies_snapshot(events, slot, es_scan_snapshot(&snapshot));
+	if (!IsolationUsesXactSnapshot())
+		return true;
+	/* eventstore.events, or a partition of it. */
+	table = table_open(slot->tts_tableOid, AccessShareLock);
+	result = table_tuple_satisfies_snapshot(table, slot, es_scan_snapshot(&snapshot));
+	table_close(table, NoLock);
+	return result;
 }
 
 /* Whether the caller may be told where an event is. */
@@ -93,7 +101,7 @@ condition_look_at_item(const EsQueryItem *item, const EsMatchRange *range, Condi
 			continue;
 		}
 		found->position = match.position;
-		found->is_hidden = !condition_is_visible(range->events, match.slot);
+		found->is_hidden = !condition_is_visible(match.slot);
 		found->is_secret = !condition_may_tell(range->events, match.slot, match.position);
 		break;
 	}
