@@ -58,7 +58,9 @@
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
  *		read_query.c	es_read_query
- *		state.c			es_load, es_snapshot, es_save_snapshot
+ *		state.c			es_load, es_snapshot
+ *		save.c			es_save_snapshot
+ *		kept.c			the snapshot of a stream, and whether it counts
  *		fold.c			es_fold
  *		whereabouts.c	which partitions of events a stream is in
  *		beginning.c		where a stream begins
