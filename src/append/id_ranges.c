@@ -11,7 +11,7 @@
  * of one range or two.  Other ids may be anywhere, and each range is asked.
  *
  * Memory: static variables, and a hash table in TopMemoryContext with 64 bytes a
- * range.  Locks: AccessShare on the ranges.  Calls: catalog, order, position, ranges, scan.
+ * range.  Locks: AccessShare on the ranges, RowExclusive on the sequence of positions.  Calls: catalog, order, position, ranges, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -135,6 +135,15 @@ id_is_above(Relation events, int count, const pg_uuid_t *id)
  * ----------------------------------------------------------------------
  */
 
+/* The number of the range that a position is in; at most the last one's. */
+static int
+id_find_range(Relation events, int64 position, int last)
+{
+	int number = es_ranges_find(events, position);
+
+	return Min(number, last);
+}
+
 /*
  * Begin to look for ids.  Which ranges are open is what it was at this moment:
  * what comes into a range that is open is to be looked for again, when one's own events are in.
@@ -152,15 +161,17 @@ es_id_ranges_begin(Relation events)
 		closed_upto = 0;
 		highest_count = -1;
 	}
-	look.newest = Min(es_ranges_find(events, es_position_given_out(false, &is_ours)), last);
+	look.newest = id_find_range(events, es_position_given_out_yet(&is_ours), last);
 	/* Where events came without positions, they may be anywhere. */
 	if (!is_ours)
 		look.newest = last;
-	look.oldest_open = Min(es_ranges_find(events, closed_upto + 1), last);
+	look.oldest_open = id_find_range(events, closed_upto + 1, last);
 	if (look.oldest_open < look.newest)
 	{
-		closed_upto = Max(closed_upto, es_order_head(NULL));
-		look.oldest_open = Min(es_ranges_find(events, closed_upto + 1), last);
+		int64 head = es_order_head(NULL);
+
+		closed_upto = Max(closed_upto, head);
+		look.oldest_open = id_find_range(events, closed_upto + 1, last);
 	}
 	look.closed_upto = closed_upto;
 	return look;

@@ -21,7 +21,8 @@
  * es_ids_check_ranges.
  *
  * Memory: the current context.  Locks: waits for other transactions that
- * store one of the ids; the caller holds at least RowExclusive on events.
+ * store one of the ids; the caller holds at least RowExclusive on events.  On
+ * ranges AccessShare, on the newest one RowExclusive.
  * Calls: catalog, id_ranges, names, ranges, removed, scan, see.
  *
  *-------------------------------------------------------------------------
@@ -61,7 +62,8 @@ typedef struct IdsLook
 	Relation events;
 	bool has_ranges;
 	EsIdRanges ranges; /* if it has */
-	EsScan scan;       /* else */
+	Relation range;    /* that scan is of; NULL: of none yet */
+	EsScan scan;       /* else of events */
 	EsRemovedLook removed;
 } IdsLook;
 
@@ -100,10 +102,21 @@ ids_read_place(TupleTableSlot *slot, IdsPlace *place)
 }
 
 static void
+ids_close_range(IdsLook *look)
+{
+	if (look->range == NULL)
+		return;
+	es_scan_close(&look->scan);
+	table_close(look->range, NoLock);
+	look->range = NULL;
+}
+
+static void
 ids_open(IdsLook *look, Relation events)
 {
 	look->events = events;
 	look->has_ranges = es_ranges_are_of(events);
+	look->range = NULL;
 	if (look->has_ranges)
 		look->ranges = es_id_ranges_begin(events);
 	else
@@ -111,11 +124,28 @@ ids_open(IdsLook *look, Relation events)
 	es_removed_open(&look->removed);
 }
 
+/* Turn to a range, by number, and stay there: ids of one call are mostly in one. */
+static void
+ids_open_range(IdsLook *look, int number)
+{
+	Oid table = es_ranges_get(look->events, number).table;
+
+	if (look->range != NULL && RelationGetRelid(look->range) == table)
+		return;
+	ids_close_range(look);
+	/* The newest is most likely to be inserted into, too, and one lock is cheaper than two. */
+	look->range =
+		table_open(table, number == look->ranges.newest ? RowExclusiveLock : AccessShareLock);
+	es_scan_open(&look->scan, look->range, ES_EVENTS_ID);
+}
+
 static void
 ids_close(IdsLook *look)
 {
 	es_removed_close(&look->removed);
-	if (!look->has_ranges)
+	if (look->has_ranges)
+		ids_close_range(look);
+	else
 		es_scan_close(&look->scan);
 }
 
@@ -171,30 +201,21 @@ ids_find_in(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
 	}
 }
 
-/* The same in a range, by number; what the place points to is a copy. */
+/* The same in a range, by number. */
 static bool
-ids_find_in_range(Relation events, int number, const pg_uuid_t *id, IdsPlace *place)
+ids_find_in_range(IdsLook *look, int number, const pg_uuid_t *id, IdsPlace *place)
 {
-	Relation range = table_open(es_ranges_get(events, number).table, AccessShareLock);
-	EsScan scan;
-	bool is_found;
-
-	es_scan_open(&scan, range, ES_EVENTS_ID);
-	is_found = ids_find_in(&scan, id, place);
-	if (is_found)
-		place->stream = (text *) pg_detoast_datum_copy((struct varlena *) place->stream);
-	es_scan_close(&scan);
-	table_close(range, NoLock);
-	return is_found;
+	ids_open_range(look, number);
+	return ids_find_in(&look->scan, id, place);
 }
 
 static bool
-ids_find_in_ranges(const IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
+ids_find_in_ranges(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
 {
 	int number = look->ranges.newest + 1;
 
 	while ((number = es_id_ranges_next(look->events, &look->ranges, id, number)) >= 0)
-		if (ids_find_in_range(look->events, number, id, place))
+		if (ids_find_in_range(look, number, id, place))
 			return true;
 	return false;
 }
@@ -514,18 +535,18 @@ es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count
 void
 es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count)
 {
-	EsIdRanges look;
+	IdsLook look = {.events = events, .has_ranges = true};
 	int i;
 	int j;
 	int number;
 
 	if (!es_ranges_are_of(events))
 		return;
-	look = es_id_ranges_begin(events);
+	look.ranges = es_id_ranges_begin(events);
 	for (i = 0; i < append_count; i++)
 	{
 		/* As it was before: one may have been stored, and its range closed, meanwhile. */
-		int oldest = Min(es_ranges_find(events, appends[i]->ids_closed_upto + 1), look.newest);
+		int oldest = es_ranges_find(events, appends[i]->ids_closed_upto + 1);
 
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
@@ -536,9 +557,10 @@ es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count)
 			if (!event->has_given_id)
 				continue;
 			own = es_ranges_find(events, event->position);
-			for (number = look.newest; number >= oldest; number--)
-				if (number != own && ids_find_in_range(events, number, &event->id, &place))
+			for (number = look.ranges.newest; number >= oldest; number--)
+				if (number != own && ids_find_in_range(&look, number, &event->id, &place))
 					ids_raise_stored(events, &event->id, &place);
 		}
 	}
+	ids_close_range(&look);
 }

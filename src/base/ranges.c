@@ -45,14 +45,18 @@ ranges_describe(Relation events)
 	return RelationGetPartitionDesc(events, true);
 }
 
+static int
+ranges_count(PartitionDesc desc)
+{
+	/* Bounds that nobody but a DBA has put there take no events of ours. */
+	return desc->nparts - (desc->nparts > 0 && desc->boundinfo->default_index >= 0 ? 1 : 0);
+}
+
 /* How many ranges eventstore.events is made of. */
 int
 es_ranges_count(Relation events)
 {
-	PartitionDesc desc = ranges_describe(events);
-
-	/* Bounds that nobody but a DBA has put there take no events of ours. */
-	return desc->nparts - (desc->nparts > 0 && desc->boundinfo->default_index >= 0 ? 1 : 0);
+	return ranges_count(ranges_describe(events));
 }
 
 static int64
@@ -65,21 +69,29 @@ ranges_bound(PartitionBoundInfo bounds, int number)
 	return DatumGetInt64(bounds->datums[number][0]);
 }
 
+/* Which of the bounds is the upper one of a range. */
+static int
+ranges_upper(PartitionBoundInfo bounds, int number)
+{
+	int upper = number + 1;
+
+	/* Each gap before it is a bound more. */
+	while (bounds->indexes[upper] != number)
+		upper++;
+	return upper;
+}
+
 /* A range by its number, from 0, in the order of positions. */
 EsRange
 es_ranges_get(Relation events, int number)
 {
 	PartitionDesc desc = ranges_describe(events);
-	PartitionBoundInfo bounds = desc->boundinfo;
-	int upper = number + 1;
+	int upper = ranges_upper(desc->boundinfo, number);
 	EsRange range;
 
-	/* Each gap before it is a bound more. */
-	while (bounds->indexes[upper] != number)
-		upper++;
 	range.table = desc->oids[number];
-	range.from = ranges_bound(bounds, upper - 1);
-	range.upto = ranges_bound(bounds, upper);
+	range.from = ranges_bound(desc->boundinfo, upper - 1);
+	range.upto = ranges_bound(desc->boundinfo, upper);
 	return range;
 }
 
@@ -90,14 +102,15 @@ es_ranges_get(Relation events, int number)
 int
 es_ranges_find(Relation events, int64 position)
 {
+	PartitionDesc desc = ranges_describe(events);
 	int low = 0;
-	int high = es_ranges_count(events);
+	int high = ranges_count(desc);
 
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
 
-		if (es_ranges_get(events, middle).upto <= position)
+		if (ranges_bound(desc->boundinfo, ranges_upper(desc->boundinfo, middle)) <= position)
 			low = middle + 1;
 		else
 			high = middle;

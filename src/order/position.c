@@ -183,6 +183,20 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count, int feed)
 	return first;
 }
 
+static int64
+position_look(LOCKMODE lockmode, bool is_lasting, bool *is_ours)
+{
+	EsPositionHold hold;
+	int64 position = position_open(&hold, ES_POSITIONS, lockmode, BUFFER_LOCK_SHARE);
+	XLogRecPtr logged = PageGetLSN(BufferGetPage(hold.buffer));
+
+	*is_ours = hold.is_ours;
+	es_position_release(&hold);
+	if (is_lasting)
+		XLogFlush(logged);
+	return position;
+}
+
 /*
  * The last position given out to anybody.
  *
@@ -193,15 +207,17 @@ es_position_take(EsPositionHold *hold, int64 last, int64 count, int feed)
 int64
 es_position_given_out(bool is_lasting, bool *is_ours)
 {
-	EsPositionHold hold;
-	int64 position = position_open(&hold, ES_POSITIONS, AccessShareLock, BUFFER_LOCK_SHARE);
-	XLogRecPtr logged = PageGetLSN(BufferGetPage(hold.buffer));
+	return position_look(AccessShareLock, is_lasting, is_ours);
+}
 
-	*is_ours = hold.is_ours;
-	es_position_release(&hold);
-	if (is_lasting)
-		XLogFlush(logged);
-	return position;
+/*
+ * The same, not made lasting, for who takes positions in this transaction, and so
+ * has the lock: one is cheaper than two.
+ */
+int64
+es_position_given_out_yet(bool *is_ours)
+{
+	return position_look(RowExclusiveLock, false, is_ours);
 }
 
 /* The last number that a sequence has given out to anybody. */
