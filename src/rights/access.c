@@ -26,8 +26,10 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_policy.h"
+#include "commands/event_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
@@ -52,6 +54,7 @@ PG_FUNCTION_INFO_V1(es_sees_all);
 PG_FUNCTION_INFO_V1(es_sees);
 PG_FUNCTION_INFO_V1(es_is_everyone_let_in);
 PG_FUNCTION_INFO_V1(es_switch_row_security);
+PG_FUNCTION_INFO_V1(es_level_row_security);
 PG_FUNCTION_INFO_V1(es_lock_grants);
 
 /*
@@ -143,18 +146,24 @@ access_switch_table(Oid table, bool is_on)
 {
 	Relation classes = table_open(RelationRelationId, RowExclusiveLock);
 	HeapTuple row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(table));
+	Form_pg_class class;
 
 	if (!HeapTupleIsValid(row))
 		elog(ERROR, "cache lookup failed for relation %u", table);
-	((Form_pg_class) GETSTRUCT(row))->relrowsecurity = is_on;
-	CatalogTupleUpdate(classes, &row->t_self, row);
+	class = (Form_pg_class) GETSTRUCT(row);
+	/* A foreign table in a partition's place cannot have it. */
+	if (class->relrowsecurity != is_on && class->relkind != RELKIND_FOREIGN_TABLE)
+	{
+		class->relrowsecurity = is_on;
+		CatalogTupleUpdate(classes, &row->t_self, row);
+	}
 	heap_freetuple(row);
 	table_close(classes, RowExclusiveLock);
 }
 
 /*
  * Who may name a partition, as roles of PostgreSQL's may that read all tables,
- * sees nothing in it while there are bounds: it has no policies.
+ * sees nothing in it while there are bounds or policies of a DBA's: it has none of its own.
  */
 static void
 access_switch_ranges(Relation events, bool is_on)
@@ -218,6 +227,49 @@ es_switch_row_security(PG_FUNCTION_ARGS)
 	relation_close(events, NoLock);
 	CommandCounterIncrement();
 	PG_RETURN_VOID();
+}
+
+/* Whether a command may leave eventstore.events and its partitions at odds. */
+static bool
+access_is_about_events(const AlterTableStmt *command)
+{
+	ListCell *cell;
+
+	foreach (cell, command->cmds)
+	{
+		AlterTableType type = lfirst_node(AlterTableCmd, cell)->subtype;
+
+		if (type == AT_EnableRowSecurity || type == AT_DisableRowSecurity ||
+			type == AT_AttachPartition)
+			return es_catalog_has(ES_EVENTS) &&
+				RangeVarGetRelid(command->relation, NoLock, true) == es_catalog_oid(ES_EVENTS);
+	}
+	return false;
+}
+
+/*
+ * eventstore.level_row_security() -> event_trigger
+ *
+ * When somebody has switched row security on eventstore.events, or attached a partition.
+ */
+Datum
+es_level_row_security(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
+	Relation events;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"level_row_security\" was not called as an event trigger")));
+	if (!IsA(trigger->parsetree, AlterTableStmt) ||
+		!access_is_about_events((AlterTableStmt *) trigger->parsetree))
+		PG_RETURN_NULL();
+
+	events = es_catalog_open(ES_EVENTS, ShareUpdateExclusiveLock);
+	access_switch_ranges(events, RelationGetForm(events)->relrowsecurity);
+	relation_close(events, NoLock);
+	PG_RETURN_NULL();
 }
 
 /*

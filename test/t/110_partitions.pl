@@ -81,6 +81,14 @@ is($ask->(q{SET ROLE reader; SELECT count(*) FROM eventstore.events}), '1207', '
 is($code->(q{SET ROLE reader; SELECT count(*) FROM eventstore.events_0}), '42501', 'and no partition by name');
 is($ask->(q{SET ROLE bound; SELECT count(*) FROM eventstore.events}), '1', 'a bound reader sees its own');
 is($ask->(q{SET ROLE bound; SELECT count(*) FROM eventstore.events_0}), '0', 'and not more by naming a partition, whatever other rights it has');
+sql($node, q{CREATE ROLE every_table; GRANT pg_read_all_data TO every_table; SELECT es_revoke('bound', 'read', category => 'b')});
+is($ask->(q{SET ROLE every_table; SELECT count(*) FROM eventstore.events_0}), '299', 'who may read all tables may read partitions');
+sql($node, q{CREATE POLICY only_b ON eventstore.events FOR SELECT TO every_table USING (category = 'b'); ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY});
+is($ask->(q{SET ROLE every_table; SELECT count(*) FROM eventstore.events}), '1', 'but where a DBA switches on row security, policies count');
+is($ask->(q{SET ROLE every_table; SELECT count(*) FROM eventstore.events_0}), '0', 'in partitions that were there before, too');
+is($ask->(q{SELECT count(*) FROM eventstore.events_0}), '299', 'and the owner sees all');
+sql($node, 'ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY; DROP POLICY only_b ON eventstore.events');
+is($ask->(q{SET ROLE every_table; SELECT count(*) FROM eventstore.events_0}), '299', 'until it is switched off');
 sql($node, q{CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''% % % %'', TG_TABLE_NAME, TG_LEVEL, TG_WHEN, (SELECT count(*) FROM fresh); RETURN NULL; END'});
 sql($node, 'CREATE TRIGGER seen AFTER INSERT ON eventstore.events REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION seen()');
 {
