@@ -285,7 +285,8 @@ es_ranges_check_local(Relation range)
 				 errmsg("partition \"%s\" of \"%s.events\" is not a table",
 						RelationGetRelationName(range), ES_SCHEMA),
 				 errdetail("SQL on eventstore.events reads foreign tables, and the store's own verbs do not."),
-				 errhint("Detach it by ALTER TABLE; es_detach_events() keeps ids of what is elsewhere taken.")));
+				 errhint("Read its events by SELECT FROM %s.events, or have the table itself back in its place by ALTER TABLE ... ATTACH PARTITION.",
+						 ES_SCHEMA)));
 }
 
 /* The same.  Raises 55000 if it has none. */

@@ -196,6 +196,34 @@ for my $database (qw(plain jobs))
 	is($code->("DELETE FROM eventstore.$_", $database), 'SE007', "$database: DELETE FROM $_ is refused") for 'events', 'events_400';
 }
 
+# A foreign table in the place of a cold partition: SQL reads it, verbs that come to it say so, and all else goes on.
+SKIP:
+{
+	skip 'no postgres_fdw', 1 unless $ask->(q{SELECT count(*) FROM pg_available_extensions WHERE name = 'postgres_fdw'});
+	my ($cold, $from, $upto) = split /\|/, $ask->('SELECT relname, from_position, upto_position FROM eventstore.event_partitions JOIN pg_class ON oid = partition ORDER BY from_position LIMIT 1', 'plain');
+	my $there = $ask->('SELECT * FROM eventstore.events ORDER BY position', 'plain');
+	my $old = $ask->("SELECT stream FROM eventstore.$cold LIMIT 1", 'plain');
+	my ($host, $port) = ($node->host, $node->port);
+	sql($node, <<"SQL", 'plain');
+		CREATE EXTENSION postgres_fdw;
+		CREATE SERVER archive FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '$host', port '$port', dbname 'jobs');
+		CREATE USER MAPPING FOR CURRENT_USER SERVER archive;
+		IMPORT FOREIGN SCHEMA eventstore LIMIT TO ($cold) FROM SERVER archive INTO public;
+		ALTER TABLE eventstore.events DETACH PARTITION eventstore.$cold;
+		ALTER TABLE eventstore.events ATTACH PARTITION public.$cold FOR VALUES FROM ($from) TO ($upto);
+SQL
+	is($ask->('SELECT * FROM eventstore.events ORDER BY position', 'plain'), $there, 'SQL reads a foreign table among the partitions');
+	is($code->("SELECT count(*) FROM es_read('$old')", 'plain'), '0A000', 'es_read of a stream that is in it is refused');
+	is($code->('SELECT count(*) FROM es_read_all(0, 10)', 'plain'), '0A000', 'es_read_all that comes to it, too');
+	is($ask->("SELECT count(*) > 0 FROM es_read_all($upto, 10)", 'plain'), 't', 'not behind it');
+	is($ask->(q{SELECT count(*) FROM es_read('restored-1')}, 'plain'), '450', 'a stream that has no events there is read');
+	is($ask->(q{SELECT es_append('restored-1', 450, 'More', '{}')}, 'plain'), '451', 'and appended to');
+	is($code->(q{SELECT es_append('restored-1', 451, 'More', '{}', NULL, gen_random_uuid())}, 'plain'), '0A000', 'an id that might be there cannot be looked up');
+	sql($node, 'ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY; ALTER TABLE eventstore.events DISABLE ROW LEVEL SECURITY', 'plain');
+	sql($node, "ALTER TABLE eventstore.events DETACH PARTITION public.$cold; ALTER TABLE eventstore.events ATTACH PARTITION eventstore.$cold FOR VALUES FROM ($from) TO ($upto)", 'plain');
+	is($code->("SELECT count(*) FROM es_read('$old')", 'plain'), '', 'with the table itself in its place all is as it was');
+}
+
 # A subscriber whose table is plain.
 my $plain = new_node('plain', @logical);
 sql($node, 'CREATE PUBLICATION published FOR TABLE eventstore.events, eventstore.streams WITH (publish_via_partition_root = true)');
