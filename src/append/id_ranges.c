@@ -11,7 +11,8 @@
  * of one range or two.  Other ids may be anywhere, and each range is asked.
  *
  * Memory: static variables, and a hash table in TopMemoryContext with 64 bytes a
- * range.  Locks: AccessShare on the ranges, RowExclusive on the sequence of positions.  Calls: catalog, order, position, ranges, scan.
+ * range.  Locks: AccessShare on the ranges, for moments; RowExclusive on the
+ * sequence of positions.  Calls: catalog, order, position, ranges, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +20,7 @@
 
 #include "access/table.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/hsearch.h"
 #include "utils/snapmgr.h"
 
@@ -65,15 +67,18 @@ static bool
 id_read_bound(Relation range, ScanDirection direction, pg_uuid_t *id)
 {
 	EsScan scan;
+	Oid index;
 	bool is_found;
 	bool is_null;
 
 	es_scan_open(&scan, range, ES_EVENTS_ID);
+	index = RelationGetRelid(scan.index);
 	es_scan_begin(&scan, SnapshotAny);
 	is_found = es_scan_next(&scan, direction);
 	if (is_found)
 		*id = *DatumGetUUIDP(slot_getattr(scan.slot, Anum_events_id, &is_null));
 	es_scan_close(&scan);
+	UnlockRelationOid(index, AccessShareLock);
 	return is_found;
 }
 
@@ -100,7 +105,12 @@ id_get_bounds(const EsRange *range)
 		rel = table_open(range->table, AccessShareLock);
 		bounds->is_empty = !id_read_bound(rel, ForwardScanDirection, &bounds->lowest) ||
 			!id_read_bound(rel, BackwardScanDirection, &bounds->highest);
-		table_close(rel, NoLock);
+		/*
+		 * What is closed stays as it is.  To hold the locks of all ranges would have
+		 * each later transaction of the session pay at its end: PostgreSQL goes through
+		 * a table of locks that has grown once, and never shrinks.
+		 */
+		table_close(rel, AccessShareLock);
 		bounds->upto = range->upto;
 	}
 	return bounds;
