@@ -95,6 +95,20 @@ es_ranges_get(Relation events, int number)
 	return range;
 }
 
+static int64
+ranges_upto(PartitionDesc desc, int number)
+{
+	return ranges_bound(desc->boundinfo, ranges_upper(desc->boundinfo, number));
+}
+
+/* Whether it is this range that es_ranges_find looks for. */
+static bool
+ranges_is_found(PartitionDesc desc, int number, int64 position)
+{
+	return number < ranges_count(desc) && ranges_upto(desc, number) > position &&
+		(number == 0 || ranges_upto(desc, number - 1) <= position);
+}
+
 /*
  * The number of the range that a position is in, or else of the first one above
  * it; the count of ranges where there is none.
@@ -102,19 +116,23 @@ es_ranges_get(Relation events, int number)
 int
 es_ranges_find(Relation events, int64 position)
 {
+	static int found = 0; /* last; most likely it is the newest, time and again */
 	PartitionDesc desc = ranges_describe(events);
 	int low = 0;
 	int high = ranges_count(desc);
 
+	if (likely(ranges_is_found(desc, found, position)))
+		return found;
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
 
-		if (ranges_bound(desc->boundinfo, ranges_upper(desc->boundinfo, middle)) <= position)
+		if (ranges_upto(desc, middle) <= position)
 			low = middle + 1;
 		else
 			high = middle;
 	}
+	found = low;
 	return low;
 }
 
