@@ -192,6 +192,7 @@ convert_swap_files(Oid a, Oid b)
 	CONVERT_SWAP(int32, class_a->relallvisible, class_b->relallvisible);
 	es_compat_swap_all_frozen(class_a, class_b);
 	CONVERT_SWAP(bool, class_a->relhasindex, class_b->relhasindex);
+	CONVERT_SWAP(char, class_a->relreplident, class_b->relreplident);
 	CONVERT_SWAP(TransactionId, class_a->relfrozenxid, class_b->relfrozenxid);
 	CONVERT_SWAP(MultiXactId, class_a->relminmxid, class_b->relminmxid);
 	convert_write(RelationRelationId, row_a);
@@ -262,6 +263,11 @@ convert_set_class(Oid table)
 	class->relallvisible = 0;
 	class->reltoastrelid = InvalidOid;
 	class->relhasindex = false;
+	/*
+	 * Else subscribers, who are told of this table and not of its partitions, would hear
+	 * of no key and could take no event away.  What is sent is the partition's key.
+	 */
+	class->relreplident = REPLICA_IDENTITY_FULL;
 	class->relfrozenxid = InvalidTransactionId;
 	class->relminmxid = InvalidMultiXactId;
 	CatalogTupleUpdate(classes, &row->t_self, row);

@@ -231,6 +231,8 @@ sql($plain, q{CREATE SUBSCRIPTION mirrored CONNECTION $$} . $node->connstr('post
 becomes($plain, 'SELECT count(*) FROM eventstore.events', $ask->('SELECT count(*) FROM eventstore.events'), 'a plain subscriber gets what was there');
 sql($node, q{SELECT es_append('sent-1', 0, (SELECT jsonb_agg(jsonb_build_object('type', 'S')) FROM generate_series(1, 250) i))});
 becomes($plain, q{SELECT count(*) FROM eventstore.events WHERE stream = 'sent-1'}, '250', 'and what comes');
+sql($node, q{SELECT es_truncate_stream('sent-1', 200)});
+becomes($plain, q{SELECT count(*) FROM eventstore.events WHERE stream = 'sent-1'}, '51', 'and what goes');
 sql($plain, 'DROP SUBSCRIPTION mirrored');
 
 done_testing();
