@@ -178,12 +178,13 @@ $$;
 COMMENT ON FUNCTION eventstore.all_cells() IS 'The numbers of all cells.';
 REVOKE ALL ON FUNCTION eventstore.all_cells() FROM PUBLIC;
 
--- What a cell knows: its map, and which feeds its events are of. As who owns the router: users need no right to either.
+-- What a cell knows: its map, and which feeds its events are of. As who owns the router: users need no right to either. What is sent is read
+-- there by the search_path of that database, in which others may make functions: so here, as wherever something is sent, names are qualified.
 CREATE FUNCTION eventstore.ask_map(cell int) RETURNS jsonb
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; RUN ON $1;
-	SELECT coalesce(jsonb_agg(to_jsonb(c)), '[]') FROM eventstore.cells c WHERE $1::int IS NOT NULL;
+	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c)), '[]') FROM eventstore.cells c WHERE $1::int IS NOT NULL;
 $$;
 COMMENT ON FUNCTION eventstore.ask_map(int) IS 'The map that a cell has.';
 REVOKE ALL ON FUNCTION eventstore.ask_map(int) FROM PUBLIC;

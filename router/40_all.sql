@@ -38,7 +38,7 @@ CREATE FUNCTION eventstore.ask_checkpoint(int, text) RETURNS bigint
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; RUN ON $1;
-	SELECT min(s.checkpoint) FROM eventstore.subscription_status s WHERE s.name = $2::text;
+	SELECT pg_catalog.min(s.checkpoint) FROM eventstore.subscription_status s WHERE s.name OPERATOR(pg_catalog.=) $2::text;
 $$;
 COMMENT ON FUNCTION eventstore.ask_checkpoint(int, text) IS 'The position in a cell that a subscription has passed in all partitions.';
 REVOKE ALL ON FUNCTION eventstore.ask_checkpoint(int, text) FROM PUBLIC;

@@ -88,8 +88,8 @@ CREATE FUNCTION eventstore.ask_columns(cell int, relation text) RETURNS TABLE (n
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; RUN ON $1;
-	SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
-	WHERE a.attrelid = $2::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
+	SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_attribute a
+	WHERE a.attrelid OPERATOR(pg_catalog.=) $2::regclass AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum;
 $$;
 COMMENT ON FUNCTION eventstore.ask_columns(int, text) IS 'The columns of a relation in a cell.';
 REVOKE ALL ON FUNCTION eventstore.ask_columns(int, text) FROM PUBLIC;

@@ -138,6 +138,18 @@ is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT es_drop_cell(1)}), '4250
 $router->(q{SELECT es_revoke('reads', 'read')});
 is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT es_read_all()}), '42501', 'until it is taken back');
 
+# What is sent to a cell is sent as who owns the router: nobody there can have it mean something of his own.
+sql($_, q{CREATE ROLE plants LOGIN; GRANT CREATE ON SCHEMA public TO plants}) for $one, $two;
+$router->(q{SELECT es_grant('plants', 'read')});
+sql($one, q{SET SESSION AUTHORIZATION plants;
+	CREATE FUNCTION public.to_jsonb(eventstore.cells) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN RAISE 'captured'; END$$;
+	CREATE FUNCTION public.jsonb_agg(jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN RAISE 'captured'; END$$;
+	CREATE FUNCTION public.captured(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'captured'; END$$;
+	CREATE OPERATOR public.= (FUNCTION = public.captured, LEFTARG = oid, RIGHTARG = regclass)});
+is($refused->(q{SET client_min_messages = warning; SELECT eventstore.ask_map(1)}), '', 'nobody in a cell captures what is asked of it: its map');
+is($refused->(q{SET client_min_messages = warning; SELECT eventstore.ask_columns(1, 'pg_class')}), '', 'nor columns');
+sql($one, q{DROP OWNED BY plants CASCADE});
+
 # A cell is down.
 $two->stop('immediate');
 $router->(q{SELECT es_append(s, -1, 'Alone', '{}') FROM (SELECT 'alone-' || n AS s FROM generate_series(1, 99) n) a WHERE es_slot(s) < 512 LIMIT 3});
