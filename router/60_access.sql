@@ -21,12 +21,13 @@ REVOKE ALL ON FUNCTION eventstore.es_revoke(int, text, text, text, text) FROM PU
 -- What only admins may call: it changes the map, or makes objects here.
 CREATE FUNCTION eventstore.is_for_admins(name text) RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group');
+	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'let_in', 'keep_out', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group');
 COMMENT ON FUNCTION eventstore.is_for_admins(text) IS 'Whether only admins may call a function.';
 REVOKE ALL ON FUNCTION eventstore.is_for_admins(text) FROM PUBLIC;
 
+-- As who owns the router: other admins may call its functions, and have no right to grant them. Who calls them has asked the cells before.
 CREATE FUNCTION eventstore.let_in(role regrole, is_admin boolean) RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
 	function regprocedure;
@@ -42,6 +43,22 @@ END
 $$;
 COMMENT ON FUNCTION eventstore.let_in(regrole, boolean) IS 'Has a role call the router''s functions.';
 REVOKE ALL ON FUNCTION eventstore.let_in(regrole, boolean) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.keep_out(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	function regprocedure;
+BEGIN
+	FOR function IN SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+					JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'eventstore_router'
+					WHERE eventstore.is_for_admins(p.proname) LOOP
+		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', function, role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.keep_out(regrole) IS 'Takes from a role what only admins may call.';
+REVOKE ALL ON FUNCTION eventstore.keep_out(regrole) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -75,7 +92,6 @@ $$
 DECLARE
 	cell int;
 	done int[] := '{}';
-	function regprocedure;
 BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_revoke');
@@ -90,10 +106,7 @@ BEGIN
 		END;
 	END LOOP;
 	IF level = 'admin' THEN
-		FOR function IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('eventstore'::regnamespace, '@extschema@'::regnamespace)
-						AND eventstore.is_for_admins(p.proname) LOOP
-			EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', function, role);
-		END LOOP;
+		PERFORM eventstore.keep_out(role);
 	END IF;
 END
 $$;

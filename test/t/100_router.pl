@@ -138,6 +138,18 @@ is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT es_drop_cell(1)}), '4250
 $router->(q{SELECT es_revoke('reads', 'read')});
 is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT es_read_all()}), '42501', 'until it is taken back');
 
+# An admin who does not own the router grants and revokes as its owner does.
+sql($_, 'CREATE ROLE chief LOGIN; CREATE ROLE deputy LOGIN') for $one, $two;
+$router->(q{SET client_min_messages = warning; SELECT es_grant('chief', 'admin')});
+my $chief = sub { my ($out, $err) = $told->("SET client_min_messages = warning; SET SESSION AUTHORIZATION chief; $_[0]"); return $out . $err };
+is($chief->(q{SELECT es_grant('reads', 'read'), es_grant('deputy', 'admin')}), '|', 'an admin grants, and without a warning');
+is($router->(q{SET SESSION AUTHORIZATION reads; SELECT count(*) FROM es_read_all()}), 32, 'a reader that he has let in reads');
+is($refused->(q{SET SESSION AUTHORIZATION deputy; SELECT es_drop_cell(7)}), '42704', 'an admin whom he has let in may change the map');
+is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT eventstore.let_in('reads', true)}), '42501', 'nobody lets himself in');
+is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT eventstore.keep_out('deputy')}), '42501', 'nor keeps others out');
+is($chief->(q{SELECT es_revoke('deputy', 'admin'), es_revoke('reads', 'read')}), '|', 'an admin revokes');
+is($refused->(q{SET SESSION AUTHORIZATION deputy; SELECT es_drop_cell(7)}), '42501', 'and who was an admin changes the map no more');
+
 # What is sent to a cell is sent as who owns the router: nobody there can have it mean something of his own.
 sql($_, q{CREATE ROLE plants LOGIN; GRANT CREATE ON SCHEMA public TO plants}) for $one, $two;
 $router->(q{SELECT es_grant('plants', 'read')});
