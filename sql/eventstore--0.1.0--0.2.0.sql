@@ -1340,7 +1340,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_state_projection(text, text, jsonb, text, text[], text[])'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_create_state_projection(text, text, text, text, text[], text[])'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_wait_projection(text, bigint, eventstore.interval_text)'),
-		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, eventstore.timestamptz_text)'),
+		('read admin',        'EXECUTE', 'FUNCTION @extschema@.es_projection_as_of(text, text, bigint, eventstore.timestamptz_text)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_reassign_projection(text, text)'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_save_snapshot(text, bigint, text, bigint)'),
 		('read append admin', 'EXECUTE', 'FUNCTION @extschema@.es_fold(text, text, jsonb, bigint, timestamptz)'),

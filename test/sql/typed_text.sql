@@ -62,7 +62,7 @@ EXCEPTION
 END
 $$;
 
-SELECT plan(59);
+SELECT plan(60);
 
 SELECT is_empty('SELECT DISTINCT proname, type FROM arguments WHERE type NOT IN (SELECT declared FROM kinds)', 'the type of every argument is known');
 SELECT cmp_ok((SELECT count(*) FROM calls), '>', 2000::bigint, 'there are calls to try');
@@ -168,6 +168,10 @@ SELECT lives_ok($$SELECT es_grant('test_typed_text'::varchar, 'read'), es_grant(
 SELECT is((SELECT string_agg(level, ' ' ORDER BY level, category) FROM eventstore.grants WHERE role = 'test_typed_text'), 'append append read', 'has been granted that');
 SELECT lives_ok($$SELECT es_revoke('test_typed_text'::text, l) FROM unnest('{read,append}'::text[]) l$$, 'and loses it');
 SELECT lives_ok($$SELECT es_reassign_projection('typed_text', current_user::text), es_set_retention('typed_text', '1 year'::text, NULL), es_projection_as_of('typed_text', 'then', NULL, 'infinity'::text)$$, 'what owners do');
+SELECT is_empty($$SELECT name, array_agg(DISTINCT levels)
+	FROM (SELECT substring(object FROM '([a-z_]+)\(') AS name, string_agg(l, ' ' ORDER BY l) AS levels
+		  FROM unnest(ARRAY['read', 'append', 'reveal', 'admin']) l, eventstore.rights_of_level(l) WHERE object ~ '^FUNCTION ' GROUP BY object) r
+	GROUP BY name HAVING count(DISTINCT levels) > 1$$, 'each form is for those whom the others are for');
 SELECT lives_ok($$SELECT es_redact('0193c000-0000-7000-8000-000000000005'::text, 'a test')$$, 'a redaction');
 SELECT lives_ok($$SELECT es_set_cell(1::smallint, 1, '{}'::text), es_add_cell(2::int, 2::bigint, '{[0,5)}'::varchar, 'b'::varchar), es_adopt_map('[{"cell": 2, "feed": 2, "slots": "{}", "generation": 100}]'::text), es_unset_cell()$$, 'cells');
 
