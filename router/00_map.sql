@@ -231,10 +231,12 @@ $$
 DECLARE
 	newer bigint;
 BEGIN
-	IF jsonb_typeof(map) IS DISTINCT FROM 'array' OR jsonb_array_length(map) = 0 THEN
+	IF jsonb_typeof(map) IS DISTINCT FROM 'array' OR jsonb_array_length(map) = 0
+	   OR EXISTS (SELECT FROM jsonb_array_elements(map) e WHERE jsonb_typeof(e) <> 'object') THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'a map is an array of the rows of a cell''s eventstore.cells',
 			HINT = 'Take it there: SELECT jsonb_agg(to_jsonb(c)) FROM eventstore.cells c.';
 	END IF;
+	PERFORM eventstore.check_map(map);
 	SELECT max(c.generation) INTO newer FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c;
 	IF newer <= (SELECT m.generation FROM eventstore.map m) THEN
 		RETURN false;
@@ -244,7 +246,6 @@ BEGIN
 	IF newer <= (SELECT m.generation FROM eventstore.map m) THEN
 		RETURN false;
 	END IF;
-	PERFORM eventstore.check_map(map);
 	-- Where nobody has told the cells how to reach one, what is known here stays.
 	WITH gone AS (DELETE FROM eventstore.mapped_cells o RETURNING o.*)
 	INSERT INTO eventstore.mapped_cells (cell, feed, slots, connection)
@@ -265,6 +266,16 @@ $$
 DECLARE
 	twice record;
 BEGIN
+	-- Not left to the table's constraints, whose errors would show connections.
+	IF EXISTS (SELECT FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c
+			   WHERE (c.cell BETWEEN 0 AND 1023 AND c.feed BETWEEN 0 AND 1023 AND c.slots <@ '{[0,1024)}'::int4multirange AND c.generation > 0) IS NOT TRUE) THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'a map''s rows have a cell, a feed, slots and a generation',
+			DETAIL = 'Cells, feeds and slots are numbers from 0 to 1023 on a router.';
+	END IF;
+	IF (SELECT min(c.generation) <> max(c.generation) OR count(*) <> count(DISTINCT c.cell) OR count(*) <> count(DISTINCT c.feed)
+		FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c) THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'a map is of one generation, and has each cell and each feed once';
+	END IF;
 	SELECT a.cell AS one, b.cell AS other, a.slots * b.slots AS slots INTO twice
 	FROM jsonb_populate_recordset(NULL::eventstore.cells, map) a, jsonb_populate_recordset(NULL::eventstore.cells, map) b
 	WHERE a.cell < b.cell AND a.slots && b.slots LIMIT 1;
@@ -275,7 +286,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION eventstore.check_map(jsonb) IS 'Raises 22023 if a map gives a slot to two cells.';
+COMMENT ON FUNCTION eventstore.check_map(jsonb) IS 'Raises 22023 unless a map can be one: each slot of one cell.';
 REVOKE ALL ON FUNCTION eventstore.check_map(jsonb) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.count_change(generation bigint) RETURNS void
@@ -347,9 +358,12 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			CONTINUE; -- it is down, or has no map: another one may know
 		END;
-		IF jsonb_array_length(map) > 0 THEN
-			is_newer := @extschema@.es_adopt_map(map) OR is_newer;
-		END IF;
+		BEGIN
+			is_newer := jsonb_array_length(map) > 0 AND @extschema@.es_adopt_map(map) OR is_newer;
+		EXCEPTION WHEN invalid_parameter_value THEN
+			RAISE WARNING USING MESSAGE = format('the map of cell %s is not taken over: %s', cell, SQLERRM),
+				DETAIL = 'Cells, feeds and slots are numbers from 0 to 1023 on a router.', HINT = 'See eventstore.cells there.';
+		END;
 	END LOOP;
 	RETURN is_newer;
 END

@@ -150,6 +150,17 @@ is($refused->(q{SET SESSION AUTHORIZATION reads; SELECT eventstore.keep_out('dep
 is($chief->(q{SELECT es_revoke('deputy', 'admin'), es_revoke('reads', 'read')}), '|', 'an admin revokes');
 is($refused->(q{SET SESSION AUTHORIZATION deputy; SELECT es_drop_cell(7)}), '42501', 'and who was an admin changes the map no more');
 
+# A map that cannot be is refused as a whole, and says nothing of connections; one that a cell has harms nobody.
+is($refused->("SELECT es_adopt_map('$_')"), '22023', "no map: $_") for '[1]', '[]', '[{"cell": 1}]', '[{"cell": 2000, "feed": 5, "slots": "{}", "generation": 1000}]',
+	'[{"cell": 1, "feed": 1, "slots": "{[0,5000)}", "generation": 1000}]', '[{"cell": 1, "feed": 1, "slots": "{}", "generation": 1000}, {"cell": 2, "feed": 1, "slots": "{}", "generation": 1000}]',
+	'[{"cell": 1, "feed": 1, "slots": "{}", "generation": 1000}, {"cell": 1, "feed": 2, "slots": "{}", "generation": 1000}]',
+	'[{"cell": 1, "feed": 1, "slots": "{}", "generation": 1000}, {"cell": 2, "feed": 2, "slots": "{}", "generation": 1001}]';
+sql($one, q{SELECT es_add_cell(2000, 5, '{}', 'host=nowhere')});
+($out, $err) = $told->('SELECT es_refresh_map()');
+is($out, 'f', 'a cell has a map that the router cannot take');
+like($err, qr/WARNING: .*map of cell 1 .*\n.*from 0 to 1023/, 'which it says');
+sql($one, q{SELECT es_drop_cell(2000)});
+
 # What is sent to a cell is sent as who owns the router: nobody there can have it mean something of his own.
 sql($_, q{CREATE ROLE plants LOGIN; GRANT CREATE ON SCHEMA public TO plants}) for $one, $two;
 $router->(q{SELECT es_grant('plants', 'read')});
