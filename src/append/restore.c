@@ -31,8 +31,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -46,20 +49,28 @@
 PG_FUNCTION_INFO_V1(es_refuse_insert);
 
 /*
- * Whether the statement is a COPY that a client has sent: not an INSERT in the
- * trigger of a table that he copies into.
+ * Whether the statement is a COPY into the table that a client has sent: not an
+ * INSERT in a trigger of a table that he copies into, or in a function that a COPY
+ * calls.
  */
 static bool
-restore_is_copy(void)
+restore_is_copy(Oid table)
 {
-	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
+	const CopyStmt *copy;
+
+	if (ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
+		list_length(ActivePortal->stmts) != 1)
+		return false;
+	copy = (const CopyStmt *) linitial_node(PlannedStmt, ActivePortal->stmts)->utilityStmt;
+	return copy != NULL && IsA(copy, CopyStmt) && copy->is_from &&
+		RangeVarGetRelid(copy->relation, NoLock, true) == table &&
 		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 1;
 }
 
 static bool
-restore_is_one(void)
+restore_is_one(Oid table)
 {
-	return es_guc_restoring || !check_function_bodies || restore_is_copy();
+	return es_guc_restoring || !check_function_bodies || restore_is_copy(table);
 }
 
 /* From here to es_restore_end INSERT is let through; an error ends it, too. */
@@ -87,7 +98,7 @@ es_refuse_insert(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"refuse_insert\" was not called as a trigger")));
-	if (!restore_is_one())
+	if (!restore_is_one(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation)))
 		ereport(ERROR,
 				(errcode(ES_ERRCODE_EVENTS_IMMUTABLE),
 				 errmsg("INSERT on \"%s\" is not permitted: events are appended",

@@ -25,6 +25,9 @@ sql($node, <<'SQL');
 	CREATE TABLE source (a int);
 	CREATE FUNCTION put() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN INSERT INTO eventstore.events SELECT 1000, 'x-1', 'x', 1, gen_random_uuid(), 'T', '{}', NULL, NULL, now(); RETURN new; END $$;
+	CREATE FUNCTION put_one() RETURNS int LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO eventstore.events SELECT 1000, 'x-1', 'x', 1, gen_random_uuid(), 'T', '{}', NULL, NULL, now(); RETURN 1; END $$;
+	CREATE TABLE with_default (a int DEFAULT put_one(), b int);
 	CREATE TRIGGER putting BEFORE INSERT ON source FOR EACH ROW EXECUTE FUNCTION put();
 SQL
 
@@ -41,6 +44,8 @@ my %ways = (
 	'DO' => q{DO $do$ BEGIN INSERT INTO eventstore.events SELECT * FROM rows; END $do$},
 	'a trigger' => 'INSERT INTO source VALUES (1)',
 	'a trigger, by COPY' => "COPY source FROM STDIN;\n1\n\\.\n",
+	'a function, by COPY' => 'COPY (SELECT put_one()) TO STDOUT',
+	'a default, by COPY' => "COPY with_default (b) FROM STDIN;\n1\n\\.\n",
 	'COPY in a function' => qq{DO \$do\$ BEGIN EXECUTE 'COPY eventstore.events FROM ''$folder/none'''; END \$do\$},
 	'INSERT of a stream' => q{INSERT INTO eventstore.streams VALUES ('x-1', 7, now())},
 	'INSERT of a stream with ON CONFLICT' => q{INSERT INTO eventstore.streams VALUES ('a-1', 7, now()) ON CONFLICT (stream) DO UPDATE SET version = 7});
@@ -51,6 +56,7 @@ my $events = sql($node, $count);
 is(sqlstate($node, $ways{$_}), 'SE007', "refused: $_") for sort keys %ways;
 is(sqlstate($node, "SET session_replication_role = local; $ways{INSERT}"), 'SE007', 'refused: as local');
 is(sql($node, $count), $events, 'nothing is stored');
+sql($node, 'DROP TABLE with_default');
 my $told = '';
 $node->psql('postgres', $ways{INSERT}, stderr => \$told);
 like($told, qr/ERROR:  INSERT on "events" is not permitted.*\nDETAIL: .*\nHINT: .*es_append\(\)/, 'what it says');
