@@ -166,6 +166,7 @@ BEGIN
 	UPDATE eventstore.member m
 	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
+	PERFORM eventstore.note_feed(es_set_cell.feed::int);
 	-- Split off: what there is belongs to the subscriptions of the cell that it was.
 	IF own.cell <> es_set_cell.cell THEN
 		PERFORM @extschema@.es_pause_subscription(s.name) FROM eventstore.subscriptions s;

@@ -517,6 +517,7 @@ BEGIN
 	UPDATE eventstore.member m
 	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
+	PERFORM eventstore.note_feed(es_set_cell.feed::int);
 	-- Split off: what there is belongs to the subscriptions of the cell that it was.
 	IF own.cell <> es_set_cell.cell THEN
 		PERFORM @extschema@.es_pause_subscription(s.name) FROM eventstore.subscriptions s;
@@ -662,33 +663,32 @@ COMMENT ON COLUMN eventstore.feeds.after_position IS 'Its events are those after
 REVOKE ALL ON TABLE eventstore.feeds FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.feeds', '');
 
-CREATE FUNCTION eventstore.note_feed() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS
+CREATE FUNCTION eventstore.note_feed(new_feed int) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$
 DECLARE
 	last eventstore.feeds;
 BEGIN
 	SELECT f.* INTO last FROM eventstore.feeds f ORDER BY f.number DESC LIMIT 1;
-	IF NEW.feed IS NULL OR NEW.feed = last.feed THEN
-		RETURN NULL;
+	IF new_feed = last.feed THEN
+		RETURN;
 	END IF;
 	-- It goes on with one that it had before: what came in between counts as of that.
-	IF EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = NEW.feed) THEN
-		DELETE FROM eventstore.feeds f WHERE f.number > (SELECT o.number FROM eventstore.feeds o WHERE o.feed = NEW.feed);
-		RETURN NULL;
+	IF EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = new_feed) THEN
+		DELETE FROM eventstore.feeds f WHERE f.number > (SELECT o.number FROM eventstore.feeds o WHERE o.feed = new_feed);
+		RETURN;
+	END IF;
+	-- What others have stored since its snapshot was taken would not be seen.
+	IF last.feed IS NOT NULL AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE EXCEPTION 'a cell can only be given another feed in a READ COMMITTED transaction' USING ERRCODE = 'active_sql_transaction';
 	END IF;
 	INSERT INTO eventstore.feeds (feed, number, after_position)
-	VALUES (NEW.feed, coalesce(last.number, 0) + 1,
+	VALUES (new_feed, coalesce(last.number, 0) + 1,
 			CASE WHEN last.feed IS NULL THEN 0 ELSE greatest(last.after_position, (SELECT max(e.position) FROM eventstore.events e)) END);
-	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION eventstore.note_feed() IS 'Notes where a feed begins.';
-REVOKE ALL ON FUNCTION eventstore.note_feed() FROM PUBLIC;
-
-CREATE TRIGGER feed_is_noted AFTER UPDATE OF feed ON eventstore.member
-	FOR EACH ROW EXECUTE FUNCTION eventstore.note_feed();
-COMMENT ON TRIGGER feed_is_noted ON eventstore.member IS 'Notes where a feed begins.';
+COMMENT ON FUNCTION eventstore.note_feed(int) IS 'Notes where a feed begins.';
+REVOKE ALL ON FUNCTION eventstore.note_feed(int) FROM PUBLIC;
 
 CREATE TRIGGER replicated_head_is_noted AFTER INSERT OR UPDATE ON eventstore.head
 	FOR EACH ROW EXECUTE FUNCTION eventstore.note_foreign_events();

@@ -72,6 +72,21 @@ is(sqlstate($node, $stays), '', 'a crash: and others go on');
 is_sound($node, 'a crash');
 eval { $_->quit } for $setter, $open;
 
+# A feed begins after all that was open when the store was given it, and is committed by then.
+sql($node, "SELECT es_set_cell(1, 1, '{[0,1024)}'); BEGIN; $moved; PREPARE TRANSACTION 'p'");
+$setter = session($node);
+send_query($setter, q{SELECT es_set_cell(1, 2, '{[512,1024)}')});
+$waits->('another feed');
+sql($node, q{COMMIT PREPARED 'p'});
+is($setter->query(''), '', 'another feed: it returns');
+is(sql($node, q{SELECT after_position = (SELECT max(position) FROM eventstore.events) FROM eventstore.feeds WHERE feed = 2}), 't', 'another feed: begins after what was prepared meanwhile');
+$setter->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM eventstore.events LIMIT 1');
+sql($node, $stays);
+like($setter->query(q{\set VERBOSITY sqlstate} . "\n" . q{SELECT es_set_cell(1, 3, '{[512,1024)}')}) . $setter->{stderr}, qr/25001/, 'another feed: not where the last events are not seen');
+$setter->query('ROLLBACK');
+$setter->quit;
+sql($node, q{SELECT es_set_cell(1, 1, '{[512,1024)}')});
+
 # A dump, and what is restored of it, say the same.
 sql($node, q{SELECT es_add_cell(2, 2, '{[0,512)}', 'host=b')});
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$temp/dump", 'postgres' ], 'dumped');
