@@ -106,14 +106,18 @@ foreign_reset_tallies(void)
 Datum
 es_note_foreign_events(PG_FUNCTION_ARGS)
 {
+	bool is_statement;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"note_foreign_events\" was not called as a trigger")));
-	es_position_disown();
+	is_statement = TRIGGER_FIRED_FOR_STATEMENT(((TriggerData *) fcinfo->context)->tg_event);
+	/* As long as rows come by logical replication, nobody appends. */
+	es_position_disown(is_statement);
 	es_transaction_store_foreign();
-	/* Nothing is counted while rows come by logical replication. */
-	if (TRIGGER_FIRED_FOR_STATEMENT(((TriggerData *) fcinfo->context)->tg_event))
+	/* Nor is anything counted. */
+	if (is_statement)
 		foreign_reset_tallies();
 	return PointerGetDatum(NULL);
 }
@@ -166,6 +170,6 @@ es_repair_positions(PG_FUNCTION_ARGS)
 	floor = es_floor_find();
 	last = es_position_raise(ES_POSITIONS, Max(floor, above), es_member_get_anew()->epoch);
 	if (has_fence)
-		es_position_disown();
+		es_position_disown(false);
 	PG_RETURN_INT64(last);
 }

@@ -248,7 +248,7 @@ es_fence_put_up(void)
 	member = es_member_get_anew();
 
 	(void) fence_lock(AccessExclusiveLock, true);
-	es_position_disown();
+	es_position_disown(false);
 	es_window_wait_for_others();
 	while (TransactionIdIsValid(open = fence_find_open(member, false)))
 		XactLockTableWait(open, NULL, NULL, XLTW_None);

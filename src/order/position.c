@@ -68,6 +68,7 @@ position_open(EsPositionHold *hold, EsRelation sequence, LOCKMODE lockmode, int 
 	hold->data = (Form_pg_sequence_data) ((char *) row + row->t_hoff);
 	hold->is_ours = hold->data->log_cnt < 0;
 	hold->epoch = hold->is_ours ? (uint64) (-1 - hold->data->log_cnt) >> POSITION_AHEAD_BITS : 0;
+	hold->logged = PageGetLSN(page);
 	hold->stays_foreign = false;
 	return hold->data->is_called ? hold->data->last_value : hold->data->last_value - 1;
 }
@@ -109,6 +110,15 @@ position_ahead(const EsPositionHold *hold)
 	return (-1 - hold->data->log_cnt) & ((1 << POSITION_AHEAD_BITS) - 1);
 }
 
+/* Have the sequence say which was the last one given out; its lowest value is 1. */
+static void
+position_set(EsPositionHold *hold, int64 last, int64 mark)
+{
+	hold->data->last_value = Max(last, 1);
+	hold->data->is_called = last > 0;
+	hold->data->log_cnt = mark;
+}
+
 /*
  * Log the sequence as it will be when it was last given out.
  *
@@ -121,9 +131,7 @@ position_log(EsPositionHold *hold, int64 last, int64 mark)
 	xl_seq_rec record;
 	XLogRecPtr end;
 
-	hold->data->last_value = last;
-	hold->data->is_called = true;
-	hold->data->log_cnt = mark;
+	position_set(hold, last, mark);
 	es_compat_set_locator(&record, hold->sequence);
 
 	XLogBeginInsert();
@@ -188,12 +196,11 @@ position_look(LOCKMODE lockmode, bool is_lasting, bool *is_ours)
 {
 	EsPositionHold hold;
 	int64 position = position_open(&hold, ES_POSITIONS, lockmode, BUFFER_LOCK_SHARE);
-	XLogRecPtr logged = PageGetLSN(BufferGetPage(hold.buffer));
 
 	*is_ours = hold.is_ours;
 	es_position_release(&hold);
 	if (is_lasting)
-		XLogFlush(logged);
+		XLogFlush(hold.logged);
 	return position;
 }
 
@@ -239,25 +246,26 @@ position_write(EsPositionHold *hold, int64 last, int64 mark)
 	MarkBufferDirty(hold->buffer);
 	if (RelationNeedsWAL(hold->sequence))
 		position_log(hold, last, mark);
-	hold->data->last_value = last;
-	hold->data->is_called = true;
-	hold->data->log_cnt = mark;
+	position_set(hold, last, mark);
 	END_CRIT_SECTION();
 }
 
 /*
  * Events were stored that positions were not taken for: have the next who takes
  * some look where the events are.
+ *
+ * always: write it even where it is not ours, so that who is looking just now finds
+ * it written, and looks once more.
  */
 void
-es_position_disown(void)
+es_position_disown(bool always)
 {
 	EsPositionHold hold;
 	int64 last;
 	bool is_ours;
 
 	(void) es_position_given_out(false, &is_ours);
-	if (!is_ours)
+	if (!is_ours && !always)
 		return;
 	last = es_position_hold(&hold);
 	position_write(&hold, last, 0);

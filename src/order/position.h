@@ -38,6 +38,9 @@ typedef struct EsPositionHold
 	bool is_ours;
 	uint64 epoch;
 
+	/* Of its last WAL record: another one where somebody has disowned it since. */
+	XLogRecPtr logged;
+
 	/* Set by who takes positions: whether the next one has to look, as it had. */
 	bool stays_foreign;
 } EsPositionHold;
@@ -49,7 +52,7 @@ extern int64 es_position_hold(EsPositionHold *hold);
 extern int64 es_position_take(EsPositionHold *hold, int64 last, int64 count, int feed);
 
 extern void es_position_release(EsPositionHold *hold);
-extern void es_position_disown(void);
+extern void es_position_disown(bool always);
 extern int64 es_position_raise(EsRelation sequence, int64 value, uint64 epoch);
 
 #endif /* ES_POSITION_H */

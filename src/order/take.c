@@ -60,6 +60,7 @@ take_look(EsPositionHold *hold, EsAppend *const *appends, int append_count, bool
 
 	for (;;)
 	{
+		XLogRecPtr logged = hold->logged;
 		uint64 generation;
 		uint64 epoch;
 		int64 floor;
@@ -75,7 +76,7 @@ take_look(EsPositionHold *hold, EsAppend *const *appends, int append_count, bool
 		floor = was_ours ? es_floor_events() : es_floor_find();
 		/* The other way round, what others take meanwhile would be in the way. */
 		last = es_position_hold(hold);
-		if (hold->is_ours || !was_ours)
+		if (hold->is_ours || (!was_ours && (hold->logged == logged || !*is_fenced)))
 		{
 			es_floor_check(floor, last);
 			take_generation = generation;
