@@ -43,7 +43,8 @@ BEGIN
 		RAISE EXCEPTION 'a cell can be no mirror' USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = 'es_unset_cell() makes it an ordinary store.';
 	END IF;
-	LOCK TABLE eventstore.events IN SHARE ROW EXCLUSIVE MODE;
+	-- Also against readers: a transaction that has read goes on to take the store for what it was, and its head would be that of one.
+	LOCK TABLE eventstore.events IN ACCESS EXCLUSIVE MODE;
 	IF EXISTS (SELECT FROM eventstore.events) OR EXISTS (SELECT FROM eventstore.removed_events) OR
 	   EXISTS (SELECT FROM eventstore.streams WHERE version > 0) THEN
 		RAISE EXCEPTION 'a store that has events can be no mirror' USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -46,6 +46,11 @@ is(sqlstate($mirror, 'SELECT es_set_mirror()'), '55000', 'nor one with an inline
 sql($mirror, q{SELECT es_drop_projection('inline', true); SELECT es_set_cell(1, 1, '{}')});
 is(sqlstate($mirror, 'SELECT es_set_mirror()'), '55000', 'nor a cell');
 sql($mirror, q{SELECT es_unset_cell(); SELECT es_assert_version('old-1', 0)});
+my $reading = session($mirror);
+$reading->query_safe('BEGIN; SELECT count(*) FROM es_read_all()');
+is(sqlstate($mirror, "SET lock_timeout = '200 ms'; SELECT es_set_mirror()"), '55P03', 'nor one that is being read: who reads on has to know');
+$reading->query_safe('COMMIT');
+$reading->quit;
 my $before = session($mirror);
 $before->query_safe('SELECT es_head()');
 is($mirror->safe_psql('postgres', 'SELECT es_set_mirror()'), '', 'an empty store does');
