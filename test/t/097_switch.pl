@@ -36,6 +36,8 @@ my $consume = <<'SQL';
 	COMMIT;
 SQL
 
+# A cell, that has had another feed before
+sql($old, q{SELECT es_set_cell(3, 1, '{[0,1024)}'); SELECT es_append('x-6', 0, 'First', '{}'); SELECT es_set_cell(3, 2, '{[0,1024)}')});
 sql($old, q{SELECT es_append('a-' || i % 50, -1, 'Old', '{}') FROM generate_series(1, 3000) i; SELECT es_create_subscription('group', 'a', partitions => 4, lease => '2 s'); SELECT es_append('x-7', 0, 'Gone', '{}'); SELECT es_delete_stream('x-7', -1)});
 sql($old, q{SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n FROM events GROUP BY stream')});
 sql($_, 'CREATE TABLE done (stream text, version bigint)') for $old, $new;
@@ -57,6 +59,9 @@ like($switch->('finish'), qr/takes no more appends.*has taken over/s, 'it switch
 like($switch->('finish'), qr/has taken over/, 'once more does no harm');
 IPC::Run::finish($runs[0]);
 is(sqlstate($old, q{SELECT es_append('a-1', -1, 'Refused', '{}')}), 'SE009', 'the old store takes none');
+is(sql($new, 'SELECT cell, feed, slots FROM eventstore.member'), '3|2|{[0,1024)}', 'the new one is the cell');
+my $feeds = 'SELECT feed, number, after_position FROM eventstore.feeds ORDER BY number';
+is(sql($new, $feeds), sql($old, $feeds), 'which has events of the same feeds');
 my $events = 'SELECT md5(string_agg(e::text, $$ $$ ORDER BY position)) FROM eventstore.events e';
 is(sql($new, $events), sql($old, $events), 'the new one has all');
 my $last = sql($new, 'SELECT max(position) FROM eventstore.events');
