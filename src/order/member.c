@@ -125,29 +125,35 @@ es_member_read(EsMember *member, Snapshot snapshot)
 	relation_close(rel, NoLock);
 }
 
-/* Whether es_member_get has nothing to read. */
-bool
-es_member_is_known(void)
+/* What the store is, if that has not to be read; else NULL. */
+const EsMember *
+es_member_if_known(void)
 {
-	return member_generation == es_catalog_generation();
+	return likely(member_generation == es_catalog_generation()) ? &member_known : NULL;
 }
 
-/* The same as it is by now.  Valid until the next call. */
-const EsMember *
-es_member_get(void)
+/* Apart, as each append asks for what is known. */
+static pg_noinline void
+member_look(void)
 {
 	uint64 generation = es_catalog_generation();
 	Snapshot snapshot;
 	EsMember member;
 
-	if (likely(member_generation == generation))
-		return &member_known;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	es_member_read(&member, snapshot);
 	UnregisterSnapshot(snapshot);
 	member_known = member;
 	/* What has changed meanwhile is looked at again by the next call. */
 	member_generation = generation;
+}
+
+/* The same as it is by now.  Valid until the next call. */
+const EsMember *
+es_member_get(void)
+{
+	if (unlikely(member_generation != es_catalog_generation()))
+		member_look();
 	return &member_known;
 }
 

@@ -25,7 +25,7 @@ typedef struct EsMember
 } EsMember;
 
 extern void es_member_read(EsMember *member, Snapshot snapshot);
-extern bool es_member_is_known(void);
+extern const EsMember *es_member_if_known(void);
 extern const EsMember *es_member_get(void);
 extern const EsMember *es_member_get_anew(void);
 extern bool es_member_takes(const EsMember *member, const text *stream);

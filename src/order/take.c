@@ -37,11 +37,16 @@
  */
 static uint64 take_generation = PG_UINT64_MAX;
 
-static bool
-take_is_known(const EsPositionHold *hold)
+/* What the store is, where there is nothing to look at; else NULL. */
+static const EsMember *
+take_known(const EsPositionHold *hold)
 {
-	return likely(hold->is_ours && take_generation == es_catalog_generation() &&
-				  es_member_is_known() && hold->epoch == es_member_get()->epoch);
+	const EsMember *member = es_member_if_known();
+
+	return likely(member != NULL && hold->is_ours && hold->epoch == member->epoch &&
+				  take_generation == es_catalog_generation())
+		? member
+		: NULL;
 }
 
 /*
@@ -109,10 +114,11 @@ es_take_positions(EsAppend *const *appends, int append_count, int64 count)
 	EsPositionHold hold;
 	EsTaken taken;
 	int64 last = es_position_hold(&hold);
+	const EsMember *member = take_known(&hold);
 	int feed;
 
-	if (take_is_known(&hold))
-		feed = es_member_get()->feed;
+	if (member != NULL)
+		feed = member->feed;
 	else
 	{
 		es_position_release(&hold);
