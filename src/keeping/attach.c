@@ -11,8 +11,9 @@
  *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
  * Exclusive, and "custody", Share, so that nothing is forgotten meanwhile;
- * AccessExclusive on the table, ShareUpdateExclusive on eventstore.events: appends and
- * readers go on.  Calls: arguments, catalog, custody, ddl, detach, make, ranges.
+ * AccessExclusive on the table; then AccessExclusive on eventstore.events, tried for
+ * moments: appends and readers go on until then.  Calls: arguments, barrier, catalog,
+ * custody, ddl, detach, make, ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +42,7 @@
 #include "order/floor.h"
 #include "partition/ddl.h"
 #include "partition/make.h"
+#include "projection/barrier.h"
 
 PG_FUNCTION_INFO_V1(es_attach_events);
 
@@ -217,13 +219,15 @@ attach_at(Oid table, const AttachPlace *place)
 	/* A dump may have been restored without them. */
 	es_make_indexes(table);
 	es_ddl_protect(table);
+	es_ddl_run("DELETE FROM eventstore.removed_events r USING %s e "
+			   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
+			   name);
+	/* Who has looked among the events already, and looks among the removed ones next, would find an id in neither. */
+	es_barrier_close(NIL);
 	es_ddl_run("ALTER TABLE ONLY eventstore.events ATTACH PARTITION %s FOR VALUES FROM (%lld) TO (%lld)",
 			   name, (long long) place->from, (long long) place->upto);
 	if (has_row_security)
 		es_ddl_run("ALTER TABLE ONLY %s ENABLE ROW LEVEL SECURITY", name);
-	es_ddl_run("DELETE FROM eventstore.removed_events r USING %s e "
-			   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
-			   name);
 	es_ddl_run("DELETE FROM eventstore.archived_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
 			   (long long) place->from);
 	es_ddl_run("SELECT eventstore.reset_tallies()");

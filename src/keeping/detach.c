@@ -13,7 +13,7 @@
  * then the table is closed, for the moment of detaching.
  *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
- * Exclusive, and "custody", RowExclusive; Share on the partitions; then
+ * Exclusive, and "custody", RowExclusive and Share; Share on the partitions; then
  * AccessExclusive on them and on eventstore.events, tried for moments.  Calls:
  * arguments, barrier, catalog, custody, ddl, make, order, ranges.
  *
@@ -142,6 +142,8 @@ es_detach_events(PG_FUNCTION_ARGS)
 	es_detach_check("es_detach_events()");
 	es_make_lock();
 	es_custody_alter();
+	/* Who removes events has locks on the table while he waits for ours on a partition: not meanwhile. */
+	(void) es_custody_settle(true);
 	ranges = detach_choose(upto, es_order_head(NULL));
 	foreach (cell, ranges)
 		detach_note(lfirst(cell));
