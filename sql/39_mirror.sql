@@ -56,6 +56,11 @@ BEGIN
 			DETAIL = 'Appends apply them, and its events come by logical replication.',
 			HINT = 'Drop them, and make async ones.';
 	END IF;
+	-- Partitions are made by appends, and it has none.
+	IF EXISTS (SELECT FROM pg_class WHERE oid = 'eventstore.events'::regclass AND relkind = 'p') THEN
+		RAISE EXCEPTION 'a partitioned store can be no mirror' USING ERRCODE = 'feature_not_supported',
+			HINT = 'Make the store anew, and call es_partition_events() when it has become a store of its own.';
+	END IF;
 	-- What would be in the way of rows that come.
 	LOCK TABLE eventstore.head IN ACCESS EXCLUSIVE MODE;
 	DELETE FROM eventstore.head;

@@ -78,6 +78,8 @@ es_ddl_run(const char *format, ...)
 	ddl_set("search_path", "pg_catalog, pg_temp");
 	ddl_set("client_min_messages", "warning");
 	ddl_set("default_tablespace", "");
+	/* Its files may come to be another table's. */
+	ddl_set("default_table_access_method", "heap");
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(ddl_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
@@ -170,6 +172,7 @@ ddl_run_all(const char *query)
 	uint64 i;
 
 	ddl_set("search_path", "pg_catalog, pg_temp");
+	ddl_set("quote_all_identifiers", "off");
 	SPI_connect();
 	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", query);

@@ -12,8 +12,8 @@
  * converts the table before the command is looked at.
  *
  * Memory: the function call's context.  Locks: AccessExclusive on
- * eventstore.events, tried for moments; the userlock "ranges".  Calls:
- * arguments, barrier, catalog, convert, ddl, make, order, ranges.
+ * eventstore.events and its TOAST table, tried for moments; the userlock "ranges".  Calls:
+ * arguments, barrier, catalog, convert, ddl, floor, make, member, order, ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
 #include "commands/tablecmds.h"
 #include "fmgr.h"
@@ -40,6 +41,8 @@
 #include "base/ranges.h"
 #include "base/scan.h"
 #include "base/sql.h"
+#include "order/floor.h"
+#include "order/member.h"
 #include "order/order.h"
 #include "partition/convert.h"
 #include "partition/ddl.h"
@@ -124,9 +127,28 @@ partition_check_publications(Relation events)
 				 errhint("ALTER PUBLICATION ... SET (publish_via_partition_root = true) for each that has the table, and call es_partition_events() then.")));
 }
 
+/* Partitions get triggers for rows as their own, and those can not see what else the statement has stored. */
+static void
+partition_check_triggers(Relation events)
+{
+	const TriggerDesc *triggers = events->trigdesc;
+	int i;
+
+	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (TRIGGER_FOR_ROW(triggers->triggers[i].tgtype) &&
+			(triggers->triggers[i].tgnewtable != NULL || triggers->triggers[i].tgoldtable != NULL))
+			partition_refuse("A trigger for rows has a transition table.",
+							 "Have a trigger FOR EACH STATEMENT take its place.");
+}
+
 static void
 partition_check(Relation events)
 {
+	if (RelationGetForm(events)->relpersistence != RELPERSISTENCE_PERMANENT)
+		partition_refuse("It is unlogged.", "ALTER TABLE ... SET LOGGED makes it a table that a crash does not empty.");
+	if (es_floor_is_fed() || es_member_get()->is_mirror)
+		partition_refuse("Events come to it by logical replication, and partitions are made by appends.",
+						 "Call es_partition_events() when it has become a store of its own.");
 	if (RelationGetForm(events)->relam != HEAP_TABLE_AM_OID)
 		partition_refuse("It is not of access method heap.", "VACUUM and ALTER TABLE make it one.");
 	if (RelationGetForm(events)->relispartition || has_superclass(RelationGetRelid(events)) ||
@@ -135,6 +157,7 @@ partition_check(Relation events)
 						 "Take it out of there by ALTER TABLE ... NO INHERIT.");
 	partition_check_columns(events);
 	partition_check_constraints(events);
+	partition_check_triggers(events);
 	partition_check_publications(events);
 }
 
@@ -152,12 +175,26 @@ partition_first_end(int64 every)
 	return (last / every + 1) * every;
 }
 
+/*
+ * What is altered besides eventstore.events.  Autovacuum may be in a TOAST table
+ * for hours without any lock on the table that it belongs to.
+ */
+static List *
+partition_find_toast(void)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	Oid toast = RelationGetForm(events)->reltoastrelid;
+
+	relation_close(events, NoLock);
+	return OidIsValid(toast) ? list_make1_oid(toast) : NIL;
+}
+
 static void
 partition_convert(int64 every)
 {
 	Relation events;
 
-	es_barrier_close(NIL);
+	es_barrier_close(partition_find_toast());
 	events = es_catalog_open(ES_EVENTS, AccessExclusiveLock);
 	/* Somebody else may have been quicker. */
 	if (es_ranges_are_of(events))
@@ -244,10 +281,12 @@ es_receive_range(PG_FUNCTION_ARGS)
 	if (!IsA(trigger->parsetree, AlterTableStmt) ||
 		!receive_is_meant((AlterTableStmt *) trigger->parsetree) || es_make_is_partitioned())
 		PG_RETURN_NULL();
+	/* Before anything is locked: whom the command will refuse must not have others wait for him. */
+	if (!es_compat_owns_relation(es_catalog_oid(ES_EVENTS), GetUserId()))
+		PG_RETURN_NULL();
 
 	events = es_catalog_open(ES_EVENTS, AccessExclusiveLock);
-	if (!es_ranges_are_of(events) &&
-		es_compat_owns_relation(RelationGetRelid(events), GetUserId()) && receive_is_empty(events))
+	if (!es_ranges_are_of(events) && receive_is_empty(events))
 	{
 		CheckTableNotInUse(events, "ALTER TABLE");
 		es_convert_empty(events);
