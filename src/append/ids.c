@@ -134,8 +134,8 @@ ids_open_range(IdsLook *look, int number)
 		return;
 	ids_close_range(look);
 	/* The newest is most likely to be inserted into, too, and one lock is cheaper than two. */
-	look->range =
-		table_open(table, number == look->ranges.newest ? RowExclusiveLock : AccessShareLock);
+	look->range = table_open(table,
+							 number == look->ranges.newest ? RowExclusiveLock : AccessShareLock);
 	es_scan_open(&look->scan, look->range, ES_EVENTS_ID);
 }
 

@@ -145,7 +145,8 @@ static void
 partition_check(Relation events)
 {
 	if (RelationGetForm(events)->relpersistence != RELPERSISTENCE_PERMANENT)
-		partition_refuse("It is unlogged.", "ALTER TABLE ... SET LOGGED makes it a table that a crash does not empty.");
+		partition_refuse("It is unlogged.",
+						 "ALTER TABLE ... SET LOGGED makes it a table that a crash does not empty.");
 	if (es_floor_is_fed() || es_member_get()->is_mirror)
 		partition_refuse("Events come to it by logical replication, and partitions are made by appends.",
 						 "Call es_partition_events() when it has become a store of its own.");
