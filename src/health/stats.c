@@ -208,7 +208,9 @@ es_health_level(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(cstring_to_text(level));
 	limit = es_limits_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (limit == NULL)
-		elog(ERROR, "nothing is said of what eventstore.health measures");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("eventstore.health has no such measure")));
 	value = PG_GETARG_FLOAT8(1);
 	if (limit->critical >= 0 && value >= limit->critical)
 		level = "critical";

@@ -49,6 +49,7 @@ for my $server ($plain, $node)
 		is(sql($server, "SET ROLE $role; SELECT head, head_lag_seconds, head_lag_positions, waiters FROM eventstore.stats"), '0|0|0|0', "$role: statistics");
 	}
 	is(sqlstate($server, "SET ROLE $_; SELECT * FROM eventstore.health"), '42501', "$_ may not ask") for qw(bound appends);
+	is(sqlstate($server, q{SET ROLE reads; SELECT eventstore.health_level('nothing', 1)}), '22023', 'there is no such measure');
 	is(sqlstate($server, "SET ROLE $_; SELECT * FROM eventstore.stats"), '42501', "$_ may not ask for statistics") for qw(bound appends);
 	is(sqlstate($server, "SET ROLE reads; SELECT * FROM eventstore.$_"), '42501', "nor readers for $_") for qw(tally_state retention seals);
 }
