@@ -152,11 +152,13 @@ scan_open_range(EsScan *scan, int number)
 static void
 scan_set_bounds(EsScan *scan)
 {
-	AttrNumber column = scan->which == ES_EVENTS_PKEY                                 ? 1
-		: scan->which == ES_EVENTS_CATEGORY_POSITION || scan->which == ES_EVENTS_TAGS ? 2
-																					  : 0;
+	AttrNumber column = 0;
 	int i;
 
+	if (scan->which == ES_EVENTS_PKEY)
+		column = 1;
+	else if (scan->which == ES_EVENTS_CATEGORY_POSITION || scan->which == ES_EVENTS_TAGS)
+		column = 2;
 	scan->low = scan->within_low;
 	scan->high = scan->within_high;
 	for (i = 0; i < scan->key_count; i++)

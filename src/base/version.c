@@ -18,6 +18,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -75,19 +77,31 @@ es_version_is_current(void)
 	return version == NULL || strcmp(version, ES_VERSION) == 0;
 }
 
+/* The number that a version has next, and the dot behind it; 0 where there is none. */
+static int
+version_next(const char **rest)
+{
+	char *end;
+	int number = (int) strtol(*rest, &end, 10);
+
+	*rest = *end == '.' ? end + 1 : end;
+	return number;
+}
+
 /* "0.10.0" is after "0.9.0". */
 static bool
 version_is_before(const char *a, const char *b)
 {
-	int left[3] = {0};
-	int right[3] = {0};
-	int i;
+	while (*a != '\0' && *b != '\0')
+	{
+		int left = version_next(&a);
+		int right = version_next(&b);
 
-	(void) sscanf(a, "%d.%d.%d", &left[0], &left[1], &left[2]);
-	(void) sscanf(b, "%d.%d.%d", &right[0], &right[1], &right[2]);
-	for (i = 0; i < lengthof(left); i++)
-		if (left[i] != right[i])
-			return left[i] < right[i];
+		if (left != right)
+			return left < right;
+		if (!isdigit((unsigned char) *a) || !isdigit((unsigned char) *b))
+			break;
+	}
 	return false;
 }
 
