@@ -185,7 +185,7 @@ SKIP:
 	my $config = $ENV{PG_CONFIG} // 'pg_config';
 	my $build = PostgreSQL::Test::Utils::tempdir();
 	skip 'no compiler here', 9 if system('command -v make >/dev/null && command -v gcc >/dev/null') != 0;
-	system("cp -r '$top/Makefile' '$top/eventstore.control' '$top/sql' '$top/src' '$build' && find '$build' -name '*.o' -delete") == 0 or die 'no copy';
+	system("cp -r '$top/Makefile' '$top/eventstore.control' '$top/router' '$top/sql' '$top/src' '$build' && find '$build' -name '*.o' -delete") == 0 or die 'no copy';
 	# Not optimized, as it takes a third of the time.
 	my $said = `cd '$build' && env -u CI -u MAKELEVEL MAKEFLAGS= make -j2 with_llvm=no with_crypto=no COPT='-O0 -g0' PG_CONFIG='$config' all 2>&1`;
 	is($?, 0, 'it builds without OpenSSL') or diag($said);
