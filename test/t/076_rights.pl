@@ -131,6 +131,7 @@ for (sort keys %json)
 	'es_position_at(timestamptz_text)' => [ q{es_position_at('-infinity'::text)}, q{es_position_at('infinity'::text)} ],
 	'es_wait(bigint,interval_text,text)' => [ q{es_wait(10, '1 ms'::text)}, q{CASE WHEN es_wait(0, '1 ms'::text, 'hush') IS NOT NULL THEN 'hush' END} ],
 	'es_wait_projection(text,bigint,interval_text)' => [ q{es_wait_projection('hush', 1, '1 ms'::text)} ],
+	'es_projection_as_of(text,text,bigint,timestamptz_text)' => [ map { qq{es_projection_as_of('$_', 'hostile.was', NULL, 'infinity'::text)} } qw(hush none) ],
 	'es_load_json(text,bigint)' => [ q{es_load_json('hush-{hush}-1')}, q{es_load_json('hush')} ],
 	'es_fold(text,text,jsonb,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce')} ],
 	'es_fold(text,text,text,bigint,timestamp with time zone)' => [ q{es_fold('hush-{hush}-1', 'hostile.reduce', '{}')} ],
