@@ -119,6 +119,8 @@ for my $i (1 .. 2 + $rounds)
 }
 $appenders->signal('INT');
 $appenders->finish;
+# Its sessions end what they are in the middle of.
+becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'}, 0, 'the appenders end');
 unlike($log, qr/ERROR|aborted/, 'no appender failed') or diag($log);
 is_equal($node, 'made under appends', q{mode = 'inline'});
 run_async($node);
