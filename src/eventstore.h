@@ -144,6 +144,8 @@
  *
  *	 projection/		read tables
  *		project.c		es_create_projection, es_run_projection ...
+ *		terms.c			what they are told
+ *		await.c			es_wait_projection
  *		state_projection.c	es_create_state_projection
  *		skip.c			es_skip_event
  *		inline.c		projections that the append applies
@@ -151,6 +153,7 @@
  *		reassign.c		es_reassign_projection
  *		rename.c		es_rename_projection
  *		follow.c		tables that are renamed or moved
+ *		depends.c		names that a projection's SQL depends on
  *		redefine.c		definitions that change
  *		trouble.c		what keeps projections from going on
  *		intact.c		whether a crash has emptied a projection's tables

@@ -6,11 +6,9 @@
  * A projection knows its tables by their qualified names, and its SQL is text.
  * Of a declared table that SQL is ours: so the table may be renamed and moved to
  * another schema, and the definition follows, as it does a state projection's
- * reducer whose schema is renamed.  What its own text names can not be followed: a
- * running handler's tables, columns of the query, tables that are looked up.  There
- * the command is refused before it does anything, rather than have appends fail
- * later.  Of one that does not run, the names follow, and its owner gives it the
- * new text.
+ * reducer whose schema is renamed.  Where a projection's own text has the name the
+ * command is refused (depends.c).  Of one that does not run, the names follow, and
+ * its owner gives it the new text.
  *
  * Two event triggers tell of it.  The first is told before the command has taken
  * any lock, and gets those of a verb of projections: so nobody is applying the
@@ -19,8 +17,8 @@
  * old name was.
  *
  * Memory: TopTransactionContext, between the two.  Locks: those that keep rebuilds
- * out, then barrier.c's, with AccessExclusive on the table.  Calls: apply, attempt,
- * barrier, project, projection, readtable, redefine, statetable, transaction.
+ * out, then barrier.c's, with AccessExclusive on the table.  Calls: barrier,
+ * depends, project, projection, readtable, redefine, transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,17 +38,14 @@
 #include "utils/regproc.h"
 #include "utils/varlena.h"
 
-#include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "order/transaction.h"
-#include "projection/apply.h"
 #include "projection/barrier.h"
-#include "projection/follow.h"
+#include "projection/depends.h"
 #include "projection/project.h"
 #include "projection/readtable.h"
 #include "projection/redefine.h"
-#include "projection/statetable.h"
 
 PG_FUNCTION_INFO_V1(es_follow_begin);
 PG_FUNCTION_INFO_V1(es_follow_end);
@@ -135,110 +130,6 @@ follow_find_table(const RangeVar *target)
 }
 
 /* ----------------------------------------------------------------------
- * What can not be followed
- * ----------------------------------------------------------------------
- */
-
-static bool
-follow_is_running(const EsProjection *projection)
-{
-	return projection->state == ES_PROJECTION_RUNNING && !projection->is_stale;
-}
-
-/* The place of a table among some; -1: it is not. */
-static int
-follow_place(const List *names, Oid table)
-{
-	const ListCell *cell;
-
-	foreach (cell, names)
-		if (es_readtable_find(lfirst(cell)) == table)
-			return foreach_current_index(cell);
-	return -1;
-}
-
-/* what: that can not be done. */
-static void
-follow_refuse_text(const EsProjection *projection, const char *what, const char *why)
-{
-	const char *name = quote_literal_cstr(projection->name);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("cannot %s because projection \"%s\" depends on it", what, projection->name),
-			 errdetail("%s", why),
-			 errhint("es_pause_projection(%s), do it, es_replace_projection(%s, ...) with the SQL as it is to be then, and es_resume_projection(%s): in one transaction nobody notices.",
-					 name, name, name)));
-}
-
-typedef struct FollowLook
-{
-	EsProjection projection;
-	const EsAnalysis *analysis; /* receives it */
-} FollowLook;
-
-static void
-follow_look(void *argument)
-{
-	FollowLook *look = argument;
-
-	look->analysis = es_readtable_analyze(&look->projection);
-}
-
-/* Whether a projection fills a column of some name; one that can not be told does. */
-static bool
-follow_has_column(const EsProjection *projection, const char *column)
-{
-	FollowLook look = {.projection = *projection};
-	int i;
-
-	if (projection->reducer != NULL)
-		return es_statetable_has_column(column);
-	if (es_attempt(follow_look, &look) != NULL)
-		return true;
-	for (i = 0; i < look.analysis->column_count; i++)
-		if (strcmp(look.analysis->columns[i].name, column) == 0)
-			return true;
-	return false;
-}
-
-static void
-follow_refuse_column(const EsProjection *projection, Oid table, const char *column)
-{
-	if (follow_place(projection->tables, table) == 0 && !follow_has_column(projection, column))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("cannot rename column \"%s\" of table \"%s\" because projection \"%s\" depends on it",
-					column, get_rel_name(table), projection->name),
-			 projection->is_declared
-				 ? errhint("es_replace_projection(%s, ...) with a query that gives the column its new name puts that in place of the old one.",
-						   quote_literal_cstr(projection->name))
-				 : 0));
-}
-
-/* Raise if a projection, whose table it is, can not follow; column: NULL: of the table itself. */
-static void
-follow_check(const EsProjection *projection, Oid table, const char *column)
-{
-	char *what = column == NULL
-		? psprintf("rename or move table \"%s\"", get_rel_name(table))
-		: psprintf("rename column \"%s\" of table \"%s\"", column, get_rel_name(table));
-
-	if (es_projection_owns_table(projection) && column != NULL &&
-		follow_place(projection->tables, table) >= 0)
-		follow_refuse_column(projection, table, column);
-	if (!follow_is_running(projection))
-		return;
-	if (!es_projection_owns_table(projection) && follow_place(projection->tables, table) >= 0)
-		follow_refuse_text(projection, what,
-						   "Its SQL is a handler, which names its tables by itself.");
-	/* Of a column of a table that is looked up it is found out afterwards. */
-	if (column == NULL && follow_place(projection->lookups, table) >= 0)
-		follow_refuse_text(projection, what, "Its query names the tables that it looks rows up in.");
-}
-
-/* ----------------------------------------------------------------------
  * Before
  * ----------------------------------------------------------------------
  */
@@ -267,21 +158,13 @@ follow_note(FollowCommand *command, const EsProjection *projection, const char *
 	MemoryContextSwitchTo(caller);
 }
 
-static bool
-follow_is_valid(const EsProjection *projection)
-{
-	FollowLook look = {.projection = *projection};
-
-	return OidIsValid(projection->role) && es_attempt(follow_look, &look) == NULL;
-}
-
 /* A projection's SQL has to be valid afterwards, if it is now. */
 static void
 follow_note_check(FollowCommand *command, const EsProjection *projection)
 {
 	MemoryContext caller;
 
-	if (!follow_is_running(projection) || !follow_is_valid(projection))
+	if (!es_depends_is_valid(projection))
 		return;
 	caller = MemoryContextSwitchTo(TopTransactionContext);
 	command->checked = lappend(command->checked, pstrdup(projection->name));
@@ -299,13 +182,14 @@ follow_begin_table(FollowCommand *command, Oid oid, const char *column)
 		const EsProjection *projection = lfirst(cell);
 		ListCell *name;
 
-		if (follow_place(projection->tables, oid) < 0 && follow_place(projection->lookups, oid) < 0)
+		if (es_depends_place(projection->tables, oid) < 0 &&
+			es_depends_place(projection->lookups, oid) < 0)
 			continue;
-		follow_check(projection, oid, column);
+		es_depends_check_move(projection, oid, column);
 		projection = follow_claim(projection, list_make1_oid(oid));
 		if (projection == NULL)
 			continue;
-		follow_check(projection, oid, column);
+		es_depends_check_move(projection, oid, column);
 		if (column != NULL)
 		{
 			follow_note_check(command, projection);
@@ -387,7 +271,7 @@ follow_begin_schema(FollowCommand *command, const char *schema)
 		ListCell *name;
 
 		if (tables != NIL && !es_projection_owns_table(projection))
-			follow_check(projection, linitial_oid(tables), NULL);
+			es_depends_check_move(projection, linitial_oid(tables), NULL);
 		if (tables != NIL || follow_reduces_in(projection, schema) ||
 			follow_path(linitial(projection->settings), schema, command->schema_is_now) != NULL)
 			projection = follow_claim(projection, tables);
@@ -540,23 +424,6 @@ follow_end_schema(const FollowCommand *command)
 	}
 }
 
-/* Refuse what has been done where a projection's SQL is not valid any more. */
-static void
-follow_end_check(const char *name, const char *what)
-{
-	const EsProjection *projection = es_projection_find(name);
-	FollowLook look;
-	ErrorData *error;
-
-	if (projection == NULL || !OidIsValid(projection->role))
-		return;
-	look.projection = *projection;
-	error = es_attempt(follow_look, &look);
-	if (error != NULL)
-		follow_refuse_text(projection, what,
-						   psprintf("Its SQL would not be valid any more: %s.", error->message));
-}
-
 /*
  * Event trigger on ddl_command_end.
  */
@@ -584,39 +451,6 @@ es_follow_end(PG_FUNCTION_ARGS)
 	if (command->schema != NULL)
 		follow_end_schema(command);
 	foreach (cell, command->checked)
-		follow_end_check(lfirst(cell), "rename or move that");
+		es_depends_check_valid(lfirst(cell), "rename or move that");
 	PG_RETURN_NULL();
-}
-
-/* ----------------------------------------------------------------------
- * A read table that gets other columns
- * ----------------------------------------------------------------------
- */
-
-/* The names of the running projections, but for one, whose SQL is valid. */
-List *
-es_follow_list_valid(const char *but)
-{
-	List *result = NIL;
-	ListCell *cell;
-
-	foreach (cell, es_projection_list())
-	{
-		const EsProjection *projection = lfirst(cell);
-
-		if (strcmp(projection->name, but) != 0 && follow_is_running(projection) &&
-			follow_is_valid(projection))
-			result = lappend(result, projection->name);
-	}
-	return result;
-}
-
-/* Raise 2BP01 if that of one of them is not any more; table: that has been altered. */
-void
-es_follow_check_valid(const List *names, const char *table)
-{
-	const ListCell *cell;
-
-	foreach (cell, names)
-		follow_end_check(lfirst(cell), psprintf("change the columns of table %s", table));
 }

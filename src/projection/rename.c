@@ -33,6 +33,7 @@
 #include "order/transaction.h"
 #include "projection/barrier.h"
 #include "projection/project.h"
+#include "projection/terms.h"
 #include "projection/readtable.h"
 #include "projection/redefine.h"
 
@@ -179,11 +180,11 @@ rename_check_free(const char *new_name)
 Datum
 es_rename_projection(PG_FUNCTION_ARGS)
 {
-	char *name = es_project_get_name(fcinfo);
-	char *new_name = es_project_get_text(fcinfo, 1, "new_name");
+	char *name = es_terms_get_name(fcinfo);
+	char *new_name = es_terms_get_text(fcinfo, 1, "new_name");
 	EsProjection *projection;
 
-	es_project_check_name(new_name);
+	es_terms_check_name(new_name);
 	es_project_check_call("es_rename_projection()");
 	es_transaction_change_projection();
 	projection = es_projection_get(name);

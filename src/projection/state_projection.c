@@ -22,6 +22,7 @@
 #include "base/arguments.h"
 #include "base/reducer.h"
 #include "projection/project.h"
+#include "projection/terms.h"
 
 PG_FUNCTION_INFO_V1(es_create_state_projection);
 
@@ -47,7 +48,7 @@ state_projection_get_reducer(Oid reducer)
 Datum
 es_create_state_projection(PG_FUNCTION_ARGS)
 {
-	EsProjection *projection = es_project_read(fcinfo, 3, 4, 5);
+	EsProjection *projection = es_terms_read(fcinfo, 3, 4, 5);
 
 	es_arguments_check_not_null(fcinfo, 1, "reducer");
 	projection->reducer = state_projection_get_reducer(PG_GETARG_OID(1));

@@ -41,7 +41,7 @@
 #include "projection/barrier.h"
 #include "projection/beside.h"
 #include "projection/definition.h"
-#include "projection/follow.h"
+#include "projection/depends.h"
 #include "projection/intact.h"
 #include "projection/omission.h"
 #include "projection/progress.h"
@@ -159,7 +159,7 @@ rebuild_reshape(const EsReplay *replay, const EsProjection *projection, const Es
 	if (!es_reshape_is_needed(reshape))
 		return;
 	/* They may look up columns that go. */
-	others = es_follow_list_valid(projection->name);
+	others = es_depends_list_valid(projection->name);
 	es_apply_enter(&scope, &applier);
 	PG_TRY();
 	{
@@ -170,7 +170,7 @@ rebuild_reshape(const EsReplay *replay, const EsProjection *projection, const Es
 		es_apply_leave(&scope);
 	}
 	PG_END_TRY();
-	es_follow_check_valid(others, reshape->table_name);
+	es_depends_check_all(others, reshape->table_name);
 }
 
 /* How the tables are compared with the copies: a list of EsDifference. */

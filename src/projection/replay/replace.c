@@ -31,6 +31,7 @@
 #include "base/attempt.h"
 #include "projection/environment.h"
 #include "projection/project.h"
+#include "projection/terms.h"
 #include "projection/readtable.h"
 #include "projection/replay/rebuild.h"
 #include "projection/replay/replay.h"
@@ -44,13 +45,13 @@ replace_read_arguments(FunctionCallInfo fcinfo, const EsProjection *before)
 	EsProjection *projection = palloc(sizeof(EsProjection));
 
 	*projection = *before;
-	projection->query = es_project_get_text(fcinfo, 1, "query");
-	es_project_get_filter(fcinfo, 2, "categories", &projection->categories);
-	es_project_get_filter(fcinfo, 3, "types", &projection->types);
+	projection->query = es_terms_get_text(fcinfo, 1, "query");
+	es_terms_get_filter(fcinfo, 2, "categories", &projection->categories);
+	es_terms_get_filter(fcinfo, 3, "types", &projection->types);
 	if (!PG_ARGISNULL(4))
-		projection->tables = es_project_get_tables(fcinfo, 4, "tables", "read table");
+		projection->tables = es_terms_get_tables(fcinfo, 4, "tables", "read table");
 	if (!PG_ARGISNULL(5))
-		projection->lookups = es_project_get_tables(fcinfo, 5, "lookups", "looked-up table");
+		projection->lookups = es_terms_get_tables(fcinfo, 5, "lookups", "looked-up table");
 	projection->settings = es_environment_describe();
 	return projection;
 }
