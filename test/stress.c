@@ -583,7 +583,6 @@ reader_in_snapshot(Reader *reader, const char *begin)
 	long		at = ftell(reader->file);
 	ReaderResult result = *reader->result;
 	int			batches = 1 + pick(3);
-	int			count = 0;
 	int			total = 0;
 	int64_t		head = -1;
 
@@ -598,24 +597,26 @@ reader_in_snapshot(Reader *reader, const char *begin)
 			(void) ask(reader->conn, 0, "SELECT es_head()");
 		nap_us(pick(4) == 0 ? pick(200000) : pick(20000));
 	}
-	for (int i = 0; i < batches && count >= 0; i++)
+	/* Whatever was asked last may have got a 40001. */
+	for (int i = 0; i < batches && PQtransactionStatus(reader->conn) == PQTRANS_INTRANS; i++)
 	{
 		int64_t		now = ask(reader->conn, -1, "SELECT es_head()");
 
+		if (now == -1)
+			break;
 		if (head == -1)
 			head = now;
-		if (now != head && now != -1)
+		if (now != head)
 		{
 			reader->result->broken++;
 			fprintf(stderr, "stress: %s: the head of a snapshot moved from %lld to %lld\n", me, (long long) head, (long long) now);
 		}
-		count = reader_batch(reader, 1 + pick(pick(2) ? 30 : 1000));
-		total += count;
+		total += reader_batch(reader, 1 + pick(pick(2) ? 30 : 1000));
 		nap_us(pick(3000));
 	}
-	if (count < 0 || !run_ok(reader->conn, "COMMIT"))
+	if (PQtransactionStatus(reader->conn) != PQTRANS_INTRANS || !run_ok(reader->conn, "COMMIT"))
 	{
-		/* 40001: as if nothing had been read */
+		/* As if nothing had been read. */
 		if (PQtransactionStatus(reader->conn) != PQTRANS_IDLE)
 			(void) run_ok(reader->conn, "ROLLBACK");
 		fseek(reader->file, at, SEEK_SET);
