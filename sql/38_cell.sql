@@ -99,6 +99,21 @@ $$;
 COMMENT ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) IS 'Raises unless a cell can be so.';
 REVOKE ALL ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) FROM PUBLIC;
 
+-- Every admin sees the map, and routers take it over, where everybody who calls them can see it: PL/Proxy looks addresses up as him.
+CREATE FUNCTION eventstore.check_connection(connection text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF connection COLLATE "C" ~* '(password|secret|client_key)\s*=' OR connection COLLATE "C" ~* '^\s*postgres(ql)?://[^/?]*:[^/?]*@' THEN
+		RAISE EXCEPTION 'connection must not have a password' USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = 'The map is no place for secrets: whoever calls a router can read it.',
+			HINT = 'Say passfile=... or service=..., and put the password into that file on the router''s server.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_connection(text) IS 'Raises 22023 if a connection string has a password in it.';
+REVOKE ALL ON FUNCTION eventstore.check_connection(text) FROM PUBLIC;
+
 -- Raises where two cells of the map have the same feed, or the same slot. Constraints would raise too early, while the map is changed.
 CREATE FUNCTION eventstore.check_map() RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -163,6 +178,7 @@ BEGIN
 	IF (own.cell, own.feed, own.slots) IS NOT DISTINCT FROM (es_set_cell.cell, es_set_cell.feed, es_set_cell.slots) THEN
 		RETURN;
 	END IF;
+	PERFORM eventstore.take_feed(es_set_cell.cell::int, es_set_cell.feed::int);
 	UPDATE eventstore.member m
 	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
@@ -202,6 +218,7 @@ DECLARE
 	own eventstore.member;
 BEGIN
 	PERFORM eventstore.check_cell(es_add_cell.cell, es_add_cell.feed, es_add_cell.slots);
+	PERFORM eventstore.check_connection(es_add_cell.connection);
 	own := eventstore.open_map();
 	IF own.cell = es_add_cell.cell AND (own.feed <> es_add_cell.feed OR own.slots <> es_add_cell.slots) THEN
 		RAISE EXCEPTION 'this store is cell %, and is otherwise', own.cell USING ERRCODE = 'invalid_parameter_value',
@@ -257,7 +274,8 @@ BEGIN
 		RAISE EXCEPTION 'map must be an array of cells' USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'In the store that has it: SELECT jsonb_agg(c) FROM eventstore.cells c.';
 	END IF;
-	PERFORM eventstore.check_cell(c.cell, c.feed, c.slots) FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange);
+	PERFORM eventstore.check_cell(c.cell, c.feed, c.slots), eventstore.check_connection(c.connection)
+	FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange, connection text);
 	SELECT max(c.generation) INTO adopted FROM jsonb_to_recordset(map) AS c (generation bigint)
 	HAVING count(*) = count(c.generation) AND min(c.generation) = max(c.generation) AND min(c.generation) > 0;
 	IF NOT FOUND THEN

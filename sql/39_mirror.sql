@@ -66,6 +66,8 @@ BEGIN
 	DELETE FROM eventstore.head;
 	DELETE FROM eventstore.marks;
 	DELETE FROM eventstore.streams;
+	DELETE FROM eventstore.feeds;
+	DELETE FROM eventstore.used_feeds;
 	UPDATE eventstore.member SET is_mirror = true, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
 END
@@ -84,7 +86,8 @@ BEGIN
 		UPDATE eventstore.member SET is_mirror = false, epoch = epoch + 1;
 		PERFORM eventstore.put_up_fence();
 	END IF;
-	RETURN @extschema@.es_repair_positions();
+	-- With all its arguments, as wherever names are looked up late: nobody can make a function that fits better.
+	RETURN @extschema@.es_repair_positions(0::bigint);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_unset_mirror() IS

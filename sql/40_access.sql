@@ -421,6 +421,8 @@ $$
 		('admin',             'SELECT',  'TABLE eventstore.member'),
 		('admin',             'SELECT',  'TABLE eventstore.mapped_cells'),
 		('admin',             'SELECT',  'TABLE eventstore.cells'),
+		('admin',             'SELECT',  'TABLE eventstore.feeds'),
+		('admin',             'SELECT',  'TABLE eventstore.used_feeds'),
 		('read admin',        'SELECT',  'TABLE eventstore.events'),
 		('admin',             'SELECT',  'TABLE eventstore.streams'),
 		('admin',             'SELECT',  'TABLE eventstore.head'),

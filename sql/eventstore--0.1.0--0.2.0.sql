@@ -452,6 +452,20 @@ $$;
 COMMENT ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) IS 'Raises unless a cell can be so.';
 REVOKE ALL ON FUNCTION eventstore.check_cell(bigint, bigint, int4multirange) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.check_connection(connection text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF connection COLLATE "C" ~* '(password|secret|client_key)\s*=' OR connection COLLATE "C" ~* '^\s*postgres(ql)?://[^/?]*:[^/?]*@' THEN
+		RAISE EXCEPTION 'connection must not have a password' USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = 'The map is no place for secrets: whoever calls a router can read it.',
+			HINT = 'Say passfile=... or service=..., and put the password into that file on the router''s server.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_connection(text) IS 'Raises 22023 if a connection string has a password in it.';
+REVOKE ALL ON FUNCTION eventstore.check_connection(text) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.check_map() RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
@@ -514,6 +528,7 @@ BEGIN
 	IF (own.cell, own.feed, own.slots) IS NOT DISTINCT FROM (es_set_cell.cell, es_set_cell.feed, es_set_cell.slots) THEN
 		RETURN;
 	END IF;
+	PERFORM eventstore.take_feed(es_set_cell.cell::int, es_set_cell.feed::int);
 	UPDATE eventstore.member m
 	SET cell = es_set_cell.cell, feed = es_set_cell.feed, slots = es_set_cell.slots, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
@@ -553,6 +568,7 @@ DECLARE
 	own eventstore.member;
 BEGIN
 	PERFORM eventstore.check_cell(es_add_cell.cell, es_add_cell.feed, es_add_cell.slots);
+	PERFORM eventstore.check_connection(es_add_cell.connection);
 	own := eventstore.open_map();
 	IF own.cell = es_add_cell.cell AND (own.feed <> es_add_cell.feed OR own.slots <> es_add_cell.slots) THEN
 		RAISE EXCEPTION 'this store is cell %, and is otherwise', own.cell USING ERRCODE = 'invalid_parameter_value',
@@ -607,7 +623,8 @@ BEGIN
 		RAISE EXCEPTION 'map must be an array of cells' USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'In the store that has it: SELECT jsonb_agg(c) FROM eventstore.cells c.';
 	END IF;
-	PERFORM eventstore.check_cell(c.cell, c.feed, c.slots) FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange);
+	PERFORM eventstore.check_cell(c.cell, c.feed, c.slots), eventstore.check_connection(c.connection)
+	FROM jsonb_to_recordset(map) AS c (cell int, feed int, slots int4multirange, connection text);
 	SELECT max(c.generation) INTO adopted FROM jsonb_to_recordset(map) AS c (generation bigint)
 	HAVING count(*) = count(c.generation) AND min(c.generation) = max(c.generation) AND min(c.generation) > 0;
 	IF NOT FOUND THEN
@@ -662,6 +679,47 @@ COMMENT ON COLUMN eventstore.feeds.number IS 'Which one it is: 1, 2, 3 ...';
 COMMENT ON COLUMN eventstore.feeds.after_position IS 'Its events are those after this position, up to that of the next one.';
 REVOKE ALL ON TABLE eventstore.feeds FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.feeds', '');
+
+CREATE TABLE eventstore.used_feeds
+(
+	feed   int     NOT NULL CONSTRAINT used_feeds_pkey PRIMARY KEY,
+	cell   int     NOT NULL,
+	is_own boolean NOT NULL
+);
+COMMENT ON TABLE eventstore.used_feeds IS 'The feeds that positions were ever given out of, here or in the store that this one was split off from.';
+COMMENT ON COLUMN eventstore.used_feeds.feed IS 'The feed.';
+COMMENT ON COLUMN eventstore.used_feeds.cell IS 'Number of the cell that had it.';
+COMMENT ON COLUMN eventstore.used_feeds.is_own IS 'Whether that is this store; false: it has had another number since, so the feed belongs to the cell that it was.';
+REVOKE ALL ON TABLE eventstore.used_feeds FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.used_feeds', '');
+
+CREATE FUNCTION eventstore.take_feed(new_cell int, new_feed int) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+DECLARE
+	former int;
+BEGIN
+	UPDATE eventstore.used_feeds SET is_own = false WHERE is_own AND cell <> new_cell;
+	SELECT f.cell INTO former FROM eventstore.used_feeds f WHERE f.feed = new_feed AND NOT f.is_own;
+	IF FOUND THEN
+		RAISE EXCEPTION 'feed % was that of cell %', new_feed, former USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = 'This store has events of it, and was that cell, or was split off from it.',
+			HINT = 'Each cell needs a feed of its own, and one that no other cell ever had: positions must not come twice.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM eventstore.used_feeds) AND EXISTS (
+		SELECT FROM (SELECT e.position, lag(e.position) OVER (ORDER BY e.position) AS before
+					 FROM (SELECT position FROM eventstore.events ORDER BY position DESC LIMIT 100) e) p
+		WHERE p.position % 1024 = new_feed AND p.before % 1024 = new_feed)
+	THEN
+		RAISE EXCEPTION 'the last events are of feed %', new_feed USING ERRCODE = 'invalid_parameter_value',
+			DETAIL = 'They come from another store, which was a cell of that feed.',
+			HINT = 'Each cell needs a feed of its own, and one that no other cell ever had: positions must not come twice.';
+	END IF;
+	INSERT INTO eventstore.used_feeds (feed, cell, is_own) VALUES (new_feed, new_cell, true) ON CONFLICT (feed) DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION eventstore.take_feed(int, int) IS 'Notes that a feed is this store''s; raises if it was another cell''s.';
+REVOKE ALL ON FUNCTION eventstore.take_feed(int, int) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.note_feed(new_feed int) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS
@@ -755,6 +813,8 @@ BEGIN
 	DELETE FROM eventstore.head;
 	DELETE FROM eventstore.marks;
 	DELETE FROM eventstore.streams;
+	DELETE FROM eventstore.feeds;
+	DELETE FROM eventstore.used_feeds;
 	UPDATE eventstore.member SET is_mirror = true, epoch = epoch + 1;
 	PERFORM eventstore.put_up_fence();
 END
@@ -773,7 +833,8 @@ BEGIN
 		UPDATE eventstore.member SET is_mirror = false, epoch = epoch + 1;
 		PERFORM eventstore.put_up_fence();
 	END IF;
-	RETURN @extschema@.es_repair_positions();
+	-- With all its arguments, as wherever names are looked up late: nobody can make a function that fits better.
+	RETURN @extschema@.es_repair_positions(0::bigint);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_unset_mirror() IS
@@ -1186,6 +1247,8 @@ $$
 		('admin',             'SELECT',  'TABLE eventstore.member'),
 		('admin',             'SELECT',  'TABLE eventstore.mapped_cells'),
 		('admin',             'SELECT',  'TABLE eventstore.cells'),
+		('admin',             'SELECT',  'TABLE eventstore.feeds'),
+		('admin',             'SELECT',  'TABLE eventstore.used_feeds'),
 		('read admin',        'SELECT',  'TABLE eventstore.events'),
 		('admin',             'SELECT',  'TABLE eventstore.streams'),
 		('admin',             'SELECT',  'TABLE eventstore.head'),

@@ -194,10 +194,11 @@ is(sqlstate($other, q{SELECT es_set_cell(2, 2, '{[512,1024)}')}), '25006', 'a st
 $other->promote;
 is(sqlstate($other, q{SELECT es_append('e-' || i, -1, 'Old', '{}') FROM generate_series(1, 100) i WHERE es_slot('e-' || i) >= 512}), 'SE009', 'promoted, it is what its primary was');
 is(sqlstate($other, q{SELECT es_set_cell(2, 1, '{[512,1024)}')}), '22023', 'it needs a feed of its own');
-$reader->query_safe(q{SELECT es_set_cell(2, 2, '{[512,1024)}')});
+is(sqlstate($other, q{SELECT es_set_cell(2, 2, '{[512,1024)}')}), '22023', 'and one that its primary never had');
+$reader->query_safe(q{SELECT es_set_cell(2, 3, '{[512,1024)}')});
 is($reader->query_safe(q{SELECT count(es_append('e-' || i, -1, 'New', '{}')) > 0 FROM generate_series(1, 100) i WHERE es_slot('e-' || i) >= 512}), 't', 'it takes the other half');
 is(sqlstate($other, q{SELECT es_append('e-' || i, -1, 'New', '{}') FROM generate_series(1, 100) i WHERE es_slot('e-' || i) < 512}), 'SE009', 'and no more');
-is(sql($other, q{SELECT string_agg(DISTINCT (position % 1024)::text, ' ') FROM eventstore.events WHERE type = 'New'}), '2', 'its positions are of its feed');
+is(sql($other, q{SELECT string_agg(DISTINCT (position % 1024)::text, ' ') FROM eventstore.events WHERE type = 'New'}), '3', 'its positions are of its feed');
 is(sql($other, q{SELECT min(n.position) > max(o.position) FROM eventstore.events n, eventstore.events o WHERE n.type = 'New' AND o.type <> 'New'}), 't', 'and above all that it had');
 my @new = split /\n/, sql($other, q{SELECT position FROM eventstore.events WHERE type = 'New'});
 is(sql($node, 'SELECT count(*) FROM eventstore.events WHERE position IN (' . join(', ', @new) . ')'), 0, 'none is given out twice');
