@@ -97,12 +97,13 @@ REVOKE ALL ON SEQUENCE eventstore.map_revisions FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.map_revisions', '');
 
 CREATE VIEW eventstore.cells AS
-	SELECT c.cell, c.feed, c.slots, c.connection, m.generation FROM eventstore.mapped_cells c CROSS JOIN eventstore.map m;
+	SELECT c.cell, c.feed, c.slots, CASE WHEN pg_catalog.has_function_privilege('eventstore.count_change(bigint)', 'EXECUTE') THEN c.connection END AS connection, m.generation
+	FROM eventstore.mapped_cells c CROSS JOIN eventstore.map m;
 COMMENT ON VIEW eventstore.cells IS 'The map: which cell takes which slots, and where it is. One row a cell.';
 COMMENT ON COLUMN eventstore.cells.cell IS 'Number of the cell.';
 COMMENT ON COLUMN eventstore.cells.feed IS 'Its feed: what the positions that it gives out are modulo 1024.';
 COMMENT ON COLUMN eventstore.cells.slots IS 'The slots that it takes appends for.';
-COMMENT ON COLUMN eventstore.cells.connection IS 'Where its database is.';
+COMMENT ON COLUMN eventstore.cells.connection IS 'Where its database is; null for who is no admin.';
 COMMENT ON COLUMN eventstore.cells.generation IS 'Generation of the map.';
 REVOKE ALL ON TABLE eventstore.cells FROM PUBLIC;
 
@@ -260,6 +261,21 @@ COMMENT ON FUNCTION @extschema@.es_adopt_map(jsonb) IS
 	'Takes over the map of a cell, as an array of the rows of its eventstore.cells, if it is newer than the one here; returns whether it was.';
 REVOKE ALL ON FUNCTION @extschema@.es_adopt_map(jsonb) FROM PUBLIC;
 
+-- PL/Proxy looks addresses up as who calls: so everybody who may call the router can see them.
+CREATE FUNCTION eventstore.check_connection(connection text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF connection COLLATE "C" ~* '(password|secret|client_key)\s*=' OR connection COLLATE "C" ~* '^\s*postgres(ql)?://[^/?]*:[^/?]*@' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'connection must not have a password',
+			DETAIL = 'Whoever may call the router can read it.',
+			HINT = 'Say passfile=... or service=..., and put the password into that file on this server.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_connection(text) IS 'Raises 22023 if a connection string has a password in it.';
+REVOKE ALL ON FUNCTION eventstore.check_connection(text) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.check_map(map jsonb) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
 $$
@@ -276,6 +292,7 @@ BEGIN
 		FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c) THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'a map is of one generation, and has each cell and each feed once';
 	END IF;
+	PERFORM eventstore.check_connection(c.connection) FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c;
 	SELECT a.cell AS one, b.cell AS other, a.slots * b.slots AS slots INTO twice
 	FROM jsonb_populate_recordset(NULL::eventstore.cells, map) a, jsonb_populate_recordset(NULL::eventstore.cells, map) b
 	WHERE a.cell < b.cell AND a.slots && b.slots LIMIT 1;
@@ -310,6 +327,7 @@ BEGIN
 	IF cell NOT BETWEEN 0 AND 1023 OR feed NOT BETWEEN 0 AND 1023 OR NOT slots <@ '{[0,1024)}'::int4multirange THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'cells, feeds and slots are numbers from 0 to 1023';
 	END IF;
+	PERFORM eventstore.check_connection(connection);
 	LOCK TABLE eventstore.mapped_cells IN SHARE ROW EXCLUSIVE MODE;
 	SELECT c.cell, c.feed, c.slots INTO other FROM eventstore.mapped_cells c
 	WHERE c.cell <> es_add_cell.cell AND (c.slots && es_add_cell.slots OR c.feed = es_add_cell.feed);
@@ -362,7 +380,7 @@ BEGIN
 			is_newer := jsonb_array_length(map) > 0 AND @extschema@.es_adopt_map(map) OR is_newer;
 		EXCEPTION WHEN invalid_parameter_value THEN
 			RAISE WARNING USING MESSAGE = format('the map of cell %s is not taken over: %s', cell, SQLERRM),
-				DETAIL = 'Cells, feeds and slots are numbers from 0 to 1023 on a router.', HINT = 'See eventstore.cells there.';
+				DETAIL = 'Cells, feeds and slots are numbers from 0 to 1023 on a router, and connections have no password.', HINT = 'See eventstore.cells there.';
 		END;
 	END LOOP;
 	RETURN is_newer;

@@ -154,9 +154,13 @@ REVOKE ALL ON FUNCTION eventstore.tell_done(text, int, int[], text, text) FROM P
 -- how: 'append', 'write' or 'read': in the cell of the stream, which is the first argument; 'all': in each cell, numbers being added up;
 -- 'drop': in each cell that has it; 'create': in each cell or in none, where undo is what takes it back in one.
 -- before: a statement that is run first.
--- casts: types that arguments have in the cell where they are others there, as a JSON object by name.
+-- casts: types that arguments have in the cell where they are others there, as a JSON object by name; int is bigint in every cell.
+-- rest: what a cell's function takes besides.
+--
+-- What is sent has every argument, each of just the type that the cell's function has. So nobody who may make functions in the cell's schema
+-- has one that fits better, and would be called in its place, as whoever calls the router.
 CREATE PROCEDURE eventstore.make_verb(verb text, arguments text, returns text, how text, comment text, casts jsonb DEFAULT '{}', undo text DEFAULT NULL,
-								 before text DEFAULT '')
+								 before text DEFAULT '', rest text DEFAULT NULL)
 	LANGUAGE plpgsql AS
 $make$
 DECLARE
@@ -178,8 +182,9 @@ BEGIN
 	FROM pg_proc p LEFT JOIN LATERAL unnest(p.proargtypes::oid[], p.proargnames[1:p.pronargs]) WITH ORDINALITY a (type, name, n) ON true
 	WHERE p.proname = verb AND p.pronamespace = '@extschema@'::regnamespace AND p.prosrc = 'BEGIN END' GROUP BY p.oid;
 	SELECT string_agg(t, ', ' ORDER BY n) INTO bare FROM unnest(types) WITH ORDINALITY u (t, n);
-	SELECT string_agg(format('$%s::%s', n + 1, types[n] || coalesce('::' || (casts ->> names[n]), '')), ', ' ORDER BY n) INTO passed
+	SELECT string_agg(format('$%s::%s', n + 1, CASE types[n] WHEN 'integer' THEN 'bigint' ELSE types[n] || coalesce('::' || (casts ->> names[n]), '') END), ', ' ORDER BY n) INTO passed
 	FROM generate_subscripts(names, 1) n;
+	passed := concat_ws(', ', passed, rest);
 	call := '@extschema@.' || quote_ident(verb) || '(' || passed || ')';
 
 	-- What is sent. Arguments have no names, which PL/Proxy would replace wherever they stand.

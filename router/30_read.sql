@@ -99,7 +99,7 @@ $$
 	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a + 0 * h.n, $5::bigint, $6::text[]) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a + 0 * h.n, $5::bigint, $6::text[], false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
 $$;
 COMMENT ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) IS 'Events of feeds, from their cells.';
 REVOKE ALL ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) FROM PUBLIC;
@@ -111,7 +111,7 @@ $$
 	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a + 0 * h.n, $5::bigint, $6::text[]) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a + 0 * h.n, $5::bigint, $6::text[], false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
 $$;
 COMMENT ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) IS 'A category''s events of feeds, from their cells.';
 REVOKE ALL ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) FROM PUBLIC;
@@ -123,7 +123,7 @@ $$
 	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a + 0 * h.n, $5::bigint) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a + 0 * h.n, $5::bigint, false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
 $$;
 COMMENT ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) IS 'The events of feeds that match a query, from their cells.';
 REVOKE ALL ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) FROM PUBLIC;

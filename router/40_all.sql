@@ -8,7 +8,7 @@ CREATE FUNCTION eventstore.create_subscription(cell int, name text, category tex
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; RUN ON $1;
-	SELECT @extschema@.es_create_subscription($2::text, $3::text, $4::text[], $5::bigint, $6::int, $7::int, $8::interval, $9::text, $10::text)::text;
+	SELECT @extschema@.es_create_subscription($2::text, $3::text, $4::text[], $5::bigint, $6::bigint, $7::bigint, $8::interval, $9::text, $10::text)::text;
 $$;
 COMMENT ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, int, int, interval, text, text) IS 'Sends es_create_subscription to a cell.';
 REVOKE ALL ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, int, int, interval, text, text) FROM PUBLIC;
@@ -46,7 +46,7 @@ REVOKE ALL ON FUNCTION eventstore.ask_checkpoint(int, text) FROM PUBLIC;
 CALL eventstore.make_verb('es_drop_subscription', 'name text', 'void', 'drop',
 	'Removes a subscription from all cells, with its checkpoints and its parked events.', before => E'\n\tPERFORM eventstore.forget_group($1);');
 CALL eventstore.make_verb('es_alter_subscription', 'name text, partitions int DEFAULT NULL, park_policy text DEFAULT NULL, max_retries int DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL, types text[] DEFAULT NULL', 'void', 'all',
-	'Changes a subscription in all cells: its partitions, its settings, which events it sees from its checkpoints on; null = leave as it is.');
+	'Changes a subscription in all cells: its partitions, its settings, which events it sees from its checkpoints on; null = leave as it is.', rest => 'NULL::text');
 CALL eventstore.make_verb('es_pause_subscription', 'name text', 'void', 'all',
 	'Stops delivering a subscription''s events in all cells, until es_resume_subscription.');
 CALL eventstore.make_verb('es_resume_subscription', 'name text', 'void', 'all',
@@ -207,7 +207,7 @@ CREATE FUNCTION eventstore.fetch(cell int, subscription text, consumer text, int
 				   partition int, token bigint, attempt int)
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
-	CLUSTER 'eventstore'; RUN ON $1; SELECT * FROM @extschema@.es_fetch($2::text, $3::text, $4::int);
+	CLUSTER 'eventstore'; RUN ON $1; SELECT * FROM @extschema@.es_fetch($2::text, $3::text, $4::bigint, '0'::interval);
 $$;
 COMMENT ON FUNCTION eventstore.fetch(int, text, text, int) IS 'Sends es_fetch to a cell, which does not wait.';
 REVOKE ALL ON FUNCTION eventstore.fetch(int, text, text, int) FROM PUBLIC;

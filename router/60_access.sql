@@ -18,10 +18,19 @@ $$;
 COMMENT ON FUNCTION eventstore.es_revoke(int, text, text, text, text) IS 'Sends es_revoke to a cell.';
 REVOKE ALL ON FUNCTION eventstore.es_revoke(int, text, text, text, text) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.ask_levels(cell int, role text) RETURNS text[]
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; RUN ON $1;
+	SELECT pg_catalog.array_agg(g.level::text) FROM eventstore.grants g WHERE g.role::text OPERATOR(pg_catalog.=) $2::text;
+$$;
+COMMENT ON FUNCTION eventstore.ask_levels(int, text) IS 'The levels that a role has in a cell, within bounds or without.';
+REVOKE ALL ON FUNCTION eventstore.ask_levels(int, text) FROM PUBLIC;
+
 -- What only admins may call: it changes the map, or makes objects here.
 CREATE FUNCTION eventstore.is_for_admins(name text) RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'let_in', 'keep_out', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group');
+	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'let_in', 'keep_out', 'shut_out', 'ask_levels', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group');
 COMMENT ON FUNCTION eventstore.is_for_admins(text) IS 'Whether only admins may call a function.';
 REVOKE ALL ON FUNCTION eventstore.is_for_admins(text) FROM PUBLIC;
 
@@ -60,6 +69,27 @@ $$;
 COMMENT ON FUNCTION eventstore.keep_out(regrole) IS 'Takes from a role what only admins may call.';
 REVOKE ALL ON FUNCTION eventstore.keep_out(regrole) FROM PUBLIC;
 
+-- USAGE on the functions' schema it may have for reasons of its own: that stays, as in a store.
+CREATE FUNCTION eventstore.shut_out(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	member record;
+BEGIN
+	FOR member IN SELECT d.classid, d.objid, c.relkind FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'eventstore_router'
+				  LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+				  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+					AND (d.classid IN ('pg_proc'::regclass, 'pg_namespace'::regclass) OR c.relkind IN ('r', 'v')) LOOP
+		EXECUTE CASE member.classid
+			WHEN 'pg_proc'::regclass THEN format('REVOKE EXECUTE ON FUNCTION %s FROM %s', member.objid::regprocedure, role)
+			WHEN 'pg_namespace'::regclass THEN format('REVOKE USAGE ON SCHEMA %s FROM %s', member.objid::regnamespace, role)
+			ELSE format('REVOKE SELECT ON %s FROM %s', member.objid::regclass, role) END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION eventstore.shut_out(regrole) IS 'Takes from a role all that there is on the router.';
+REVOKE ALL ON FUNCTION eventstore.shut_out(regrole) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_grant(role regrole, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
@@ -92,6 +122,8 @@ $$
 DECLARE
 	cell int;
 	done int[] := '{}';
+	name text := (SELECT r.rolname FROM pg_roles r WHERE r.oid = role);
+	levels text[] := '{}';
 BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_revoke');
@@ -105,13 +137,23 @@ BEGIN
 			RAISE;
 		END;
 	END LOOP;
-	IF level = 'admin' THEN
+	-- What it has left in some cell, by es_grant there, it may go on to do.
+	BEGIN
+		FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+			levels := levels || eventstore.ask_levels(cell, name);
+		END LOOP;
+	EXCEPTION WHEN insufficient_privilege THEN
+		levels := '{unknown}'; -- an admin was the last one that he took from himself
+	END;
+	IF cardinality(levels) = 0 THEN
+		PERFORM eventstore.shut_out(role);
+	ELSIF 'admin' <> ALL (levels) THEN
 		PERFORM eventstore.keep_out(role);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
-	'Takes from a role what es_grant gave it, in all cells; it may still call the router, and is refused by them.';
+	'Takes from a role what es_grant gave it, in all cells; a role that has nothing left in any of them may call the router no more.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
 
-DROP PROCEDURE eventstore.make_verb(text, text, text, text, text, jsonb, text, text);
+DROP PROCEDURE eventstore.make_verb(text, text, text, text, text, jsonb, text, text, text);

@@ -192,7 +192,7 @@ $$
 		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY d.name, p, h.share DESC
 	), r AS (
-		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions) AS partition, min(r.position) - 1 AS before
+		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions::bigint) AS partition, min(r.position) - 1 AS before
 		FROM d CROSS JOIN LATERAL eventstore.find_subscription_retries(d.name) r
 		WHERE r.due IS NOT NULL AND r.parked_at IS NULL AND NOT r.is_replayed GROUP BY 1, 2
 	), h AS MATERIALIZED (

@@ -1635,7 +1635,7 @@ $$
 		) h
 		LEFT JOIN (
 			-- What was parked once does not take the checkpoint back when it is replayed.
-			SELECT @extschema@.es_partition(r.stream, d.partitions) AS partition, count(r.parked_at) AS parked,
+			SELECT @extschema@.es_partition(r.stream, d.partitions::bigint) AS partition, count(r.parked_at) AS parked,
 				   min(CASE WHEN r.is_blocking AND (r.is_replayed OR r.parked_at IS NOT NULL) THEN r.position
 							WHEN r.due IS NOT NULL AND NOT r.is_replayed THEN r.position - 1 END) AS before
 			FROM eventstore.find_subscription_retries(count_subscription_status.subscription) r
@@ -1646,7 +1646,7 @@ $$
 		SELECT p.partition, count(*) AS events, min(e.recorded_at) AS oldest
 		FROM (SELECT p.category, p.tenant, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
 		CROSS JOIN LATERAL (
-			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions) AS partition FROM eventstore.events e
+			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions::bigint) AS partition FROM eventstore.events e
 			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
 			  AND (s.tenant IS NULL OR @extschema@.es_tenant(e.stream) = s.tenant)
 		) e
@@ -3260,7 +3260,7 @@ $$
 		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
 		WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY d.name, p, h.share DESC
 	), r AS (
-		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions) AS partition, min(r.position) - 1 AS before
+		SELECT d.name, @extschema@.es_partition(r.stream, d.partitions::bigint) AS partition, min(r.position) - 1 AS before
 		FROM d CROSS JOIN LATERAL eventstore.find_subscription_retries(d.name) r
 		WHERE r.due IS NOT NULL AND r.parked_at IS NULL AND NOT r.is_replayed GROUP BY 1, 2
 	), h AS MATERIALIZED (
