@@ -6,6 +6,7 @@ use lib $FindBin::RealBin;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Cells;
 use Store;
 use Test::More;
 
@@ -40,7 +41,33 @@ SQL
 sql($old, q{SELECT es_set_cell(3, 1, '{[0,1024)}'); SELECT es_append('x-6', 0, 'First', '{}'); SELECT es_set_cell(3, 2, '{[0,1024)}')});
 sql($old, q{SELECT es_append('a-' || i % 50, -1, 'Old', '{}') FROM generate_series(1, 3000) i; SELECT es_create_subscription('group', 'a', partitions => 4, lease => '2 s'); SELECT es_append('x-7', 0, 'Gone', '{}'); SELECT es_delete_stream('x-7', -1)});
 sql($old, q{SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n FROM events GROUP BY stream')});
+sql($old, q{CREATE PUBLICATION other FOR TABLE eventstore.marks});
 sql($_, 'CREATE TABLE done (stream text, version bigint)') for $old, $new;
+
+# What others know of it: a cell beside it, and a router
+sql($old, q{SELECT es_add_cell(3, 2, '{[0,1024)}', '} . where($old) . q{'), es_add_cell(5, 5, '{}', '} . where($old, 'five') . q{'), es_add_cell(6, 6, '{}', 'host=/nowhere')});
+sql($old, 'CREATE DATABASE five');
+sql($old, q{CREATE EXTENSION eventstore; SELECT es_set_cell(5, 5, '{}')}, 'five');
+adopt($old, $old, 'five');
+new_router($old, $old) if have_plproxy();
+# What is not there on the other side, it says; what would spoil it, it refuses.
+sql($old, q{CREATE ROLE reads; SELECT es_grant('reads', 'read', 'a'); SELECT es_seal()});
+sql($new, q{CREATE ROLE reads});
+my $said = $switch->('check');
+like($said, qr/lacks projections of the old one: counts$/m, 'it says which projections are to be made');
+like($said, qr/lacks grants of the old one: reads read category a$/m, 'and which grants');
+my $refuses = sub {
+	my ($from, $to, $why, $name) = @_;
+	my ($out, $err) = ('', '');
+	ok(!IPC::Run::run([ "$FindBin::RealBin/../../examples/upgrade/switch", 'check', $from, $to ], '>', \$out, '2>', \$err), "$name: refused");
+	like($err, $why, "$name: with the way out");
+};
+my $other = new_node('other');
+$refuses->($other->connstr('postgres'), $new->connstr('postgres'), qr/wal_level = \w+\nswitch: HINT: Set wal_level = logical/, 'a server without logical replication');
+$refuses->($new->connstr('postgres'), $old->connstr('postgres'), qr/there is no store in OLD/, 'no store');
+$refuses->($old->connstr('postgres'), $old->connstr('five') . ' password=x', qr/cannot have this address.*HINT: Set CONNECTION/s, 'a password');
+sql($other, q{SELECT es_append('a-1', 0, 'There', '{}')});
+$refuses->($old->connstr('postgres'), $other->connstr('postgres'), qr/has events\nswitch: HINT:/, 'a store in use');
 my @runs = ($start->($old, 'append', $append), $start->($old, 'consume', $consume));
 
 # Begun, given up, begun anew
@@ -48,22 +75,40 @@ $switch->('begin');
 like($switch->('status'), qr/old: head \d+\nnew: head \d+, (not )?whole/, 'it tells how far it is');
 $switch->('back');
 sql($new, 'DROP EXTENSION eventstore');
-is(sql($old, q{SELECT count(*) FROM pg_publication}), 0, 'given up, nothing is left in the old store');
+is(sql($old, q{SELECT string_agg(pubname, ',') FROM pg_publication}), 'other', 'given up, nothing is left in the old store');
 $switch->('begin');
 like($switch->('begin'), qr/begun already/, 'once more does no harm');
 becomes($new, 'SELECT is_whole FROM eventstore.mirror_status', 't', 'it is whole');
 sql($new, q{SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n FROM events GROUP BY stream', 'async')});
 
 # The old store stops appends, as its writers notice, and the new one goes on.
-like($switch->('finish'), qr/takes no more appends.*has taken over/s, 'it switches');
+local $ENV{ROUTERS} = have_plproxy() ? where($old, 'router') : '';
+local $ENV{CONNECTION} = where($new);
+like($switch->('finish'), qr/takes no more appends.*cell 6 is not told.*has taken over/s, 'it switches');
 like($switch->('finish'), qr/has taken over/, 'once more does no harm');
 IPC::Run::finish($runs[0]);
 is(sqlstate($old, q{SELECT es_append('a-1', -1, 'Refused', '{}')}), 'SE009', 'the old store takes none');
 is(sql($new, 'SELECT cell, feed, slots FROM eventstore.member'), '3|2|{[0,1024)}', 'the new one is the cell');
 my $feeds = 'SELECT feed, number, after_position FROM eventstore.feeds ORDER BY number';
 is(sql($new, $feeds), sql($old, $feeds), 'which has events of the same feeds');
+my $used = 'SELECT feed, cell, is_own FROM eventstore.used_feeds ORDER BY 1';
+is(sql($new, $used), "1|3|t\n2|3|t", 'and knows which it had');
+my $map = q{SELECT cell, feed, slots, connection FROM eventstore.cells ORDER BY cell};
+my $there = "3|2|{[0,1024)}|" . where($new) . "\n5|5|{}|" . where($old, 'five') . "\n6|6|{}|host=/nowhere";
+is(sql($new, $map), $there, 'its map has its new address');
+is(sql($old, $map), $there, 'the old one can tell it');
+is(sql($old, $map, 'five'), $there, 'the other cell knows it');
+is(sql($new, 'SELECT upto, digest FROM eventstore.seals'), sql($old, 'SELECT upto, digest FROM eventstore.seals'), 'what was sealed is');
+is(sql($new, 'SELECT * FROM es_verify_seals()'), '', 'and is as it was');
+if (have_plproxy())
+{
+	is(sql($old, $map, 'router'), $there, 'so does the router');
+	cmp_ok(sql($old, q{SELECT es_append('a-1', -1, 'Routed', '{}')}, 'router'), '>', 0, 'which leads appends to the new one');
+	is(sql($new, q{SELECT type FROM es_last_event('a-1')}), 'Routed', 'where they are');
+	sql($old, q{SELECT es_append('a-1', -1, 'Routed', '{}')}, 'router');
+}
 my $events = 'SELECT md5(string_agg(e::text, $$ $$ ORDER BY position)) FROM eventstore.events e';
-is(sql($new, $events), sql($old, $events), 'the new one has all');
+is(sql($new, qq{$events WHERE type <> 'Routed'}), sql($old, $events), 'the new one has all');
 my $last = sql($new, 'SELECT max(position) FROM eventstore.events');
 push @runs, $start->($new, 'append_new', $append), $start->($new, 'consume_new', $consume);
 becomes($new, "SELECT count(*) > 500 FROM eventstore.events WHERE position > $last", 't', 'it is appended to');
@@ -79,7 +124,7 @@ is(sql($new, "SELECT stream, version, count(*) FROM $done GROUP BY 1, 2 HAVING c
 is(sql($new, "SELECT stream, version FROM eventstore.events e WHERE category = 'a' AND NOT EXISTS (SELECT FROM $done WHERE d.stream = e.stream AND d.version = e.version) LIMIT 5"), '', 'and none was left out');
 is(sql($new, q{SELECT es_wait_projection('counts', es_head(), '60 s'), (SELECT count(*) FROM es_verify_projection('counts'))}), 't|0', 'the projection is right');
 is(sql($new, 'SELECT count(*) FROM pg_subscription'), 0, 'nothing is left of it there');
-is(sql($old, q{SELECT count(*) FROM pg_publication, pg_replication_slots}), 0, 'nor here');
+is(sql($old, q{SELECT (SELECT string_agg(pubname, ',') FROM pg_publication), count(*) FROM pg_replication_slots}), 'other|0', 'nor here');
 is(sql($new, q{SELECT es_append('x-7', 0, 'Again', '{}') = 2}), 't', 'a stream that was deleted goes on at its next version');
 is_sound($new, 'the new store');
 done_testing();
