@@ -362,7 +362,8 @@ $$;
 COMMENT ON FUNCTION @extschema@.es_drop_cell(int) IS 'Takes a cell from the router''s map, in a new generation of it.';
 REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(int) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_refresh_map() RETURNS boolean
+-- Who waits for a cell that takes a slot takes over no map by which none does: nobody else could tell this database another one until he is done.
+CREATE FUNCTION eventstore.refresh_map(wanted int) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
 $$
 DECLARE
@@ -376,8 +377,9 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			CONTINUE; -- it is down, or has no map: another one may know
 		END;
+		CONTINUE WHEN NOT EXISTS (SELECT FROM jsonb_populate_recordset(NULL::eventstore.cells, map) c WHERE wanted IS NULL OR c.slots @> wanted);
 		BEGIN
-			is_newer := jsonb_array_length(map) > 0 AND @extschema@.es_adopt_map(map) OR is_newer;
+			is_newer := @extschema@.es_adopt_map(map) OR is_newer;
 		EXCEPTION WHEN invalid_parameter_value THEN
 			RAISE WARNING USING MESSAGE = format('the map of cell %s is not taken over: %s', cell, SQLERRM),
 				DETAIL = 'Cells, feeds and slots are numbers from 0 to 1023 on a router, and connections have no password.', HINT = 'See eventstore.cells there.';
@@ -385,6 +387,14 @@ BEGIN
 	END LOOP;
 	RETURN is_newer;
 END
+$$;
+COMMENT ON FUNCTION eventstore.refresh_map(int) IS 'Asks all cells for their maps, and takes over the newest by which some cell takes a slot, if one is given; returns whether it is newer.';
+REVOKE ALL ON FUNCTION eventstore.refresh_map(int) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_refresh_map() RETURNS boolean
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+	SELECT eventstore.refresh_map(NULL)
 $$;
 COMMENT ON FUNCTION @extschema@.es_refresh_map() IS 'Asks all cells for their maps, and takes over the newest; returns whether it is newer than the one that was here.';
 REVOKE ALL ON FUNCTION @extschema@.es_refresh_map() FROM PUBLIC;

@@ -38,43 +38,46 @@ BEGIN
 		RAISE null_value_not_allowed USING MESSAGE = 'stream must not be null';
 	END IF;
 	cell := eventstore.cell_of_slot(@extschema@.es_slot(stream));
-	IF cell IS NULL AND @extschema@.es_refresh_map() THEN
-		cell := eventstore.cell_of_slot(@extschema@.es_slot(stream));
-	END IF;
-	IF cell IS NULL THEN
-		RAISE SQLSTATE 'SE009' USING MESSAGE = format('no cell takes stream "%s"', stream),
-			DETAIL = format('Its slot is %s, which is no cell''s in the map here.', @extschema@.es_slot(stream)),
-			HINT = 'es_add_cell puts a cell into the map, es_adopt_map takes over the map of a cell.';
-	END IF;
-	RETURN cell;
+	RETURN coalesce(cell, eventstore.find_other_cell(NULL, stream));
 END
 $$;
 COMMENT ON FUNCTION eventstore.find_cell(text) IS 'The cell of a stream.';
 REVOKE ALL ON FUNCTION eventstore.find_cell(text) FROM PUBLIC;
 
--- While slots move there is a moment in which the old cell takes them no more and the new one not yet: it is waited for.
+-- While slots move there is a time in which the old cell takes them no more and the new one not yet: it is waited for. Where a cell moves to another
+-- server, it is the same one by a newer map that takes them again.
 CREATE FUNCTION eventstore.find_other_cell(cell int, stream text) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
 $$
 DECLARE
 	patience constant interval := coalesce(nullif(current_setting('eventstore_router.patience', true), ''), '5 s')::interval;
 	gives_up constant timestamptz := clock_timestamp() + patience;
+	revision constant int := plproxy.get_cluster_version('eventstore');
+	other int;
 	turn int := 0;
 BEGIN
 	LOOP
 		-- Mostly somebody tells this database; the cells are asked now and then.
 		IF turn % 10 = 0 THEN
-			PERFORM @extschema@.es_refresh_map();
+			PERFORM eventstore.refresh_map(@extschema@.es_slot(stream));
 		END IF;
-		IF eventstore.cell_of_slot(@extschema@.es_slot(stream)) IS DISTINCT FROM cell OR clock_timestamp() >= gives_up THEN
-			RETURN eventstore.find_cell(stream);
+		other := eventstore.cell_of_slot(@extschema@.es_slot(stream));
+		IF other <> cell OR other IS NOT NULL AND plproxy.get_cluster_version('eventstore') <> revision THEN
+			RETURN other;
 		END IF;
+		EXIT WHEN clock_timestamp() >= gives_up OR cardinality(eventstore.all_cells()) = 0;
 		PERFORM pg_sleep(0.02);
 		turn := turn + 1;
 	END LOOP;
+	IF other IS NULL THEN
+		RAISE SQLSTATE 'SE009' USING MESSAGE = format('no cell takes stream "%s"', stream),
+			DETAIL = format('Its slot is %s, which is no cell''s in the map here.', @extschema@.es_slot(stream)),
+			HINT = 'es_add_cell puts a cell into the map, es_adopt_map takes over the map of a cell.';
+	END IF;
+	RETURN other;
 END
 $$;
-COMMENT ON FUNCTION eventstore.find_other_cell(int, text) IS 'The cell of a stream by a newer map, after this one has refused it; the same one if none comes up in time.';
+COMMENT ON FUNCTION eventstore.find_other_cell(int, text) IS 'The cell of a stream by a newer map, after this one has refused it, or none has it; raises SE009 if none comes up in time.';
 REVOKE ALL ON FUNCTION eventstore.find_other_cell(int, text) FROM PUBLIC;
 
 -- PL/Proxy's own errors are internal ones, whatever they are about; what a cell raises has its SQLSTATE.

@@ -196,6 +196,23 @@ adopt($two, $one);
 is($router->(q{SELECT es_append(min(s), -1, 'Moved', '{}') FROM (SELECT 'moved-' || n AS s FROM generate_series(1, 99) n) a WHERE es_slot(s) BETWEEN 256 AND 511}), 1,
 	'an append by an old map finds its cell');
 is($router->(q{SELECT slots FROM eventstore.cells WHERE cell = 2}), '{[256,1024)}', 'the map is new then');
+# Meanwhile nobody takes them, which is waited for.
+sql($one, q{SELECT es_set_cell(1, 1, '{[0,128)}')});
+adopt($one, $two);
+my @waiting = map { session($one, 'router') } 1 .. 3;
+$_->query_safe(q{SET eventstore_router.patience = '5 min'}) for @waiting;
+my $moves = q{(SELECT min(s) FROM (SELECT 'moved-' || n AS s FROM generate_series(1, 99) n) a WHERE es_slot(s) BETWEEN 128 AND 255)};
+send_query($waiting[0], qq{SELECT es_append($moves, -1, 'Moved', '{}')});
+becomes($one, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}, 1, 'who appends by an old map waits');
+is(adopt($one, $one, 'router'), 't', 'and the router can be told that nobody takes it');
+send_query($waiting[1], qq{SELECT es_append($moves, -1, 'Moved', '{}')});
+send_query($waiting[2], qq{SELECT es_stream_version($moves) IS NOT NULL});
+becomes($one, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}, 3, 'so do who appends by the new one, and who reads');
+sql($two, q{SELECT es_set_cell(2, 2, '{[128,1024)}')});
+adopt($two, $one, 'router');
+like($_->query(''), qr/^[12t]$/, 'until a cell does') for @waiting[0, 1], $waiting[2];
+$_->quit for @waiting;
+is($refused->(qq{SET eventstore_router.patience = '0'; SELECT es_add_cell(1, 1, '{}', '} . where($one) . qq{'); SELECT es_append(s, -1, 'Nowhere', '{}') FROM (SELECT 'x-' || n AS s FROM generate_series(1, 99) n) a WHERE es_slot(s) < 128 LIMIT 1}), 'SE009', 'if one does in time');
 is_sound($_, 'a cell') for $one, $two;
 
 done_testing();
