@@ -370,7 +370,8 @@ ids_look(IdsLook *look, EsAppend *const *appends, int append_count)
  * retry; their results are then set.  Raises SE002 otherwise.
  *
  * Ids are looked up one after the other, and the first attempt may be
- * committed in between: only what a second look finds as well is final.
+ * committed in between: only what a second look finds as well is final.  It looks
+ * in ranges, too, that nothing was in when the first one began.
  */
 bool
 es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
@@ -383,11 +384,15 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 	ids_open(&look, events);
 	for (i = 0; look.has_ranges && i < append_count; i++)
 		appends[i]->ids_closed_upto = look.ranges.closed_upto;
-	do
+	for (;;)
 	{
 		found_before = found.found;
 		found = ids_look(&look, appends, append_count);
-	} while (found.found != found_before && found.found < found.event_count);
+		if (found.found == found_before || found.found == found.event_count)
+			break;
+		if (look.has_ranges)
+			look.ranges = es_id_ranges_begin(events);
+	}
 	ids_close(&look);
 
 	if (found.found > 0 && found.in_order < found.event_count)
