@@ -118,6 +118,58 @@ COMMENT ON COLUMN eventstore.removed_events.digest IS 'What it was: see eventsto
 REVOKE ALL ON TABLE eventstore.removed_events FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.removed_events', '');
 
+-- Events whose partition was detached, as long as their table is at hand: the table itself says what they were. What goes from here for
+-- good leaves rows in removed_events first. Partitioned as eventstore.events is, once es_partition_events has been called.
+CREATE TABLE eventstore.detached_events
+(
+	position    bigint           NOT NULL,
+	stream      text COLLATE "C" NOT NULL,
+	category    text COLLATE "C" NOT NULL,
+	version     bigint           NOT NULL,
+	id          uuid             NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	data        jsonb            NOT NULL,
+	metadata    jsonb,
+	tags        text[] COLLATE "C",
+	recorded_at timestamptz      NOT NULL
+) PARTITION BY RANGE (position);
+COMMENT ON TABLE eventstore.detached_events IS 'Events whose partition was detached from eventstore.events and is still there. Partitions come and go by es_detach_events, es_attach_events and DROP TABLE.';
+COMMENT ON COLUMN eventstore.detached_events.position IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.stream IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.category IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.version IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.id IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.type IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.data IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.metadata IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.tags IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.recorded_at IS 'See eventstore.events.';
+REVOKE ALL ON TABLE eventstore.detached_events FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.detached_events', '');
+
+CREATE TRIGGER detached_event_is_immutable BEFORE UPDATE OR DELETE ON eventstore.detached_events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.refuse_change();
+ALTER TABLE eventstore.detached_events ENABLE ALWAYS TRIGGER detached_event_is_immutable;
+COMMENT ON TRIGGER detached_event_is_immutable ON eventstore.detached_events IS 'Refuses UPDATE and DELETE of each event, whatever way they come.';
+
+CREATE TRIGGER detached_events_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore.detached_events
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.refuse_change();
+ALTER TABLE eventstore.detached_events ENABLE ALWAYS TRIGGER detached_events_are_immutable;
+COMMENT ON TRIGGER detached_events_are_immutable ON eventstore.detached_events IS 'Refuses UPDATE, DELETE and TRUNCATE for everyone.';
+
+CREATE VIEW eventstore.gone_events AS
+	SELECT id, position, stream, version, type, recorded_at FROM eventstore.removed_events
+	UNION ALL
+	SELECT id, position, stream, version, type, recorded_at FROM eventstore.detached_events;
+COMMENT ON VIEW eventstore.gone_events IS 'What is known of every event that is gone: removed, or in a partition that was detached.';
+COMMENT ON COLUMN eventstore.gone_events.id IS 'Id of the event.';
+COMMENT ON COLUMN eventstore.gone_events.position IS 'Its position.';
+COMMENT ON COLUMN eventstore.gone_events.stream IS 'Its stream.';
+COMMENT ON COLUMN eventstore.gone_events.version IS 'Its version.';
+COMMENT ON COLUMN eventstore.gone_events.type IS 'Its type.';
+COMMENT ON COLUMN eventstore.gone_events.recorded_at IS 'When it was appended.';
+REVOKE ALL ON TABLE eventstore.gone_events FROM PUBLIC;
+
 -- What a stream that was imported begins with, where that is not version 1: what was before has no row in removed_events here.
 CREATE TABLE eventstore.beginnings
 (

@@ -390,7 +390,7 @@ CREATE VIEW eventstore.parked WITH (security_barrier) AS
 	JOIN eventstore.subscriptions s ON s.name = r.subscription
 	LEFT JOIN LATERAL eventstore.find_event(r.position) e ON true
 	-- What row security would hide of an event that is gone nobody knows.
-	LEFT JOIN eventstore.removed_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
+	LEFT JOIN eventstore.gone_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
 	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
 COMMENT ON VIEW eventstore.parked IS 'Events that a subscription has put aside, with the reason; see es_replay_parked.';
 COMMENT ON COLUMN eventstore.parked.subscription IS 'Name of the subscription.';

@@ -47,7 +47,7 @@ $$
 		  UNION ALL SELECT 'projection_missed', NULL, m.position FROM eventstore.projection_missed m
 		  UNION ALL SELECT 'skipped_events', NULL, s.position FROM eventstore.skipped_events s) o
 	WHERE NOT EXISTS (SELECT FROM eventstore.events e WHERE e.position = o.position)
-	  AND NOT EXISTS (SELECT FROM eventstore.removed_events g WHERE g.position = o.position)
+	  AND NOT EXISTS (SELECT FROM eventstore.gone_events g WHERE g.position = o.position)
 	UNION ALL
 	SELECT 'orphan', k.stream, 'eventstore.snapshots has a snapshot of it, but it has no row in eventstore.streams'
 	FROM eventstore.snapshots k WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = k.stream)

@@ -11,6 +11,21 @@ COMMENT ON COLUMN eventstore.partitioning.every IS 'Positions that a partition h
 REVOKE ALL ON TABLE eventstore.partitioning FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.partitioning', '');
 
+-- Not dumped: a restored partition is another table; what is not here is asked of its index.
+CREATE TABLE eventstore.partition_ids
+(
+	partition     oid    NOT NULL CONSTRAINT partition_ids_pkey PRIMARY KEY,
+	upto_position bigint NOT NULL,
+	lowest        uuid,
+	highest       uuid
+);
+COMMENT ON TABLE eventstore.partition_ids IS 'Between which ids those of a partition are that no event comes into any more; for appends with ids of the caller''s. Written by who makes partitions.';
+COMMENT ON COLUMN eventstore.partition_ids.partition IS 'The table.';
+COMMENT ON COLUMN eventstore.partition_ids.upto_position IS 'Its range ends before this position.';
+COMMENT ON COLUMN eventstore.partition_ids.lowest IS 'The lowest id; null: it is empty.';
+COMMENT ON COLUMN eventstore.partition_ids.highest IS 'The highest id.';
+REVOKE ALL ON TABLE eventstore.partition_ids FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_partition_events(every bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_partition_events';
 COMMENT ON FUNCTION @extschema@.es_partition_events(bigint) IS
@@ -41,7 +56,7 @@ CREATE TABLE eventstore.archived_ranges
 	from_position     bigint      NOT NULL CONSTRAINT archived_ranges_pkey PRIMARY KEY,
 	upto_position     bigint      NOT NULL,
 	partition         text COLLATE "C" NOT NULL,
-	events            bigint      NOT NULL,
+	events            bigint,
 	first_recorded_at timestamptz,
 	last_recorded_at  timestamptz,
 	detached_at       timestamptz NOT NULL
@@ -50,7 +65,7 @@ COMMENT ON TABLE eventstore.archived_ranges IS 'Ranges of positions whose events
 COMMENT ON COLUMN eventstore.archived_ranges.from_position IS 'The range begins at this position ...';
 COMMENT ON COLUMN eventstore.archived_ranges.upto_position IS '... and ends before this one.';
 COMMENT ON COLUMN eventstore.archived_ranges.partition IS 'What the table was called when it was detached.';
-COMMENT ON COLUMN eventstore.archived_ranges.events IS 'How many events it had.';
+COMMENT ON COLUMN eventstore.archived_ranges.events IS 'How many events it had; null: its table is still there, in eventstore.detached_events.';
 COMMENT ON COLUMN eventstore.archived_ranges.first_recorded_at IS 'When the first of them was recorded.';
 COMMENT ON COLUMN eventstore.archived_ranges.last_recorded_at IS 'When the last of them was recorded.';
 COMMENT ON COLUMN eventstore.archived_ranges.detached_at IS 'When it was detached.';
@@ -60,7 +75,7 @@ SELECT pg_catalog.pg_extension_config_dump('eventstore.archived_ranges', '');
 CREATE FUNCTION @extschema@.es_detach_events(upto bigint) RETURNS SETOF regclass
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_detach_events';
 COMMENT ON FUNCTION @extschema@.es_detach_events(bigint) IS
-	'Has the partitions leave the store that end at or below a position; returns them, as tables to be dropped, dumped or kept.';
+	'Has the partitions leave the store that end at or below a position; returns them, as tables to be dumped, dropped or kept.';
 REVOKE ALL ON FUNCTION @extschema@.es_detach_events(bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_attach_events("table" regclass) RETURNS void
@@ -68,6 +83,16 @@ CREATE FUNCTION @extschema@.es_attach_events("table" regclass) RETURNS void
 COMMENT ON FUNCTION @extschema@.es_attach_events(regclass) IS
 	'Brings a table back that es_detach_events has let go, unless it is not what left, or fits no longer.';
 REVOKE ALL ON FUNCTION @extschema@.es_attach_events(regclass) FROM PUBLIC;
+
+-- A detached partition is what the store knows of its events; before it goes they get rows in eventstore.removed_events.
+CREATE FUNCTION eventstore.note_departure() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_note_departure';
+COMMENT ON FUNCTION eventstore.note_departure() IS 'Has the ids of a detached partition written down before DROP TABLE or ALTER TABLE ... DETACH PARTITION takes it away.';
+REVOKE ALL ON FUNCTION eventstore.note_departure() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_departure ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'ALTER TABLE') EXECUTE FUNCTION eventstore.note_departure();
+ALTER EVENT TRIGGER eventstore_departure ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_departure IS 'The ids of a detached partition stay taken when its table goes.';
 
 -- Rows are counted where that is done in a moment, else estimated as the planner does.
 CREATE FUNCTION eventstore.describe_partition("table" regclass, OUT rows bigint, OUT first_recorded_at timestamptz, OUT last_recorded_at timestamptz)

@@ -224,6 +224,56 @@ COMMENT ON COLUMN eventstore.removed_events.digest IS 'What it was: see eventsto
 REVOKE ALL ON TABLE eventstore.removed_events FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.removed_events', '');
 
+CREATE TABLE eventstore.detached_events
+(
+	position    bigint           NOT NULL,
+	stream      text COLLATE "C" NOT NULL,
+	category    text COLLATE "C" NOT NULL,
+	version     bigint           NOT NULL,
+	id          uuid             NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	data        jsonb            NOT NULL,
+	metadata    jsonb,
+	tags        text[] COLLATE "C",
+	recorded_at timestamptz      NOT NULL
+) PARTITION BY RANGE (position);
+COMMENT ON TABLE eventstore.detached_events IS 'Events whose partition was detached from eventstore.events and is still there. Partitions come and go by es_detach_events, es_attach_events and DROP TABLE.';
+COMMENT ON COLUMN eventstore.detached_events.position IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.stream IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.category IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.version IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.id IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.type IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.data IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.metadata IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.tags IS 'See eventstore.events.';
+COMMENT ON COLUMN eventstore.detached_events.recorded_at IS 'See eventstore.events.';
+REVOKE ALL ON TABLE eventstore.detached_events FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.detached_events', '');
+
+CREATE TRIGGER detached_event_is_immutable BEFORE UPDATE OR DELETE ON eventstore.detached_events
+	FOR EACH ROW EXECUTE FUNCTION eventstore.refuse_change();
+ALTER TABLE eventstore.detached_events ENABLE ALWAYS TRIGGER detached_event_is_immutable;
+COMMENT ON TRIGGER detached_event_is_immutable ON eventstore.detached_events IS 'Refuses UPDATE and DELETE of each event, whatever way they come.';
+
+CREATE TRIGGER detached_events_are_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore.detached_events
+	FOR EACH STATEMENT EXECUTE FUNCTION eventstore.refuse_change();
+ALTER TABLE eventstore.detached_events ENABLE ALWAYS TRIGGER detached_events_are_immutable;
+COMMENT ON TRIGGER detached_events_are_immutable ON eventstore.detached_events IS 'Refuses UPDATE, DELETE and TRUNCATE for everyone.';
+
+CREATE VIEW eventstore.gone_events AS
+	SELECT id, position, stream, version, type, recorded_at FROM eventstore.removed_events
+	UNION ALL
+	SELECT id, position, stream, version, type, recorded_at FROM eventstore.detached_events;
+COMMENT ON VIEW eventstore.gone_events IS 'What is known of every event that is gone: removed, or in a partition that was detached.';
+COMMENT ON COLUMN eventstore.gone_events.id IS 'Id of the event.';
+COMMENT ON COLUMN eventstore.gone_events.position IS 'Its position.';
+COMMENT ON COLUMN eventstore.gone_events.stream IS 'Its stream.';
+COMMENT ON COLUMN eventstore.gone_events.version IS 'Its version.';
+COMMENT ON COLUMN eventstore.gone_events.type IS 'Its type.';
+COMMENT ON COLUMN eventstore.gone_events.recorded_at IS 'When it was appended.';
+REVOKE ALL ON TABLE eventstore.gone_events FROM PUBLIC;
+
 CREATE TABLE eventstore.beginnings
 (
 	stream      text COLLATE "C" NOT NULL CONSTRAINT beginnings_pkey PRIMARY KEY,
@@ -1257,6 +1307,8 @@ $$
 		('read admin',        'SELECT',  'TABLE eventstore.notify_status'),
 		('admin',             'SELECT',  'TABLE eventstore.snapshots'),
 		('admin',             'SELECT',  'TABLE eventstore.removed_events'),
+		('admin',             'SELECT',  'TABLE eventstore.detached_events'),
+		('admin',             'SELECT',  'TABLE eventstore.gone_events'),
 		('admin',             'SELECT',  'TABLE eventstore.redactions'),
 		('admin',             'SELECT',  'TABLE eventstore.retention'),
 		('admin',             'SELECT',  'TABLE eventstore.grants'),
@@ -1357,6 +1409,7 @@ $$
 		('admin',             'SELECT',  'TABLE eventstore.event_partitions'),
 		('admin',             'SELECT',  'TABLE eventstore.archived_ranges'),
 		('admin',             'SELECT',  'TABLE eventstore.partitioning'),
+		('admin',             'SELECT',  'TABLE eventstore.partition_ids'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_exists()'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_no_stream()'),
@@ -1683,7 +1736,7 @@ CREATE OR REPLACE VIEW eventstore.parked WITH (security_barrier) AS
 	JOIN eventstore.subscriptions s ON s.name = r.subscription
 	LEFT JOIN LATERAL eventstore.find_event(r.position) e ON true
 	-- What row security would hide of an event that is gone nobody knows.
-	LEFT JOIN eventstore.removed_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
+	LEFT JOIN eventstore.gone_events g ON g.position = r.position AND NOT pg_catalog.row_security_active('eventstore.events'::pg_catalog.text)
 	WHERE r.parked_at IS NOT NULL AND (e.position IS NOT NULL OR g.position IS NOT NULL);
 COMMENT ON COLUMN eventstore.parked.partition IS 'The partition of the event''s stream; null: the caller''s grants do not let him see the whole subscription, which is being divided anew.';
 COMMENT ON COLUMN eventstore.parked.data IS 'See eventstore.events; null: the event is gone.';
@@ -2313,7 +2366,7 @@ $$
 		  UNION ALL SELECT 'projection_missed', NULL, m.position FROM eventstore.projection_missed m
 		  UNION ALL SELECT 'skipped_events', NULL, s.position FROM eventstore.skipped_events s) o
 	WHERE NOT EXISTS (SELECT FROM eventstore.events e WHERE e.position = o.position)
-	  AND NOT EXISTS (SELECT FROM eventstore.removed_events g WHERE g.position = o.position)
+	  AND NOT EXISTS (SELECT FROM eventstore.gone_events g WHERE g.position = o.position)
 	UNION ALL
 	SELECT 'orphan', k.stream, 'eventstore.snapshots has a snapshot of it, but it has no row in eventstore.streams'
 	FROM eventstore.snapshots k WHERE NOT EXISTS (SELECT FROM eventstore.streams s WHERE s.stream = k.stream)
@@ -2433,6 +2486,20 @@ COMMENT ON COLUMN eventstore.partitioning.every IS 'Positions that a partition h
 REVOKE ALL ON TABLE eventstore.partitioning FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.partitioning', '');
 
+CREATE TABLE eventstore.partition_ids
+(
+	partition     oid    NOT NULL CONSTRAINT partition_ids_pkey PRIMARY KEY,
+	upto_position bigint NOT NULL,
+	lowest        uuid,
+	highest       uuid
+);
+COMMENT ON TABLE eventstore.partition_ids IS 'Between which ids those of a partition are that no event comes into any more; for appends with ids of the caller''s. Written by who makes partitions.';
+COMMENT ON COLUMN eventstore.partition_ids.partition IS 'The table.';
+COMMENT ON COLUMN eventstore.partition_ids.upto_position IS 'Its range ends before this position.';
+COMMENT ON COLUMN eventstore.partition_ids.lowest IS 'The lowest id; null: it is empty.';
+COMMENT ON COLUMN eventstore.partition_ids.highest IS 'The highest id.';
+REVOKE ALL ON TABLE eventstore.partition_ids FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.es_partition_events(every bigint) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_partition_events';
 COMMENT ON FUNCTION @extschema@.es_partition_events(bigint) IS
@@ -2462,7 +2529,7 @@ CREATE TABLE eventstore.archived_ranges
 	from_position     bigint      NOT NULL CONSTRAINT archived_ranges_pkey PRIMARY KEY,
 	upto_position     bigint      NOT NULL,
 	partition         text COLLATE "C" NOT NULL,
-	events            bigint      NOT NULL,
+	events            bigint,
 	first_recorded_at timestamptz,
 	last_recorded_at  timestamptz,
 	detached_at       timestamptz NOT NULL
@@ -2471,7 +2538,7 @@ COMMENT ON TABLE eventstore.archived_ranges IS 'Ranges of positions whose events
 COMMENT ON COLUMN eventstore.archived_ranges.from_position IS 'The range begins at this position ...';
 COMMENT ON COLUMN eventstore.archived_ranges.upto_position IS '... and ends before this one.';
 COMMENT ON COLUMN eventstore.archived_ranges.partition IS 'What the table was called when it was detached.';
-COMMENT ON COLUMN eventstore.archived_ranges.events IS 'How many events it had.';
+COMMENT ON COLUMN eventstore.archived_ranges.events IS 'How many events it had; null: its table is still there, in eventstore.detached_events.';
 COMMENT ON COLUMN eventstore.archived_ranges.first_recorded_at IS 'When the first of them was recorded.';
 COMMENT ON COLUMN eventstore.archived_ranges.last_recorded_at IS 'When the last of them was recorded.';
 COMMENT ON COLUMN eventstore.archived_ranges.detached_at IS 'When it was detached.';
@@ -2481,7 +2548,7 @@ SELECT pg_catalog.pg_extension_config_dump('eventstore.archived_ranges', '');
 CREATE FUNCTION @extschema@.es_detach_events(upto bigint) RETURNS SETOF regclass
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_detach_events';
 COMMENT ON FUNCTION @extschema@.es_detach_events(bigint) IS
-	'Has the partitions leave the store that end at or below a position; returns them, as tables to be dropped, dumped or kept.';
+	'Has the partitions leave the store that end at or below a position; returns them, as tables to be dumped, dropped or kept.';
 REVOKE ALL ON FUNCTION @extschema@.es_detach_events(bigint) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_attach_events("table" regclass) RETURNS void
@@ -2489,6 +2556,15 @@ CREATE FUNCTION @extschema@.es_attach_events("table" regclass) RETURNS void
 COMMENT ON FUNCTION @extschema@.es_attach_events(regclass) IS
 	'Brings a table back that es_detach_events has let go, unless it is not what left, or fits no longer.';
 REVOKE ALL ON FUNCTION @extschema@.es_attach_events(regclass) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.note_departure() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_note_departure';
+COMMENT ON FUNCTION eventstore.note_departure() IS 'Has the ids of a detached partition written down before DROP TABLE or ALTER TABLE ... DETACH PARTITION takes it away.';
+REVOKE ALL ON FUNCTION eventstore.note_departure() FROM PUBLIC;
+
+CREATE EVENT TRIGGER eventstore_departure ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'ALTER TABLE') EXECUTE FUNCTION eventstore.note_departure();
+ALTER EVENT TRIGGER eventstore_departure ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_departure IS 'The ids of a detached partition stay taken when its table goes.';
 
 CREATE FUNCTION eventstore.describe_partition("table" regclass, OUT rows bigint, OUT first_recorded_at timestamptz, OUT last_recorded_at timestamptz)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS

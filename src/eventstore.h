@@ -47,6 +47,7 @@
  *		redact.c		es_redact
  *		detach.c		es_detach_events
  *		attach.c		es_attach_events
+ *		depart.c		a table that was detached goes
  *		retain.c		applying retention to streams, one after the other
  *		forget.c		taking events from a stream
  *		drop.c			the store is not dropped by mistake
@@ -82,7 +83,9 @@
  *		recorder.c		insertion into eventstore.events
  *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
+ *		id_look.c		a look for given ids
  *		id_ranges.c		which partitions of events may have an id
+ *		id_bounds.c		between which ids those of a partition are
  *
  *	 condition/			which events a decision depends on; above order/
  *		condition.c		the condition of an append, and how it is kept
@@ -124,6 +127,7 @@
  *		partition_events.c	es_partition_events, and partitions in a restore
  *		convert.c		from a plain table to one that is made of ranges
  *		provide.c		the range that an append needs
+ *		closed.c		what is written down of ranges that nothing comes into
  *		make.c			the ranges that come next
  *		ddl.c			commands that make, attach and detach them
  *
@@ -339,6 +343,11 @@
  *								AccessShare			es_stream_version
  *	 eventstore.removed_events	AccessShare			append with given ids, es_load, the floor
  *								RowExclusive		what takes events
+ *	 eventstore.				AccessShare			the same, where events were detached
+ *	   detached_events			AccessExclusive		es_attach_events, DROP TABLE of what was detached;
+ *													with the table itself, tried for moments
+ *	 eventstore.partition_ids	AccessShare			append with given ids, for moments
+ *								RowExclusive		who makes partitions
  *	 eventstore.events			RowExclusive		append, what takes events or changes them
  *								AccessShare			reads, es_load, es_fold, es_save_snapshot
  *								ShareRowExclusive	who makes, pauses, resumes, rebuilds or drops

@@ -63,12 +63,23 @@ direct_is_plain_table(Relation table)
 
 /*
  * Whether eventstore.events, which is made of ranges, does not ask for more than
- * they do: of triggers for statements they know nothing.
+ * they do: of triggers for statements they know nothing.  Remembered until the
+ * relation cache has news of it.
  */
 bool
 es_direct_may_be_passed_by(Relation events)
 {
-	return direct_is_plain_table(events) && !RelationGetForm(events)->relispartition;
+	static uint64 generation = PG_UINT64_MAX;
+	static bool may_be = false;
+
+	if (unlikely(generation != es_catalog_generation()))
+	{
+		/* What has no OID there is not heard of. */
+		(void) es_catalog_oid(ES_EVENTS);
+		generation = es_catalog_generation();
+		may_be = direct_is_plain_table(events) && !RelationGetForm(events)->relispartition;
+	}
+	return may_be;
 }
 
 /* Whether the error that a key is there already shows what messages may show. */

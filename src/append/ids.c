@@ -11,33 +11,26 @@
  * An id stays stored when its event is gone: it is looked up among the removed
  * ones, too, after the events, as an event goes from here to there.
  *
- * Ids are looked up whoever stored them; an append that is just storing one
- * is waited for.  What slips through between the look and the insertion runs
- * into the unique index, whose error es_ids_rethrow_duplicate translates; or,
- * if it is gone again by then, is found by es_ids_check_removed.
+ * How an id is looked up is told in id_look.c.  What slips through between the
+ * look and the insertion runs into the unique index, whose error
+ * es_ids_rethrow_duplicate translates; or, if it is gone again by then, is found
+ * by es_ids_check_removed.  Where the table is made of ranges, what slips through
+ * into another range is found by es_ids_check_ranges.
  *
- * Where the table is made of ranges, ids are looked up in each that may have
- * them (id_ranges.c), and what slips through into another range is found by
- * es_ids_check_ranges.
- *
- * Memory: the current context.  Locks: waits for other transactions that
- * store one of the ids; the caller holds at least RowExclusive on events.  On
- * ranges AccessShare, on the newest one RowExclusive.
- * Calls: catalog, id_ranges, names, ranges, removed, scan, see.
+ * Memory: the current context.  Locks: what id_look.c takes.  Calls: id_look,
+ * id_ranges, names, ranges, removed, scan, see.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
-#include "append/id_ranges.h"
+#include "append/id_look.h"
 #include "append/ids.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -46,26 +39,6 @@
 #include "base/removed.h"
 #include "base/scan.h"
 #include "rights/see.h"
-
-/* Where a stored id is; stream points into the scan's slot, or is a copy. */
-typedef struct IdsPlace
-{
-	text *stream;
-	int64 version;
-	int64 position;
-	bool is_removed; /* where it was */
-} IdsPlace;
-
-/* A look for ids, among the events and among those that are gone. */
-typedef struct IdsLook
-{
-	Relation events;
-	bool has_ranges;
-	EsIdRanges ranges; /* if it has */
-	Relation range;    /* that scan is of; NULL: of none yet */
-	EsScan scan;       /* else of events */
-	EsRemovedLook removed;
-} IdsLook;
 
 static char *
 ids_to_cstring(const pg_uuid_t *id)
@@ -91,147 +64,9 @@ ids_compare(const void *a, const void *b)
 	return memcmp(*(const pg_uuid_t *const *) a, *(const pg_uuid_t *const *) b, UUID_LEN);
 }
 
-static void
-ids_read_place(TupleTableSlot *slot, IdsPlace *place)
-{
-	slot_getsomeattrs(slot, Anum_events_version);
-	place->position = DatumGetInt64(slot->tts_values[Anum_events_position - 1]);
-	place->stream = DatumGetTextPP(slot->tts_values[Anum_events_stream - 1]);
-	place->version = DatumGetInt64(slot->tts_values[Anum_events_version - 1]);
-	place->is_removed = false;
-}
-
-static void
-ids_close_range(IdsLook *look)
-{
-	if (look->range == NULL)
-		return;
-	es_scan_close(&look->scan);
-	table_close(look->range, NoLock);
-	look->range = NULL;
-}
-
-static void
-ids_open(IdsLook *look, Relation events)
-{
-	look->events = events;
-	look->has_ranges = es_ranges_are_of(events);
-	look->range = NULL;
-	if (look->has_ranges)
-		look->ranges = es_id_ranges_begin(events);
-	else
-		es_scan_open(&look->scan, events, ES_EVENTS_ID);
-	es_removed_open(&look->removed);
-}
-
-/* Turn to a range, by number, and stay there: ids of one call are mostly in one. */
-static void
-ids_open_range(IdsLook *look, int number)
-{
-	Oid table = es_ranges_get(look->events, number).table;
-
-	if (look->range != NULL && RelationGetRelid(look->range) == table)
-		return;
-	ids_close_range(look);
-	/* The newest is most likely to be inserted into, too, and one lock is cheaper than two. */
-	look->range = table_open(table,
-							 number == look->ranges.newest ? RowExclusiveLock : AccessShareLock);
-	es_scan_open(&look->scan, look->range, ES_EVENTS_ID);
-}
-
-static void
-ids_close(IdsLook *look)
-{
-	es_removed_close(&look->removed);
-	if (look->has_ranges)
-		ids_close_range(look);
-	else
-		es_scan_close(&look->scan);
-}
-
-/* Find the id of an event that is gone. */
-static bool
-ids_find_removed(EsRemovedLook *look, const pg_uuid_t *id, IdsPlace *place)
-{
-	SnapshotData dirty;
-	EsRemoved removed;
-
-	InitDirtySnapshot(dirty);
-	if (!es_removed_find(look, id, &dirty, &removed))
-		return false;
-	place->stream = removed.stream;
-	place->version = removed.version;
-	place->position = removed.position;
-	place->is_removed = true;
-	return true;
-}
-
-/*
- * Find a stored id in a table, committed or not; wait for one that is being
- * stored.
- */
-static bool
-ids_find_in(EsScan *scan, const pg_uuid_t *id, IdsPlace *place)
-{
-	SnapshotData dirty;
-
-	InitDirtySnapshot(dirty);
-	scan->key_count = 0;
-	es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
-	for (;;)
-	{
-		TupleTableSlot *slot = scan->slot;
-		bool is_found;
-
-		es_scan_begin(scan, &dirty);
-		is_found = es_scan_next(scan, ForwardScanDirection);
-		es_scan_stop(scan);
-		if (is_found && TransactionIdIsValid(dirty.xmin))
-		{
-			ItemPointerData tid = slot->tts_tid;
-
-			ExecClearTuple(slot);
-			CHECK_FOR_INTERRUPTS();
-			XactLockTableWait(dirty.xmin, scan->heap, &tid, XLTW_InsertIndexUnique);
-			continue;
-		}
-		if (is_found)
-			ids_read_place(slot, place);
-		return is_found;
-	}
-}
-
-/* The same in a range, by number. */
-static bool
-ids_find_in_range(IdsLook *look, int number, const pg_uuid_t *id, IdsPlace *place)
-{
-	ids_open_range(look, number);
-	return ids_find_in(&look->scan, id, place);
-}
-
-static bool
-ids_find_in_ranges(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
-{
-	int number = look->ranges.newest + 1;
-
-	while ((number = es_id_ranges_next(look->events, &look->ranges, id, number)) >= 0)
-		if (ids_find_in_range(look, number, id, place))
-			return true;
-	return false;
-}
-
-/* Find a stored id, of an event that is there or gone. */
-static bool
-ids_find(IdsLook *look, const pg_uuid_t *id, IdsPlace *place)
-{
-	return (look->has_ranges ? ids_find_in_ranges(look, id, place)
-							 : ids_find_in(&look->scan, id, place)) ||
-		ids_find_removed(&look->removed, id, place);
-}
-
 /* Raise SE002 and tell where the id is, if the caller may see that. */
 static void
-ids_raise_stored(Relation events, const pg_uuid_t *id, const IdsPlace *place)
+ids_raise_stored(Relation events, const pg_uuid_t *id, const EsIdPlace *place)
 {
 	if (!es_see_stored(events, place->stream, place->position))
 		ereport(ERROR,
@@ -258,14 +93,14 @@ static void
 ids_raise_twice(Relation events, const pg_uuid_t *id)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IdsPlace place = {0};
+	EsIdPlace place = {0};
 	EsScan scan;
 
 	es_scan_open(&scan, events, ES_EVENTS_ID);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
-		ids_read_place(scan.slot, &place);
+		es_id_look_read_place(scan.slot, &place);
 	if (place.position > 0 && es_see_stored(events, place.stream, place.position))
 		ereport(ERROR,
 				(errcode(ES_ERRCODE_DUPLICATE_EVENT_ID),
@@ -317,11 +152,11 @@ typedef struct IdsFound
 	int found;                 /* of these are stored */
 	int in_order;              /* of these where a retry would have them */
 	const pg_uuid_t *first_id; /* found first, and its place */
-	IdsPlace first;
+	EsIdPlace first;
 } IdsFound;
 
 static void
-ids_note(IdsFound *found, const EsEvent *event, const IdsPlace *place, const text *stream)
+ids_note(IdsFound *found, const EsEvent *event, const EsIdPlace *place, const text *stream)
 {
 	if (found->found++ == 0)
 	{
@@ -336,7 +171,7 @@ ids_note(IdsFound *found, const EsEvent *event, const IdsPlace *place, const tex
 
 /* Look up all ids once; sets the appends' results. */
 static IdsFound
-ids_look(IdsLook *look, EsAppend *const *appends, int append_count)
+ids_look(EsIdLook *look, EsAppend *const *appends, int append_count)
 {
 	IdsFound found = {0};
 	int i;
@@ -347,10 +182,10 @@ ids_look(IdsLook *look, EsAppend *const *appends, int append_count)
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
 			const EsEvent *event = &appends[i]->events[j];
-			IdsPlace place;
+			EsIdPlace place;
 
 			/* At its own position: it is the event itself, just inserted. */
-			if (event->has_given_id && ids_find(look, &event->id, &place) &&
+			if (event->has_given_id && es_id_look_find(look, &event->id, &place) &&
 				place.position != event->position)
 			{
 				ids_note(&found, event, &place, appends[i]->stream);
@@ -376,12 +211,12 @@ ids_look(IdsLook *look, EsAppend *const *appends, int append_count)
 bool
 es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 {
-	IdsLook look;
+	EsIdLook look;
 	IdsFound found = {0};
 	int found_before;
 	int i;
 
-	ids_open(&look, events);
+	es_id_look_open(&look, events);
 	for (i = 0; look.has_ranges && i < append_count; i++)
 		appends[i]->ids_closed_upto = look.ranges.closed_upto;
 	for (;;)
@@ -393,7 +228,7 @@ es_ids_find_retry(Relation events, EsAppend *const *appends, int append_count)
 		if (look.has_ranges)
 			look.ranges = es_id_ranges_begin(events);
 	}
-	ids_close(&look);
+	es_id_look_close(&look);
 
 	if (found.found > 0 && found.in_order < found.event_count)
 		ids_raise_stored(events, found.first_id, &found.first);
@@ -411,19 +246,19 @@ int
 es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
 {
 	int count = 0;
-	IdsLook look;
+	EsIdLook look;
 	int i;
 
-	ids_open(&look, events);
+	es_id_look_open(&look, events);
 	for (i = 0; i < append_count; i++)
 	{
 		EsAppend *append = appends[i];
 		const pg_uuid_t *id = &append->events[0].id;
-		IdsPlace place;
+		EsIdPlace place;
 
 		CHECK_FOR_INTERRUPTS();
 		append->ids_closed_upto = look.has_ranges ? look.ranges.closed_upto : 0;
-		append->is_stored = ids_find(&look, id, &place);
+		append->is_stored = es_id_look_find(&look, id, &place);
 		if (!append->is_stored)
 			continue;
 		if (place.version != append->expected_version + 1 ||
@@ -433,7 +268,7 @@ es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
 		append->last_position = place.position;
 		count++;
 	}
-	ids_close(&look);
+	es_id_look_close(&look);
 	return count;
 }
 
@@ -445,7 +280,7 @@ es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
 void
 es_ids_raise_partial_retry(Relation events, const EsAppend *stored)
 {
-	IdsPlace place = {stored->stream, stored->last_version, stored->last_position, false};
+	EsIdPlace place = {stored->stream, stored->last_version, stored->last_position, false};
 
 	ids_raise_stored(events, &stored->events[stored->event_count - 1].id, &place);
 }
@@ -477,7 +312,7 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 						 MemoryContext context)
 {
 	ErrorData *error;
-	IdsLook look;
+	EsIdLook look;
 	IdsFound found;
 
 	MemoryContextSwitchTo(context);
@@ -486,7 +321,7 @@ es_ids_rethrow_duplicate(Relation events, EsAppend *const *appends, int append_c
 		PG_RE_THROW();
 
 	FlushErrorState();
-	ids_open(&look, events);
+	es_id_look_open(&look, events);
 	found = ids_look(&look, appends, append_count);
 	if (found.found > 0)
 		ids_raise_stored(events, found.first_id, &found.first);
@@ -511,17 +346,17 @@ es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count
 	int i;
 	int j;
 
-	if (likely(!es_removed_is_any()))
-		return;
 	es_removed_open(&look);
+	if (likely(!es_removed_may_have(&look)))
+		append_count = 0;
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
 			const EsEvent *event = &appends[i]->events[j];
-			IdsPlace place;
+			EsIdPlace place;
 
-			if (event->has_given_id && ids_find_removed(&look, &event->id, &place))
+			if (event->has_given_id && es_id_look_find_removed(&look, &event->id, &place))
 				ids_raise_stored(events, &event->id, &place);
 		}
 	}
@@ -540,32 +375,36 @@ es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count
 void
 es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count)
 {
-	IdsLook look = {.events = events, .has_ranges = true};
+	EsIdLook look = {.events = events, .has_ranges = true};
+	int newest;
 	int i;
 	int j;
 	int number;
 
 	if (!es_ranges_are_of(events))
 		return;
-	look.ranges = es_id_ranges_begin(events);
+	look.ranges.newest = newest = es_id_ranges_newest(events);
 	for (i = 0; i < append_count; i++)
 	{
 		/* As it was before: one may have been stored, and its range closed, meanwhile. */
 		int oldest = es_ranges_find(events, appends[i]->ids_closed_upto + 1);
 
+		/* All that came since is in the range that ours is in. */
+		if (likely(oldest >= newest))
+			continue;
 		for (j = 0; j < appends[i]->event_count; j++)
 		{
 			const EsEvent *event = &appends[i]->events[j];
-			IdsPlace place;
+			EsIdPlace place;
 			int own;
 
 			if (!event->has_given_id)
 				continue;
 			own = es_ranges_find(events, event->position);
-			for (number = look.ranges.newest; number >= oldest; number--)
-				if (number != own && ids_find_in_range(&look, number, &event->id, &place))
+			for (number = newest; number >= oldest; number--)
+				if (number != own && es_id_look_find_in_range(&look, number, &event->id, &place))
 					ids_raise_stored(events, &event->id, &place);
 		}
 	}
-	ids_close_range(&look);
+	es_id_look_leave(&look);
 }

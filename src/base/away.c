@@ -3,10 +3,12 @@
  * away.c
  *		Events that are away: in partitions that were detached.
  *
- * Who reads history from its begin does without them, and is told so.
+ * Who reads history from its begin does without them, and is told so.  They are
+ * counted then, as long as their table is at hand: to detach it must not take
+ * the time that this takes.
  *
- * Memory: SPI's own.  Locks: AccessShare on eventstore.archived_ranges.  Calls:
- * catalog, sql.
+ * Memory: SPI's own.  Locks: AccessShare on eventstore.archived_ranges and
+ * eventstore.detached_events.  Calls: catalog, sql.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +29,9 @@ int64
 es_away_count(int64 after)
 {
 	static EsSql statement =
-		ES_SQL("SELECT pg_catalog.sum(a.events)::pg_catalog.int8 FROM eventstore.archived_ranges a "
+		ES_SQL("SELECT pg_catalog.sum(COALESCE(a.events, (SELECT pg_catalog.count(*) FROM eventstore.detached_events d "
+			   "WHERE d.position OPERATOR(pg_catalog.>=) a.from_position AND d.position OPERATOR(pg_catalog.<) a.upto_position))"
+			   ")::pg_catalog.int8 FROM eventstore.archived_ranges a "
 			   "WHERE a.upto_position OPERATOR(pg_catalog.>) $1",
 			   INT8OID);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);

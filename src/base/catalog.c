@@ -92,7 +92,9 @@ static const char *const catalog_names[ES_RELATION_COUNT] =
 	 [ES_MEMBER_PKEY] = "member_pkey",
 	 [ES_MAPPED_CELLS] = "mapped_cells",
 	 [ES_MAPPED_CELLS_PKEY] = "mapped_cells_pkey",
-	 [ES_PARTITIONING] = "partitioning"};
+	 [ES_PARTITIONING] = "partitioning",
+	 [ES_PARTITION_IDS] = "partition_ids",
+	 [ES_DETACHED] = ES_DETACHED_TABLE};
 
 static Oid catalog_oids[ES_RELATION_COUNT];
 

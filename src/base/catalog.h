@@ -14,6 +14,7 @@
 /* Names that others need for messages and for recognizing an error. */
 #define ES_SCHEMA             "eventstore"
 #define ES_EVENTS_TABLE       "events"
+#define ES_DETACHED_TABLE     "detached_events"
 #define ES_EVENTS_ID_KEY      "events_id_key"
 #define ES_STREAM_VERSION_KEY "_stream_version_key" /* in all names of such indexes */
 
@@ -87,6 +88,8 @@ typedef enum EsRelation
 	ES_MAPPED_CELLS,
 	ES_MAPPED_CELLS_PKEY, /* (cell) */
 	ES_PARTITIONING,
+	ES_PARTITION_IDS,
+	ES_DETACHED,
 	ES_RELATION_COUNT
 } EsRelation;
 
@@ -236,6 +239,12 @@ typedef enum EsRelation
 #define Anum_removed_version     4
 #define Anum_removed_type        5
 #define Anum_removed_recorded_at 6
+
+/* Columns of eventstore.partition_ids. */
+#define Anum_partition_ids_partition     1
+#define Anum_partition_ids_upto_position 2
+#define Anum_partition_ids_lowest        3
+#define Anum_partition_ids_highest       4
 
 /* Columns of eventstore.beginnings. */
 #define Anum_beginnings_stream      1

@@ -82,9 +82,13 @@ typedef bool EsUpdateIndexes;
 #if PG_VERSION_NUM >= 160000
 #define es_compat_set_locator(record, rel) ((record)->locator = (rel)->rd_locator)
 #define es_compat_file_number(rel)         ((rel)->rd_locator.relNumber)
+#define es_compat_read_recent(rel, page, buffer) \
+	ReadRecentBuffer((rel)->rd_locator, MAIN_FORKNUM, page, buffer)
 #else
 #define es_compat_set_locator(record, rel) ((record)->node = (rel)->rd_node)
 #define es_compat_file_number(rel)         ((rel)->rd_node.relNode)
+#define es_compat_read_recent(rel, page, buffer) \
+	ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, page, buffer)
 #endif
 
 /* 18's pg_locale.h wants ICU's headers, which the server's packages do not bring. */

@@ -20,6 +20,9 @@ typedef struct EsRemovedLook
 	bool is_any;  /* something may have been removed, ever; else not yet */
 	bool is_open; /* the scan */
 	EsScan scan;
+	Relation detached;	   /* eventstore.detached_events; NULL: nothing is in there */
+	bool is_detached_open; /* its scan */
+	EsScan detached_scan;
 } EsRemovedLook;
 
 /* What is known of one. */
@@ -34,8 +37,12 @@ typedef struct EsRemoved
 extern void es_removed_open(EsRemovedLook *look);
 extern bool
 es_removed_find(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot, EsRemoved *removed);
+extern bool es_removed_find_listed(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot,
+								   EsRemoved *removed);
+extern bool es_removed_find_detached(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot,
+									 EsRemoved *removed);
+extern bool es_removed_may_have(EsRemovedLook *look);
 extern void es_removed_close(EsRemovedLook *look);
-extern bool es_removed_is_any(void);
 extern int64 es_removed_last(Snapshot snapshot);
 extern bool es_removed_is_at(int64 position);
 extern bool es_removed_is_version(const text *stream, int64 version, Snapshot snapshot);

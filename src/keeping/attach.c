@@ -4,16 +4,19 @@
  *		The verb es_attach_events.
  *
  * A table comes back that es_detach_events has let go, or its copy from a dump.
- * Whether it is what left is not believed: each of its events has to have the
+ * While it is in eventstore.detached_events nobody could change it, and it is what
+ * left.  Of one that was dropped, or taken out of there, that is
+ * not believed: each of its events has to have the
  * digest that was noted then, and none may be missing.  And it has to fit: what
  * follows in its streams must be there.  Then what was noted of the events is
  * taken back, and they are as they were.
  *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
  * Exclusive, and "custody", Share, so that nothing is forgotten meanwhile;
- * AccessExclusive on the table; then AccessExclusive on eventstore.events, tried for
+ * AccessExclusive on the table, ShareRowExclusive where it is in
+ * eventstore.detached_events and looked into; then AccessExclusive on all of them, tried for
  * moments: appends and readers go on until then.  Calls: arguments, barrier, catalog,
- * custody, ddl, detach, make, ranges.
+ * custody, ddl, depart, detach, make, ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +41,7 @@
 #include "base/ranges.h"
 #include "keeping/as_owner.h"
 #include "keeping/custody.h"
+#include "keeping/depart.h"
 #include "keeping/detach.h"
 #include "order/floor.h"
 #include "partition/ddl.h"
@@ -51,7 +55,9 @@ typedef struct AttachPlace
 {
 	int64 from;
 	int64 upto;
-	int64 events;
+	bool is_noted; /* what its events were; else it never left eventstore.detached_events */
+	int64 events;  /* if it is */
+	bool is_detached; /* it is in eventstore.detached_events */
 } AttachPlace;
 
 static void
@@ -82,16 +88,16 @@ attach_has_columns(Relation rel, Relation events)
 }
 
 static void
-attach_check_table(Oid table)
+attach_check_table(Oid table, bool is_detached)
 {
-	Relation rel = relation_open(table, AccessExclusiveLock);
+	Relation rel = relation_open(table, is_detached ? ShareRowExclusiveLock : AccessExclusiveLock);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 
 	if (RelationGetForm(rel)->relkind != RELKIND_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
-	if (RelationGetForm(rel)->relispartition)
+	if (RelationGetForm(rel)->relispartition && !is_detached)
 		attach_refuse(table, "It is a partition already.",
 					  "eventstore.event_partitions shows those of the store.");
 	if (!attach_has_columns(rel, events))
@@ -143,15 +149,15 @@ attach_ask(const char *query, int64 *numbers, int count)
 
 /* Where a table was: by its positions; without any, by its name. */
 static AttachPlace
-attach_find_place(Oid table)
+attach_find_place(Oid table, bool is_detached)
 {
 	const char *query = psprintf(
-		"SELECT a.from_position, a.upto_position, a.events FROM eventstore.archived_ranges a, "
+		"SELECT a.from_position, a.upto_position, (a.events IS NOT NULL)::pg_catalog.int4::pg_catalog.int8, a.events FROM eventstore.archived_ranges a, "
 		"(SELECT pg_catalog.min(position) AS low, pg_catalog.max(position) AS high FROM ONLY %s) t "
 		"WHERE t.low OPERATOR(pg_catalog.>=) a.from_position AND t.high OPERATOR(pg_catalog.<) a.upto_position "
-		"OR t.low IS NULL AND a.events OPERATOR(pg_catalog.=) 0 AND a.partition OPERATOR(pg_catalog.=) %s::pg_catalog.text",
+		"OR t.low IS NULL AND COALESCE(a.events, 0) OPERATOR(pg_catalog.=) 0 AND a.partition OPERATOR(pg_catalog.=) %s::pg_catalog.text",
 		es_ddl_table(table), quote_literal_cstr(get_rel_name(table)));
-	int64 numbers[3];
+	int64 numbers[4];
 	AttachPlace place;
 
 	if (!attach_ask(query, numbers, lengthof(numbers)))
@@ -159,7 +165,13 @@ attach_find_place(Oid table)
 					  "eventstore.archived_ranges shows those that were.");
 	place.from = numbers[0];
 	place.upto = numbers[1];
-	place.events = numbers[2];
+	place.is_noted = numbers[2] > 0;
+	place.events = numbers[3];
+	place.is_detached = is_detached;
+	/* Else its table is there, and this is another one. */
+	if (!place.is_noted && !is_detached)
+		attach_refuse(table, "The table that was detached is still there.",
+					  "Attach that one; eventstore.archived_ranges says what it was called.");
 	return place;
 }
 
@@ -208,26 +220,38 @@ attach_check_versions(Oid table)
 			"Attach later ranges first. What was truncated or deleted beyond a range keeps that range from coming back.");
 }
 
+/* Have what was noted be as before. */
+static void
+attach_take_back(Oid table, const AttachPlace *place)
+{
+	const char *name = es_ddl_table(table);
+
+	if (place->is_noted)
+		es_ddl_run("DELETE FROM eventstore.removed_events r USING %s e "
+				   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
+				   name);
+	if (place->is_detached)
+		return;
+	/* A dump may have been restored without them. */
+	es_make_indexes(table);
+	es_ddl_protect(table);
+}
+
 static void
 attach_at(Oid table, const AttachPlace *place)
 {
-	const char *name = es_ddl_table(table);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	bool has_row_security = RelationGetForm(events)->relrowsecurity;
 
 	relation_close(events, NoLock);
-	/* A dump may have been restored without them. */
-	es_make_indexes(table);
-	es_ddl_protect(table);
-	es_ddl_run("DELETE FROM eventstore.removed_events r USING %s e "
-			   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
-			   name);
-	/* Who has looked among the events already, and looks among the removed ones next, would find an id in neither. */
-	es_barrier_close(NIL);
-	es_ddl_run("ALTER TABLE ONLY eventstore.events ATTACH PARTITION %s FOR VALUES FROM (%lld) TO (%lld)",
-			   name, (long long) place->from, (long long) place->upto);
-	if (has_row_security)
-		es_ddl_run("ALTER TABLE ONLY %s ENABLE ROW LEVEL SECURITY", name);
+	attach_take_back(table, place);
+	/* Who has looked among the events already, and looks among those that are gone next, would find an id in neither. */
+	es_barrier_close(place->is_detached ? list_make2_oid(es_catalog_oid(ES_DETACHED), table) : NIL);
+	if (place->is_detached)
+		es_depart_take_out(table);
+	es_ddl_attach("eventstore.events", table, place->from, place->upto);
+	es_ddl_run("ALTER TABLE ONLY %s %s ROW LEVEL SECURITY", es_ddl_table(table),
+			   has_row_security ? "ENABLE" : "DISABLE");
 	es_ddl_run("DELETE FROM eventstore.archived_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
 			   (long long) place->from);
 	es_ddl_run("SELECT eventstore.reset_tallies()");
@@ -240,6 +264,8 @@ Datum
 es_attach_events(PG_FUNCTION_ARGS)
 {
 	AttachPlace place;
+	EsRange range;
+	bool is_detached;
 	Oid table;
 
 	es_arguments_check_not_null(fcinfo, 0, "table");
@@ -248,9 +274,11 @@ es_attach_events(PG_FUNCTION_ARGS)
 	es_make_lock();
 	es_floor_check_fed();
 	(void) es_custody_settle(true);
-	attach_check_table(table);
-	place = attach_find_place(table);
-	attach_check_events(table, &place);
+	is_detached = es_depart_find(table, &range);
+	attach_check_table(table, is_detached);
+	place = attach_find_place(table, is_detached);
+	if (place.is_noted)
+		attach_check_events(table, &place);
 	attach_check_versions(table);
 	attach_at(table, &place);
 	PG_RETURN_VOID();

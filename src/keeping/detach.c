@@ -4,18 +4,21 @@
  *		The verb es_detach_events.
  *
  * Whole partitions leave the store, as tables of its owner's.  Their events are
- * gone then as those are that were truncated, and leave the same behind: a row
- * in eventstore.removed_events each, so that their ids stay taken, retries are
- * known, versions go on, and seals can be verified.  A note of each partition in
+ * gone then as those are that were truncated; a note of each partition in
  * eventstore.archived_ranges says that they are not lost, but away.
  *
- * To note the events takes as long as it takes, while all others go on; only
- * then the table is closed, for the moment of detaching.
+ * Nothing is written or read of the events themselves, so it takes the same moment
+ * however many there are.  What has to be known of them for ever - ids, so that
+ * retries are known, versions, digests for seals - the table itself says as long as
+ * it is there: it becomes a partition of eventstore.detached_events, nobody can change it, and who
+ * looks for events that are gone looks there, too (base/removed.c).  When it
+ * is to go, and not before, that is written down (depart.c).  A table that a DBA has given
+ * columns of his own does not fit there: of such a one it is written down at once.
  *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
  * Exclusive, and "custody", RowExclusive and Share; Share on the partitions; then
  * AccessExclusive on them and on eventstore.events, tried for moments.  Calls:
- * arguments, barrier, catalog, custody, ddl, make, order, ranges.
+ * arguments, barrier, catalog, custody, ddl, depart, make, order, ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +38,7 @@
 #include "base/compat.h"
 #include "base/ranges.h"
 #include "keeping/custody.h"
+#include "keeping/depart.h"
 #include "keeping/detach.h"
 #include "order/order.h"
 #include "partition/ddl.h"
@@ -85,35 +89,43 @@ detach_choose(int64 upto, int64 head)
 	return chosen;
 }
 
-/* Note the events of a partition, and the partition. */
+/* Whether a partition has no columns but ours. */
+static bool
+detach_is_plain(const EsRange *range)
+{
+	Relation table = relation_open(range->table, AccessShareLock);
+	bool result = RelationGetDescr(table)->natts == Natts_event;
+
+	relation_close(table, NoLock);
+	return result;
+}
+
+/* Note a partition. */
 static void
 detach_note(const EsRange *range)
 {
 	const char *name = es_ddl_table(range->table);
 
-	/* Nobody removes or redacts one of them meanwhile. */
+	/* Nobody removes or redacts one of its events meanwhile. */
 	LockRelationOid(range->table, ShareLock);
-	es_ddl_run("INSERT INTO eventstore.removed_events (id, position, stream, version, type, recorded_at, removed_at, digest) "
-			   "SELECT e.id, e.position, e.stream, e.version, e.type, e.recorded_at, pg_catalog.clock_timestamp(), "
-			   "eventstore.event_digest(ROW(e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, "
-			   "e.tags, e.recorded_at)::eventstore.event) FROM ONLY %s e",
-			   name);
 	es_ddl_run("INSERT INTO eventstore.archived_ranges "
-			   "(from_position, upto_position, partition, events, first_recorded_at, last_recorded_at, detached_at) "
-			   "SELECT %lld, %lld, '%s', pg_catalog.count(*), pg_catalog.min(recorded_at), pg_catalog.max(recorded_at), "
-			   "pg_catalog.clock_timestamp() FROM ONLY %s",
+			   "(from_position, upto_position, partition, first_recorded_at, last_recorded_at, detached_at) "
+			   "SELECT %lld, %lld, '%s', (SELECT recorded_at FROM ONLY %s ORDER BY position LIMIT 1), "
+			   "(SELECT recorded_at FROM ONLY %s ORDER BY position DESC LIMIT 1), pg_catalog.clock_timestamp()",
 			   (long long) Max(range->from, 0), (long long) range->upto, get_rel_name(range->table),
-			   name);
+			   name, name);
+	if (!detach_is_plain(range))
+		es_depart_note(range);
 }
 
 static void
 detach_one(const EsRange *range)
 {
-	const char *name = es_ddl_table(range->table);
-
-	es_ddl_run("ALTER TABLE ONLY eventstore.events DETACH PARTITION %s", name);
-	es_ddl_run("ALTER TABLE ONLY %s DISABLE ROW LEVEL SECURITY", name);
-	es_ddl_release(range->table);
+	es_ddl_run("ALTER TABLE ONLY eventstore.events DETACH PARTITION %s", es_ddl_table(range->table));
+	if (detach_is_plain(range))
+		es_ddl_attach("eventstore.detached_events", range->table, range->from, range->upto);
+	else
+		es_depart_release(range->table);
 }
 
 static List *

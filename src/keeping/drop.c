@@ -53,24 +53,22 @@ PG_FUNCTION_INFO_V1(es_guard_store);
 
 static object_access_hook_type drop_previous_hook = NULL;
 
-/* eventstore.events; InvalidOid where it is not there. */
+/* A table of the store; InvalidOid where it is not there. */
 static Oid
-drop_find_events(void)
+drop_find(const char *name)
 {
 	Oid schema = get_namespace_oid(ES_SCHEMA, true);
 
-	return OidIsValid(schema) ? get_relname_relid(ES_EVENTS_TABLE, schema) : InvalidOid;
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
-/* Whether a table is eventstore.events, or a part of it. */
+/* Whether a table is another one, or a part of it. */
 static bool
-drop_is_events(Oid table)
+drop_is_of(Oid table, Oid whole)
 {
-	Oid events = drop_find_events();
-
-	return OidIsValid(events) &&
-		(table == events ||
-		 (get_rel_relispartition(table) && list_member_oid(get_partition_ancestors(table), events)));
+	return OidIsValid(whole) &&
+		(table == whole ||
+		 (get_rel_relispartition(table) && list_member_oid(get_partition_ancestors(table), whole)));
 }
 
 /* Whether a table that is about to be dropped has a row. */
@@ -95,11 +93,29 @@ drop_has_rows(Oid oid)
 	return result;
 }
 
+/* What was detached and is dropped by its name is not the store's any more: depart.c. */
+static void
+drop_check_detached(Oid table)
+{
+	ereport(es_guc_allow_drop == ES_DROP_WARN ? WARNING : ERROR,
+			(errcode(es_guc_allow_drop == ES_DROP_WARN ? ERRCODE_WARNING
+													   : ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("partition \"%s\", which was detached, would go with all that is known of its events",
+					get_rel_name(table)),
+			 errhint("DROP TABLE with its name has their ids written down first.")));
+}
+
 static void
 drop_check(Oid table)
 {
-	if (es_guc_allow_drop == ES_DROP_ON || IsBinaryUpgrade || !drop_is_events(table) ||
-		!drop_has_rows(table))
+	if (es_guc_allow_drop == ES_DROP_ON || IsBinaryUpgrade)
+		return;
+	if (drop_is_of(table, drop_find(ES_DETACHED_TABLE)) && drop_has_rows(table))
+	{
+		drop_check_detached(table);
+		return;
+	}
+	if (!drop_is_of(table, drop_find(ES_EVENTS_TABLE)) || !drop_has_rows(table))
 		return;
 	if (es_guc_allow_drop == ES_DROP_WARN)
 		ereport(WARNING,
@@ -126,8 +142,8 @@ drop_hook(ObjectAccessType access, Oid class, Oid object, int column, void *argu
 		drop_check(object);
 	/* The schema goes first where the table was taken out of the extension. */
 	else if (class == NamespaceRelationId && object == get_namespace_oid(ES_SCHEMA, true) &&
-			 OidIsValid(drop_find_events()))
-		drop_check(drop_find_events());
+			 OidIsValid(drop_find(ES_EVENTS_TABLE)))
+		drop_check(drop_find(ES_EVENTS_TABLE));
 }
 
 /*

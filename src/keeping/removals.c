@@ -4,8 +4,8 @@
  *		The list of events that were taken from history, read from end to end.
  *
  * Memory: SPI's, some rows at a time; the caller is connected to SPI.  Locks:
- * AccessShare on eventstore.removed_events.  Calls: nothing of
- * ours.
+ * AccessShare on eventstore.removed_events and eventstore.detached_events.
+ * Calls: nothing of ours.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,6 +30,15 @@ enum
 	REMOVALS_DIGEST
 };
 
+/* What was detached and is at hand says by itself what it is. */
+#define REMOVALS_QUERY \
+	"SELECT id, stream, version, position, recorded_at, digest FROM eventstore.removed_events " \
+	"WHERE position > $1 AND position <= $2 " \
+	"UNION ALL SELECT d.id, d.stream, d.version, d.position, d.recorded_at, " \
+	"eventstore.event_digest(ROW(d.position, d.stream, d.category, d.version, d.id, d.type, d.data, d.metadata, " \
+	"d.tags, d.recorded_at)::eventstore.event) FROM eventstore.detached_events d " \
+	"WHERE d.position > $1 AND d.position <= $2"
+
 /*
  * Begin to read what the active snapshot sees of the list of removed events.
  *
@@ -45,11 +54,7 @@ es_removals_open(EsRemovals *reader, int64 after, int64 upto, bool in_order)
 	memset(reader, 0, sizeof(*reader));
 	reader->portal = SPI_cursor_open_with_args(
 		NULL,
-		in_order
-			? "SELECT id, stream, version, position, recorded_at, digest FROM eventstore.removed_events "
-			  "WHERE position > $1 AND position <= $2 ORDER BY position"
-			: "SELECT id, stream, version, position, recorded_at, digest FROM eventstore.removed_events "
-			  "WHERE position > $1 AND position <= $2",
+		in_order ? REMOVALS_QUERY " ORDER BY position" : REMOVALS_QUERY,
 		lengthof(types), types, values, NULL, true, CURSOR_OPT_NO_SCROLL);
 }
 

@@ -39,7 +39,7 @@ static const char repair_statement[] =
 	"WITH last AS MATERIALIZED ("
 	" SELECT stream, pg_catalog.max(version) AS version, pg_catalog.max(recorded_at) AS recorded_at"
 	" FROM (SELECT stream, version, recorded_at FROM eventstore.events"
-	"       UNION ALL SELECT stream, version, recorded_at FROM eventstore.removed_events) e"
+	"       UNION ALL SELECT stream, version, recorded_at FROM eventstore.gone_events) e"
 	" GROUP BY stream),"
 	" wrong AS MATERIALIZED ("
 	" SELECT l.stream, l.version, l.recorded_at, s.version AS before"

@@ -48,9 +48,22 @@
 #define POSITION_LOG_AHEAD  32
 #define POSITION_AHEAD_BITS 6
 
+/* The sequence's page: where it was last, as a rule, which is quicker than to look it up. */
+static Buffer
+position_read(Relation sequence)
+{
+	static Buffer recent = InvalidBuffer;
+
+	if (BufferIsInvalid(recent) || !es_compat_read_recent(sequence, 0, recent))
+		recent = ReadBuffer(sequence, 0);
+	return recent;
+}
+
 /*
  * Read a sequence's only row as nextval() does, as the caller needs no right
  * on the sequence.
+ *
+ * lockmode: NoLock: this transaction has the lock.
  */
 static int64
 position_open(EsPositionHold *hold, EsRelation sequence, LOCKMODE lockmode, int page_lock)
@@ -58,8 +71,9 @@ position_open(EsPositionHold *hold, EsRelation sequence, LOCKMODE lockmode, int 
 	HeapTupleHeader row;
 	Page page;
 
-	hold->sequence = es_catalog_open(sequence, lockmode);
-	hold->buffer = ReadBuffer(hold->sequence, 0);
+	hold->sequence = lockmode == NoLock ? relation_open(es_catalog_oid(sequence), NoLock)
+										: es_catalog_open(sequence, lockmode);
+	hold->buffer = position_read(hold->sequence);
 	LockBuffer(hold->buffer, page_lock);
 
 	page = BufferGetPage(hold->buffer);
@@ -225,6 +239,13 @@ int64
 es_position_given_out_yet(bool *is_ours)
 {
 	return position_look(RowExclusiveLock, false, is_ours);
+}
+
+/* The same for who has taken some. */
+int64
+es_position_given_out_since(bool *is_ours)
+{
+	return position_look(NoLock, false, is_ours);
 }
 
 /* The last number that a sequence has given out to anybody. */

@@ -47,6 +47,7 @@ typedef struct EsPositionHold
 
 extern int64 es_position_given_out(bool is_lasting, bool *is_ours);
 extern int64 es_position_given_out_yet(bool *is_ours);
+extern int64 es_position_given_out_since(bool *is_ours);
 extern int64 es_position_last_number(EsRelation sequence);
 extern int64 es_position_hold(EsPositionHold *hold);
 extern int64 es_position_take(EsPositionHold *hold, int64 last, int64 count, int feed);

@@ -13,7 +13,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_constraint.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "catalog/pg_type.h"
@@ -21,6 +25,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -47,33 +52,14 @@ ddl_set(const char *name, const char *value)
 							 false);
 }
 
-/*
- * Run a command.
- *
- * format: as of psprintf; names are quoted already.
- */
-void
-es_ddl_run(const char *format, ...)
+/* Run a command.  Returns how many rows it has returned, or changed. */
+static uint64
+ddl_execute(const char *command)
 {
-	StringInfoData command;
 	int level = NewGUCNestLevel();
+	uint64 count;
 	int security;
 	Oid user;
-	int result;
-
-	initStringInfo(&command);
-	for (;;)
-	{
-		va_list arguments;
-		int needed;
-
-		va_start(arguments, format);
-		needed = appendStringInfoVA(&command, format, arguments);
-		va_end(arguments);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&command, needed);
-	}
 
 	ddl_set("search_path", "pg_catalog, pg_temp");
 	ddl_set("client_min_messages", "warning");
@@ -83,14 +69,69 @@ es_ddl_run(const char *format, ...)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(ddl_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	result = SPI_execute(command.data, false, 0);
-	if (result < 0)
-		elog(ERROR, "could not run: %s", command.data);
+	if (SPI_execute(command, false, 0) < 0)
+		elog(ERROR, "could not run: %s", command);
+	count = SPI_processed;
 	SPI_finish();
 	SetUserIdAndSecContext(user, security);
 	AtEOXact_GUC(false, level);
-	pfree(command.data);
 	CommandCounterIncrement();
+	return count;
+}
+
+static void ddl_format(StringInfo command, const char *format, va_list arguments)
+	pg_attribute_printf(2, 0);
+
+static void
+ddl_format(StringInfo command, const char *format, va_list arguments)
+{
+	initStringInfo(command);
+	for (;;)
+	{
+		va_list copy;
+		int needed;
+
+		va_copy(copy, arguments);
+		needed = appendStringInfoVA(command, format, copy);
+		va_end(copy);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(command, needed);
+	}
+}
+
+/*
+ * Run a command.
+ *
+ * format: as of psprintf; names are quoted already.
+ */
+void
+es_ddl_run(const char *format, ...)
+{
+	StringInfoData command;
+	va_list arguments;
+
+	va_start(arguments, format);
+	ddl_format(&command, format, arguments);
+	va_end(arguments);
+	(void) ddl_execute(command.data);
+	pfree(command.data);
+}
+
+/* Whether a query has a row; see es_ddl_run. */
+bool
+es_ddl_has(const char *format, ...)
+{
+	StringInfoData command;
+	va_list arguments;
+	bool result;
+
+	va_start(arguments, format);
+	ddl_format(&command, format, arguments);
+	va_end(arguments);
+	result = ddl_execute(command.data) > 0;
+	pfree(command.data);
+	return result;
 }
 
 /* The name of a table as commands want it. */
@@ -225,4 +266,51 @@ es_ddl_release(Oid table)
 
 	ddl_run_all(psprintf("SELECT format('DROP TRIGGER %%I ON %%s', t.tgname, %s) " DDL_TRIGGERS,
 						 name, psprintf("%s::regclass", name)));
+}
+
+/* ----------------------------------------------------------------------
+ * From one table to another
+ * ----------------------------------------------------------------------
+ */
+
+#define DDL_CONSTRAINT "rows_are_in_range"
+
+/* Have a constraint that was made NOT VALID count as valid: we know that it is. */
+static void
+ddl_believe(Oid table)
+{
+	Relation constraints = table_open(ConstraintRelationId, RowExclusiveLock);
+	Oid oid = get_relation_constraint_oid(table, DDL_CONSTRAINT, false);
+	HeapTuple row = SearchSysCacheCopy1(CONSTROID, ObjectIdGetDatum(oid));
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for constraint %u", oid);
+	((Form_pg_constraint) GETSTRUCT(row))->convalidated = true;
+	CatalogTupleUpdate(constraints, &row->t_self, row);
+	heap_freetuple(row);
+	table_close(constraints, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(table);
+	CommandCounterIncrement();
+}
+
+/*
+ * Attach a table whose rows are known to be in the range: PostgreSQL would read
+ * all of it to see that, unless a constraint says so.
+ *
+ * parent: eventstore.events or eventstore.detached_events.
+ * from: PG_INT64_MIN: it has no lower bound.
+ */
+void
+es_ddl_attach(const char *parent, Oid table, int64 from, int64 upto)
+{
+	const char *name = es_ddl_table(table);
+	const char *lowest = from == PG_INT64_MIN ? "MINVALUE" : psprintf("%lld", (long long) from);
+
+	es_ddl_run("ALTER TABLE ONLY %s ADD CONSTRAINT " DDL_CONSTRAINT " CHECK (%s%s position < %lld) NOT VALID",
+			   name, from == PG_INT64_MIN ? "" : psprintf("position >= %s", lowest),
+			   from == PG_INT64_MIN ? "" : " AND", (long long) upto);
+	ddl_believe(table);
+	es_ddl_run("ALTER TABLE ONLY %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%lld)", parent,
+			   name, lowest, (long long) upto);
+	es_ddl_run("ALTER TABLE ONLY %s DROP CONSTRAINT " DDL_CONSTRAINT, name);
 }

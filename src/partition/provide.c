@@ -14,7 +14,8 @@
  * on the table that the process would wait for it, to create a projection, say, and
  * fills all ranges that there are, it is refused.
  *
- * Memory: a static variable.  Locks: what make.c takes.  Calls: make, ranges.
+ * Memory: a static variable.  Locks: what make.c takes.  Calls: closed, make,
+ * ranges.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +33,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/ranges.h"
+#include "partition/closed.h"
 #include "partition/make.h"
 #include "partition/provide.h"
 
@@ -52,6 +54,21 @@
  * The process
  * ----------------------------------------------------------------------
  */
+
+/* In a transaction of its own: somebody may wait for the ranges. */
+static void
+provide_note_closed(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (es_catalog_is_installed())
+	{
+		es_make_lock();
+		es_closed_note();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
 
 /* Entered in a process of its own; position: what a range is made for. */
 void
@@ -77,6 +94,7 @@ es_provide_main(Datum position)
 		es_make_upto(DatumGetInt64(position), ES_MAKE_AHEAD);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	provide_note_closed();
 	proc_exit(0);
 }
 

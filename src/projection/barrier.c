@@ -115,6 +115,8 @@ barrier_check_timeout(const BarrierWish *wish, TimestampTz begun)
 					 ? errdetail("Somebody reads eventstore.events, or an append is in flight.")
 					 : wish->tables == NIL
 					 ? errdetail("An append is in flight; see eventstore.inflight.")
+					 : wish->projection == NULL
+					 ? errdetail("Somebody reads the tables; pg_locks shows who.")
 					 : errdetail("Somebody uses the tables of projection \"%s\", or an append is in flight.",
 								 wish->projection)));
 }
@@ -140,6 +142,10 @@ barrier_tell(const BarrierWish *wish, TimestampTz begun, bool *is_told)
 				(errmsg("waiting for those who read eventstore.events, and for appends in flight"),
 				 errhint("pg_locks shows who has a lock on it, eventstore.inflight the appends. "
 						 "A prepared transaction has to be ended by somebody.")));
+	else if (wish->tables != NIL && wish->projection == NULL)
+		ereport(NOTICE,
+				(errmsg("waiting for those who read the tables"),
+				 errhint("pg_locks shows who has a lock on them.")));
 	else if (wish->tables != NIL)
 		ereport(NOTICE,
 				(errmsg("waiting for those who use the tables of projection \"%s\", and for appends in flight",
@@ -215,6 +221,20 @@ void
 es_barrier_close(const List *tables)
 {
 	BarrierWish wish = {.stops_readers = true, .tables = tables};
+
+	barrier_wait(&wish);
+}
+
+/*
+ * Have tables for oneself until the end of the transaction, which others than
+ * those of eventstore.events do not mind.
+ *
+ * tables: OIDs.
+ */
+void
+es_barrier_have(const List *tables)
+{
+	BarrierWish wish = {.tables = tables};
 
 	barrier_wait(&wish);
 }

@@ -13,5 +13,6 @@
 extern int64 es_barrier_raise(void);
 extern void es_barrier_claim(const char *projection, bool stops_appends, const List *tables);
 extern void es_barrier_close(const List *tables);
+extern void es_barrier_have(const List *tables);
 
 #endif /* ES_BARRIER_H */

@@ -141,8 +141,11 @@ my $counted = q{SELECT (SELECT sum(events) FROM eventstore.categories) = (SELECT
 is($ask->($counted), 't', 'categories are counted');
 my $before = $ask->('SELECT * FROM eventstore.events ORDER BY position');
 my $away = $ask->('SELECT count(*) FROM eventstore.events WHERE position < 400');
+my $removed = $ask->('SELECT count(*) FROM eventstore.removed_events');
 is($ask->('SELECT es_detach_events(450)'), "eventstore.events_0\neventstore.events_300", 'whole partitions leave');
-is($ask->('SELECT string_agg(from_position || $$-$$ || upto_position || $$:$$ || events, $$ $$ ORDER BY from_position) FROM eventstore.archived_ranges'), '0-300:299 300-400:100', 'with a note');
+is($ask->('SELECT string_agg(from_position || $$-$$ || upto_position, $$ $$ ORDER BY from_position) FROM eventstore.archived_ranges'), '0-300 300-400', 'with a note');
+is($ask->('SELECT count(*) FROM eventstore.detached_events'), $away, 'and say themselves what is away');
+is($ask->('SELECT count(*) FROM eventstore.removed_events'), $removed, 'which is written down nowhere else');
 is($ask->('SELECT count(*) FROM es_verify()'), '0', 'what is left is sound');
 is($ask->($counted), 't', 'and counted');
 is($ask->('SELECT count(*) FROM es_verify_seals()'), '0', 'and what was sealed is accounted for');
@@ -160,14 +163,35 @@ is($ask->(q{SELECT min(version) > 1 FROM es_read('a-1')}), 't', 'a stream reads 
 }
 is($code->(q{SELECT es_attach_events('eventstore.events_0')}), '55000', 'what is followed by what is away does not fit');
 is($code->(q{SELECT es_attach_events('eventstore.streams')}), '55000', 'nor does what was never detached');
-sql($node, q{UPDATE eventstore.events_300 SET type = 'Forged' WHERE position = 333});
-is($code->(q{SELECT es_attach_events('eventstore.events_300')}), '55000', 'nor what was changed');
-sql($node, q{UPDATE eventstore.events_300 SET type = 'After' WHERE position = 333});
-sql($node, q{CREATE TABLE kept AS SELECT * FROM eventstore.events_0; DELETE FROM kept WHERE position = 7});
+is($code->("$_"), 'SE007', "$_ of what is away is refused") for q{UPDATE eventstore.events_300 SET type = 'Forged' WHERE position = 333}, 'DELETE FROM eventstore.events_0', 'TRUNCATE eventstore.events_0', 'UPDATE eventstore.detached_events SET version = 0';
+sql($node, 'CREATE TABLE kept AS SELECT * FROM eventstore.events_0; CREATE TABLE eventstore.forged AS SELECT * FROM eventstore.events_300');
 sql($node, q{SELECT es_attach_events('eventstore.events_300')});
+is($ask->("SELECT relispartition FROM pg_class WHERE relname = 'events_300'"), 't', 'what fits comes back');
+is($code->(q{SELECT es_attach_events('eventstore.forged')}), '55000', 'a copy does not, beside it');
+sql($node, 'SELECT es_detach_events(450)');
+is($code->(q{SELECT es_attach_events('eventstore.forged')}), '55000', 'nor while the table itself is there');
+
+# Before a table goes, its ids are written down; in a transaction that is rolled back, all stays.
+is($code->('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; DROP TABLE eventstore.events_300'), '25001', 'DROP TABLE wants to see all of them');
+sql($node, 'BEGIN; DROP TABLE eventstore.events_300; ROLLBACK');
+is($ask->('SELECT (SELECT count(*) FROM eventstore.removed_events) || $$ $$ || (SELECT count(*) FROM eventstore.events_300)'), "$removed 100", 'DROP TABLE rolled back has done nothing');
+is($code->('CREATE SCHEMA other; ALTER TABLE eventstore.events_300 SET SCHEMA other; SET eventstore.allow_drop = off; DROP SCHEMA other CASCADE'), '2BP01', 'it does not go unseen with its schema');
+sql($node, 'ALTER TABLE other.events_300 SET SCHEMA eventstore');
+sql($node, 'DROP TABLE eventstore.events_300, eventstore.events_0');
+is($ask->('SELECT count(*) FROM eventstore.removed_events'), $removed + $away, 'DROP TABLE has them written down');
+is($ask->('SELECT string_agg(from_position || $$-$$ || upto_position || $$:$$ || events, $$ $$ ORDER BY from_position) FROM eventstore.archived_ranges'), '0-300:299 300-400:100', 'and counted');
+is($ask->('SELECT count(*) FROM es_verify()'), '0', 'what is left is sound');
+is($ask->('SELECT count(*) FROM es_verify_seals()'), '0', 'and what was sealed is accounted for');
+is($ask->(q{SELECT es_append('given-1', 0, 'Given', '{}', NULL, '} . $id->(1) . q{')}), '1', 'a retry of what was dropped stores nothing');
+is($code->(q{SELECT es_append('given-2', 0, 'Given', '{}', NULL, '} . $id->(1) . q{')}), 'SE002', 'its id is taken');
+sql($node, q{UPDATE eventstore.forged SET type = 'Forged' WHERE position = 333});
+sql($node, "ALTER TABLE $_ ALTER position SET NOT NULL, ALTER stream SET NOT NULL, ALTER category SET NOT NULL, ALTER version SET NOT NULL, ALTER id SET NOT NULL, ALTER type SET NOT NULL, ALTER data SET NOT NULL, ALTER recorded_at SET NOT NULL") for qw(kept eventstore.forged);
+is($code->(q{SELECT es_attach_events('eventstore.forged')}), '55000', 'what was changed does not come back');
+sql($node, q{UPDATE eventstore.forged SET type = 'After' WHERE position = 333});
+sql($node, q{SELECT es_attach_events('eventstore.forged')});
+sql($node, q{CREATE TABLE whole AS SELECT * FROM kept; DELETE FROM kept WHERE position = 7});
 is($code->(q{SELECT es_attach_events('kept')}), '55000', 'nor what lacks an event');
-sql($node, q{INSERT INTO kept SELECT * FROM eventstore.events_0 WHERE position = 7; DROP TABLE eventstore.events_0});
-sql($node, q{ALTER TABLE kept ALTER position SET NOT NULL, ALTER stream SET NOT NULL, ALTER category SET NOT NULL, ALTER version SET NOT NULL, ALTER id SET NOT NULL, ALTER type SET NOT NULL, ALTER data SET NOT NULL, ALTER recorded_at SET NOT NULL});
+sql($node, q{INSERT INTO kept SELECT * FROM whole WHERE position = 7; DROP TABLE whole});
 sql($node, q{SELECT es_attach_events('kept')});
 is($ask->('SELECT * FROM eventstore.events ORDER BY position'), $before, 'a copy comes back, and all is as it was');
 is($ask->('SELECT count(*) FROM eventstore.archived_ranges'), '0', 'nothing is away any more');

@@ -7,7 +7,7 @@
  * table of what is left, so it may differ from the one that it stands beside;
  * who asks for it is told how many events are missing.
  *
- * Memory: the current context.  Locks: AccessShare on the removed events.
+ * Memory: the current context.  Locks: AccessShare on the events that are gone.
  * Calls: catalog, names, projection, scan.
  *
  *-------------------------------------------------------------------------
@@ -32,19 +32,49 @@ gone_passes(const EsFilter *filter, const text *name)
 	return !filter->is_on || es_projection_has_name(filter, name);
 }
 
-/* Whether the projection would have been applied to a removed event. */
-static bool
-gone_is_missed(const EsProjection *projection, TupleTableSlot *slot)
+/* Where what is asked of an event that is gone stands in its row. */
+typedef struct GoneColumns
 {
-	slot_getsomeattrs(slot, Anum_removed_recorded_at);
+	EsRelation index; /* by position */
+	AttrNumber type;
+	AttrNumber stream;
+	AttrNumber recorded_at;
+} GoneColumns;
+
+/* Whether the projection would have been applied to an event that is gone. */
+static bool
+gone_is_missed(const EsProjection *projection, const GoneColumns *columns, TupleTableSlot *slot)
+{
+	slot_getsomeattrs(slot, columns->recorded_at);
 	if (projection->recorded_until != 0 &&
-		DatumGetTimestampTz(slot->tts_values[Anum_removed_recorded_at - 1]) >
-			projection->recorded_until)
+		DatumGetTimestampTz(slot->tts_values[columns->recorded_at - 1]) > projection->recorded_until)
 		return false;
-	return gone_passes(&projection->types,
-					   DatumGetTextPP(slot->tts_values[Anum_removed_type - 1])) &&
+	return gone_passes(&projection->types, DatumGetTextPP(slot->tts_values[columns->type - 1])) &&
 		gone_passes(&projection->categories,
-					es_names_category(DatumGetTextPP(slot->tts_values[Anum_removed_stream - 1])));
+					es_names_category(DatumGetTextPP(slot->tts_values[columns->stream - 1])));
+}
+
+static int64
+gone_count(const EsProjection *projection, EsRelation table, const GoneColumns *columns, int64 upto)
+{
+	Relation rel = es_catalog_open(table, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64 count = 0;
+	EsScan scan;
+
+	es_scan_open(&scan, rel, columns->index);
+	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	es_scan_begin(&scan, snapshot);
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (gone_is_missed(projection, columns, scan.slot))
+			count++;
+	}
+	es_scan_close(&scan);
+	UnregisterSnapshot(snapshot);
+	relation_close(rel, NoLock);
+	return count;
 }
 
 /*
@@ -54,23 +84,13 @@ gone_is_missed(const EsProjection *projection, TupleTableSlot *slot)
 void
 es_gone_tell(const EsProjection *projection, int64 upto)
 {
-	Relation rel = es_catalog_open(ES_REMOVED, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64 count = 0;
-	EsScan scan;
+	static const GoneColumns detached = {ES_EVENTS_PKEY, Anum_events_type, Anum_events_stream,
+										 Anum_events_recorded_at};
+	static const GoneColumns removed = {ES_REMOVED_POSITION, Anum_removed_type,
+										Anum_removed_stream, Anum_removed_recorded_at};
+	int64 count = gone_count(projection, ES_DETACHED, &detached, upto) +
+		gone_count(projection, ES_REMOVED, &removed, upto);
 
-	es_scan_open(&scan, rel, ES_REMOVED_POSITION);
-	es_scan_add_key(&scan, 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	es_scan_begin(&scan, snapshot);
-	while (es_scan_next(&scan, ForwardScanDirection))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (gone_is_missed(projection, scan.slot))
-			count++;
-	}
-	es_scan_close(&scan);
-	UnregisterSnapshot(snapshot);
-	relation_close(rel, NoLock);
 	if (count > 0)
 		ereport(NOTICE,
 				(errmsg_plural("projection \"%s\" is made without %lld event that is gone",
