@@ -53,11 +53,11 @@ SELECT r.relname, attname FROM relations r JOIN pg_attribute ON attrelid = r.oid
 -- Whom an installation that nobody has touched has granted something, besides the owner: none
 SELECT oid::regprocedure, grantee::regrole FROM functions, aclexplode(proacl) WHERE grantee <> proowner;
 
--- Tables and sequences that pg_dump would leave empty
+-- Tables and sequences that pg_dump would leave empty: what is known of partitions by their OIDs, and can be found out anew
 SELECT relname FROM relations, pg_extension e WHERE extname = 'eventstore' AND relkind IN ('r', 'p', 'S') AND NOT relations.oid = ANY (coalesce(e.extconfig, '{}'));
 SELECT regexp_replace(c, '\s+', ' ', 'g') AS c FROM pg_extension, unnest(extcondition) c WHERE extname = 'eventstore' AND c <> '';
 
--- Columns of tables whose values mean nothing in another cluster
+-- Columns of tables whose values mean nothing in another cluster: none that is dumped
 SELECT r.relname, attname, atttypid::regtype FROM relations r JOIN pg_attribute ON attrelid = r.oid
 WHERE r.relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
   AND atttypid IN ('oid'::regtype, 'xid'::regtype, 'xid8'::regtype, 'cid'::regtype, 'tid'::regtype, 'regproc'::regtype, 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype,
