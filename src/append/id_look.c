@@ -98,7 +98,8 @@ es_id_look_find_removed(EsRemovedLook *look, const pg_uuid_t *id, EsIdPlace *pla
 	EsRemoved removed;
 
 	InitDirtySnapshot(dirty);
-	if (!(look->detached != NULL && es_id_ranges_may_be_detached(look->detached, id) &&
+	if (!(look->has_detached && !es_id_ranges_is_above_detached(id) &&
+		  es_id_ranges_may_be_detached(es_removed_get_detached(look), id) &&
 		  es_removed_find_detached(look, id, &dirty, &removed)) &&
 		!es_removed_find_listed(look, id, &dirty, &removed))
 		return false;

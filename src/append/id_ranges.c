@@ -162,6 +162,15 @@ es_id_ranges_next(Relation events, const EsIdRanges *look, const pg_uuid_t *id, 
 	return id_find_bounds(events, id, number);
 }
 
+/* Whether an id is known to be above all of ranges that were detached, without a look at them. */
+bool
+es_id_ranges_is_above_detached(const pg_uuid_t *id)
+{
+	return highest_detached.count >= 0 &&
+		highest_detached.generation == es_catalog_generation() &&
+		es_id_compare(id, &highest_detached.id) > 0;
+}
+
 /*
  * Whether one of the ranges that were detached may have an id; they are all
  * closed.

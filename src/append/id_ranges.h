@@ -23,6 +23,7 @@ extern EsIdRanges es_id_ranges_begin(Relation events);
 extern int es_id_ranges_newest(Relation events);
 extern int
 es_id_ranges_next(Relation events, const EsIdRanges *look, const pg_uuid_t *id, int number);
+extern bool es_id_ranges_is_above_detached(const pg_uuid_t *id);
 extern bool es_id_ranges_may_be_detached(Relation detached, const pg_uuid_t *id);
 
 #endif /* ES_ID_RANGES_H */

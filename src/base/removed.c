@@ -67,7 +67,17 @@ es_removed_open(EsRemovedLook *look)
 {
 	look->rel = es_catalog_open(ES_REMOVED, AccessShareLock);
 	look->is_any = look->is_open = look->is_detached_open = false;
-	look->detached = removed_has_detached() ? es_catalog_open(ES_DETACHED, AccessShareLock) : NULL;
+	look->has_detached = removed_has_detached();
+	look->detached = NULL;
+}
+
+/* eventstore.detached_events; to be closed with the look. */
+Relation
+es_removed_get_detached(EsRemovedLook *look)
+{
+	if (look->detached == NULL)
+		look->detached = es_catalog_open(ES_DETACHED, AccessShareLock);
+	return look->detached;
 }
 
 /* Asked anew as long as there is nothing: the first removal may come at any time. */
@@ -83,7 +93,7 @@ removed_is_any(EsRemovedLook *look)
 bool
 es_removed_may_have(EsRemovedLook *look)
 {
-	return look->detached != NULL || removed_is_any(look);
+	return look->has_detached || removed_is_any(look);
 }
 
 static bool
@@ -131,7 +141,7 @@ es_removed_find_detached(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snap
 	bool is_found;
 
 	if (!look->is_detached_open)
-		es_scan_open(&look->detached_scan, look->detached, ES_EVENTS_ID);
+		es_scan_open(&look->detached_scan, es_removed_get_detached(look), ES_EVENTS_ID);
 	look->is_detached_open = true;
 	is_found = removed_find_by_id(&look->detached_scan, id, snapshot);
 	if (is_found)
@@ -160,7 +170,7 @@ es_removed_find_detached(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snap
 bool
 es_removed_find(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot, EsRemoved *removed)
 {
-	return (look->detached != NULL && es_removed_find_detached(look, id, snapshot, removed)) ||
+	return (look->has_detached && es_removed_find_detached(look, id, snapshot, removed)) ||
 		es_removed_find_listed(look, id, snapshot, removed);
 }
 
@@ -221,8 +231,8 @@ removed_ask(const RemovedQuestion *question, Snapshot snapshot)
 	int64 position = 0;
 
 	es_removed_open(&look);
-	if (look.detached != NULL)
-		position = removed_scan(look.detached, question->detached, question, snapshot);
+	if (look.has_detached)
+		position = removed_scan(es_removed_get_detached(&look), question->detached, question, snapshot);
 	if ((position == 0 || question->number == 0) && removed_is_any(&look))
 		position = Max(position, removed_scan(look.rel, question->listed, question, snapshot));
 	es_removed_close(&look);

@@ -20,7 +20,8 @@ typedef struct EsRemovedLook
 	bool is_any;  /* something may have been removed, ever; else not yet */
 	bool is_open; /* the scan */
 	EsScan scan;
-	Relation detached;	   /* eventstore.detached_events; NULL: nothing is in there */
+	bool has_detached; /* something is in eventstore.detached_events */
+	Relation detached; /* that; NULL: not opened yet */
 	bool is_detached_open; /* its scan */
 	EsScan detached_scan;
 } EsRemovedLook;
@@ -42,6 +43,7 @@ extern bool es_removed_find_listed(EsRemovedLook *look, const pg_uuid_t *id, Sna
 extern bool es_removed_find_detached(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapshot,
 									 EsRemoved *removed);
 extern bool es_removed_may_have(EsRemovedLook *look);
+extern Relation es_removed_get_detached(EsRemovedLook *look);
 extern void es_removed_close(EsRemovedLook *look);
 extern int64 es_removed_last(Snapshot snapshot);
 extern bool es_removed_is_at(int64 position);

@@ -34,6 +34,8 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "base/compat.h"
 #include "base/ranges.h"
@@ -58,7 +60,8 @@ es_depart_find(Oid table, EsRange *range)
 	bool is_found = false;
 	int i;
 
-	if (!OidIsValid(table) || !es_catalog_has(ES_DETACHED))
+	/* In this order: the script of an update may make the table, and is not to be disturbed. */
+	if (!OidIsValid(table) || !get_rel_relispartition(table) || !es_catalog_has(ES_DETACHED))
 		return false;
 	detached = es_catalog_open(ES_DETACHED, AccessShareLock);
 	for (i = 0; i < es_ranges_count(detached) && !is_found; i++)
@@ -171,27 +174,44 @@ depart_drop(const DropStmt *command)
 	}
 }
 
+/* Raise where a table is put among those at hand whose events are on record. */
+static void
+depart_check_attached(const RangeVar *name)
+{
+	const char *literal = quote_literal_cstr(name->relname);
+
+	if (es_ddl_has("SELECT FROM eventstore.archived_ranges WHERE events IS NOT NULL AND partition OPERATOR(pg_catalog.=) %s "
+				   "AND NOT EXISTS (SELECT FROM eventstore.archived_ranges WHERE events IS NULL AND partition OPERATOR(pg_catalog.=) %s)",
+				   literal, literal))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the events of table \"%s\" are written down already", name->relname),
+				 errhint("es_attach_events() brings it back. The restore of a dump can go on without this command.")));
+}
+
 static void
 depart_alter(const AlterTableStmt *command)
 {
 	ListCell *cell;
 
-	if (!es_catalog_has(ES_DETACHED) ||
-		RangeVarGetRelid(command->relation, NoLock, true) != es_catalog_oid(ES_DETACHED))
-		return;
 	foreach (cell, command->cmds)
 	{
 		AlterTableCmd *part = lfirst_node(AlterTableCmd, cell);
+		PartitionCmd *what = (PartitionCmd *) part->def;
 		EsRange range;
 
-		if (part->subtype != AT_DetachPartition)
+		if ((part->subtype != AT_DetachPartition && part->subtype != AT_AttachPartition) ||
+			!es_catalog_has(ES_DETACHED) ||
+			RangeVarGetRelid(command->relation, NoLock, true) != es_catalog_oid(ES_DETACHED))
 			continue;
-		if (((PartitionCmd *) part->def)->concurrent)
+		if (part->subtype == AT_AttachPartition)
+			depart_check_attached(what->name);
+		else if (what->concurrent)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot take a partition out of \"%s.detached_events\" concurrently",
 							ES_SCHEMA)));
-		if (depart_prepare(((PartitionCmd *) part->def)->name, &range))
+		else if (depart_prepare(what->name, &range))
 			es_depart_release(range.table);
 	}
 }

@@ -88,6 +88,7 @@ sql($node, 'ALTER TABLE eventstore.detached_events DETACH PARTITION eventstore.e
 is($ask->('SELECT count(*) FROM eventstore.removed_events'), '200', 'taken out by hand it is written down as well');
 sql($node, 'UPDATE eventstore.events_200 SET type = type');
 $retried->('taken out', 3);
+is($code->('ALTER TABLE eventstore.detached_events ATTACH PARTITION eventstore.events_200 FOR VALUES FROM (200) TO (300)'), '55000', 'it is not put back behind the back of the store');
 is($code->('ALTER TABLE eventstore.detached_events DETACH PARTITION eventstore.events_300 CONCURRENTLY'), '0A000', 'not so that it has two transactions');
 sql($node, "SELECT es_attach_events('eventstore.events_$_')") for 400, 300, 200;
 is($ask->('SELECT count(*) FROM eventstore.removed_events'), '100', 'it comes back');
