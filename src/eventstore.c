@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "append/plain.h"
 #include "base/catalog.h"
 #include "base/hint.h"
 #include "base/ranges.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	es_settings_define();
 	es_catalog_init();
 	es_ranges_init();
+	es_plain_init();
 	es_rights_init();
 	es_transaction_init();
 	es_last_init();

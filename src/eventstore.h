@@ -84,6 +84,7 @@
  *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
  *		id_look.c		a look for given ids
+ *		plain.c			which tables that will do for
  *		id_ranges.c		which partitions of events may have an id
  *		id_bounds.c		between which ids those of a partition are
  *
@@ -460,7 +461,7 @@
  * (catalog.c: OIDs; immutability.c: what may be changed just now; last.c: the last position; inflight.c: what is published;
  * past.c, standby.c: known heads; hint.c: places of rows, where they are not in
  * shared memory; rival.c: last tokens; uuid.c: random bytes; plans of statements, where they
- * stand; counters.c: what open transactions have appended;
+ * stand; counters.c: what open transactions have appended; plain.c: which tables are plain;
  * roster.c: the inline projections with their plans, below
  * CacheMemoryContext; rights.c: the rights of roles, there; turn.c: what it knows of projections, in
  * stand; cipher.c: OpenSSL's algorithms; roster.c: the inline projections with their plans, below
@@ -469,7 +470,7 @@
  * transaction, the categories to notify about (pending.c), the events to wake for
  * (news.c) and the subscriptions whose consumers to wake (transaction.c).
  *
- * Callbacks, each registered once, by _PG_init: relation cache (catalog.c),
+ * Callbacks, each registered once, by _PG_init: relation cache (catalog.c, ranges.c, plain.c),
  * catalogues of procedures (roster.c, rights.c), of roles and their members
  * (rights.c), transaction, subtransaction and release of
  * a resource owner (transaction.c), ExecutorStart and ProcessUtility (cordon.c),

@@ -3,146 +3,104 @@
  * direct.c
  *		Insertion of rows without an executor state.
  *
- * Where no trigger fires but those of foreign.c, no constraint is to be checked,
- * and every index is a plain B-tree (a unique one of columns that messages may
- * show), or that of tags, all that an INSERT does is to put rows into the table
- * and their keys into the indexes.  To set up an executor state for that costs a
- * single event more than to insert it into the table.  es_direct_open tells
+ * Where a table is plain (plain.c), all that an INSERT does is to put rows into
+ * it and their keys into the indexes.  To set up an executor state for that costs
+ * a single event more than to insert it into the table.  es_direct_open tells
  * whether a table is like that at this moment; the caller's lock keeps it so,
  * except that an index may be added whose entries CREATE INDEX CONCURRENTLY
  * makes itself.
  *
- * Rows are complete: defaults, generated columns and NOT NULL are the caller's.
- *
  * Memory: the current context; es_direct_insert leaves there what the table
  * makes of the rows.  Locks: RowExclusive on the indexes until the end of the
- * transaction; the caller holds RowExclusive on the table.  Calls: conceal,
- * foreign, tag_index.
+ * transaction; the caller holds RowExclusive on the table.  Calls: plain.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_index.h"
-#include "catalog/pg_trigger.h"
 #include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 #include "append/direct.h"
-#include "append/foreign.h"
-#include "base/catalog.h"
-#include "base/conceal.h"
-#include "condition/tag_index.h"
+#include "append/plain.h"
 
-/* Whether an INSERT fires a trigger that is not for others' only. */
+/* Open all indexes of a table of which nothing is known, and see what it is like. */
 static bool
-direct_has_trigger(const TriggerDesc *triggers)
+direct_look(EsDirect *direct, Relation table)
 {
-	int i;
+	uint64 news = es_plain_news();
+	List *oids = RelationGetIndexList(table);
+	bool is_plain = list_length(oids) <= ES_PLAIN_INDEXES;
+	ListCell *cell;
 
-	if (triggers == NULL)
-		return false;
-	for (i = 0; i < triggers->numtriggers; i++)
-		if (TRIGGER_FOR_INSERT(triggers->triggers[i].tgtype) &&
-			!es_foreign_is_noted_by(&triggers->triggers[i]))
-			return true;
-	return false;
-}
-
-/* Whether an INSERT fires no trigger and checks no constraint; of a range, the caller knows that rows are in it. */
-static bool
-direct_is_plain_table(Relation table)
-{
-	return !direct_has_trigger(table->trigdesc) && table->rd_rel->relchecks == 0;
-}
-
-/*
- * Whether eventstore.events, which is made of ranges, does not ask for more than
- * they do: of triggers for statements they know nothing.  Remembered until the
- * relation cache has news of it.
- */
-bool
-es_direct_may_be_passed_by(Relation events)
-{
-	static uint64 generation = PG_UINT64_MAX;
-	static bool may_be = false;
-
-	if (unlikely(generation != es_catalog_generation()))
+	direct->index_count = 0;
+	if (is_plain)
 	{
-		/* What has no OID there is not heard of. */
-		(void) es_catalog_oid(ES_EVENTS);
-		generation = es_catalog_generation();
-		may_be = direct_is_plain_table(events) && !RelationGetForm(events)->relispartition;
+		foreach (cell, oids)
+			direct->indexes[direct->index_count++] = index_open(lfirst_oid(cell), RowExclusiveLock);
+		/* Looked at last: locking the indexes may have rebuilt the table's entry. */
+		is_plain = es_plain_look(table, direct->indexes, direct->index_count, news);
 	}
-	return may_be;
+	list_free(oids);
+	return is_plain;
 }
 
-/* Whether the error that a key is there already shows what messages may show. */
-static bool
-direct_shows_key(const FormData_pg_index *form, Relation table)
+/* Open the indexes that rows have entries in, of a table that is known to be plain. */
+static void
+direct_open_known(EsDirect *direct, const EsPlain *known, bool has_tags)
 {
 	int i;
 
-	for (i = 0; i < form->indnkeyatts; i++)
-		if (!es_conceal_shows(table, Natts_event, form->indkey.values[i]))
-			return false;
-	return true;
-}
-
-/*
- * Whether an index wants its columns as they are, of every row, and at once:
- * one of a deferrable constraint comes with a trigger.
- */
-static bool
-direct_is_plain_index(Relation index, Relation table)
-{
-	const FormData_pg_index *form = index->rd_index;
-
-	return (index->rd_rel->relam == BTREE_AM_OID || es_tag_index_is(index)) && form->indisready &&
-		!form->indisexclusion &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-		(!form->indisunique || direct_shows_key(form, table));
+	direct->index_count = 0;
+	for (i = 0; i < known->index_count; i++)
+		if (has_tags || !known->indexes[i].is_of_tags)
+			direct->indexes[direct->index_count++] = index_open(known->indexes[i].oid,
+																RowExclusiveLock);
 }
 
 /*
  * Prepare to insert into a table.  Returns false if that takes an executor;
  * else end it with es_direct_close.
  *
- * needless: an index that the rows have no entry for; or InvalidOid.
+ * has_tags: whether any of the rows has some.
  */
 bool
-es_direct_open(EsDirect *direct, Relation table, Oid needless)
+es_direct_open(EsDirect *direct, Relation table, bool has_tags)
 {
-	List *oids = RelationGetIndexList(table);
-	bool is_plain = true;
-	ListCell *cell;
+	const EsPlain *known = es_plain_find(table);
 
 	direct->table = table;
-	direct->indexes = palloc(sizeof(Relation) * list_length(oids));
-	direct->index_count = 0;
-	foreach (cell, oids)
+	if (known != NULL)
 	{
-		Relation index;
-
-		if (lfirst_oid(cell) == needless)
-			continue;
-		index = index_open(lfirst_oid(cell), RowExclusiveLock);
-		direct->indexes[direct->index_count++] = index;
-		is_plain = is_plain && direct_is_plain_index(index, table);
+		if (!known->is_plain)
+			return false;
+		direct_open_known(direct, known, has_tags);
+		/* Locking the indexes, we may have heard that it is so no more. */
+		if (likely(es_plain_find(table) == known))
+			return true;
+		es_direct_close(direct);
 	}
-	list_free(oids);
-
-	/* Looked at last: locking the indexes may have rebuilt the table's entry. */
-	if (is_plain && direct_is_plain_table(table))
+	if (direct_look(direct, table))
 		return true;
 	es_direct_close(direct);
 	return false;
+}
+
+/*
+ * Whether eventstore.events, which is made of ranges, does not ask for more than
+ * they do: of triggers for statements they know nothing.
+ */
+bool
+es_direct_may_be_passed_by(Relation events)
+{
+	const EsPlain *known = es_plain_find(events);
+	bool is_plain = known != NULL ? known->is_plain
+								  : es_plain_look(events, NULL, 0, es_plain_news());
+
+	return is_plain && !RelationGetForm(events)->relispartition;
 }
 
 /* What an index's access method may ask for. */
@@ -247,5 +205,4 @@ es_direct_close(EsDirect *direct)
 
 	for (i = 0; i < direct->index_count; i++)
 		index_close(direct->indexes[i], NoLock);
-	pfree(direct->indexes);
 }

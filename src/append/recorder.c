@@ -423,17 +423,6 @@ recorder_insert(Relation events, RecorderCursor *cursor, int event_count)
  * ----------------------------------------------------------------------
  */
 
-/* Whether the table has no column but the store's own, as they were made. */
-static bool
-recorder_is_plain(Relation events)
-{
-	TupleDesc desc = RelationGetDescr(events);
-
-	return desc->natts == Natts_event &&
-		!TupleDescAttr(desc, Anum_events_metadata - 1)->attnotnull &&
-		!TupleDescAttr(desc, Anum_events_tags - 1)->attnotnull;
-}
-
 /* rows: a context for what is made of the slots; NULL if that is little. */
 static void
 recorder_flush_directly(EsDirect *direct, TupleTableSlot **slots, int slot_count, MemoryContext rows)
@@ -506,9 +495,7 @@ recorder_insert_into_range(Relation events, RecorderCursor *cursor, int event_co
 	EsRange range = es_provide_range(events, recorder_peek(cursor, PG_INT64_MAX)->position);
 	Relation table = table_open(range.table, RowExclusiveLock);
 	EsDirect direct;
-	bool is_direct = recorder_is_plain(table) &&
-		es_direct_open(&direct, table,
-					   has_tags ? InvalidOid : es_ranges_index_if_any(table, ES_EVENTS_TAGS));
+	bool is_direct = es_direct_open(&direct, table, has_tags);
 
 	if (is_direct)
 	{
@@ -581,8 +568,7 @@ es_recorder_insert(Relation events, EsAppend *const *appends, int append_count)
 
 	if (es_ranges_are_of(events))
 		recorder_insert_by_range(events, &cursor, event_count, has_tags);
-	else if (recorder_is_plain(events) && !RelationGetForm(events)->relispartition &&
-			 es_direct_open(&direct, events, has_tags ? InvalidOid : es_catalog_oid(ES_EVENTS_TAGS)))
+	else if (!RelationGetForm(events)->relispartition && es_direct_open(&direct, events, has_tags))
 	{
 		recorder_insert_directly(&direct, &cursor, event_count, PG_INT64_MAX);
 		es_direct_close(&direct);

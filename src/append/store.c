@@ -418,8 +418,8 @@ store_check_rights(const EsAppend *appends, int append_count)
 void
 es_store_append(EsAppend *appends, int append_count, const char *verb, const EsCondition *condition)
 {
-	EsAppend **in_order = palloc(sizeof(EsAppend *) * append_count);
-	EsAppend **sorted = palloc(sizeof(EsAppend *) * append_count);
+	EsAppend **in_order = palloc(2 * sizeof(EsAppend *) * append_count);
+	EsAppend **sorted = in_order + append_count;
 	Relation streams;
 	Relation events;
 	bool has_given_ids = false;
@@ -467,6 +467,5 @@ es_store_append(EsAppend *appends, int append_count, const char *verb, const EsC
 
 	relation_close(events, NoLock);
 	relation_close(streams, NoLock);
-	pfree(sorted);
 	pfree(in_order);
 }

@@ -17,13 +17,6 @@
 #include "base/document.h"
 #include "base/event.h"
 
-bool
-es_document_key_is(const JsonbValue *key, const char *name)
-{
-	return key->val.string.len == (int) strlen(name) &&
-		memcmp(key->val.string.val, name, key->val.string.len) == 0;
-}
-
 /*
  * A string.
  *

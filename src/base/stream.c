@@ -32,6 +32,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
@@ -349,20 +350,19 @@ stream_name_index(const ResultRelInfo *info)
  * versions that nobody may remove while somebody holds a snapshot.
  */
 static void
-stream_add_name_entry(EsStream *stream, TupleTableSlot *row, EState *estate,
-					  const ResultRelInfo *info, int number)
+stream_add_name_entry(EsStream *stream, EState *estate, const ResultRelInfo *info, int number)
 {
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 
-	FormIndexDatum(info->ri_IndexRelationInfo[number], row, estate, values, nulls);
-	(void) index_insert(info->ri_IndexRelationDescs[number], values, nulls, &row->tts_tid,
+	FormIndexDatum(info->ri_IndexRelationInfo[number], stream->slot, estate, values, nulls);
+	(void) index_insert(info->ri_IndexRelationDescs[number], values, nulls, &stream->slot->tts_tid,
 						stream->rel, UNIQUE_CHECK_NO, true, info->ri_IndexRelationInfo[number]);
 }
 
 /* Rarely needed, as updates are HOT. */
 static void
-stream_add_update_entries(EsStream *stream, TupleTableSlot *row, EsUpdateIndexes which)
+stream_add_update_entries(EsStream *stream, EsUpdateIndexes which)
 {
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *info = stream_open_indexes(stream, estate);
@@ -371,12 +371,13 @@ stream_add_update_entries(EsStream *stream, TupleTableSlot *row, EsUpdateIndexes
 
 	if (number >= 0)
 	{
-		stream_add_name_entry(stream, row, estate, info, number);
+		stream_add_name_entry(stream, estate, info, number);
 		/* The executor passes over what is not there. */
 		name_index = info->ri_IndexRelationDescs[number];
 		info->ri_IndexRelationDescs[number] = NULL;
 	}
-	(void) es_compat_add_entries_update(info, row, estate, es_compat_only_summarizing(which));
+	(void) es_compat_add_entries_update(info, stream->slot, estate,
+										es_compat_only_summarizing(which));
 	if (number >= 0)
 		info->ri_IndexRelationDescs[number] = name_index;
 	ExecCloseIndices(info);
@@ -385,7 +386,7 @@ stream_add_update_entries(EsStream *stream, TupleTableSlot *row, EsUpdateIndexes
 
 /* Returns false if somebody else was quicker. */
 static bool
-stream_insert(EsStream *stream, TupleTableSlot *row)
+stream_insert(EsStream *stream)
 {
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *info = stream_open_indexes(stream, estate);
@@ -393,12 +394,13 @@ stream_insert(EsStream *stream, TupleTableSlot *row)
 	uint32 token = SpeculativeInsertionLockAcquire(xid);
 	bool has_conflict = false;
 
-	table_tuple_insert_speculative(stream->rel, row, GetCurrentCommandId(true), 0, NULL, token);
-	(void) es_compat_add_entries_speculative(info, row, estate, &has_conflict);
-	table_tuple_complete_speculative(stream->rel, row, token, !has_conflict);
+	table_tuple_insert_speculative(stream->rel, stream->slot, GetCurrentCommandId(true), 0, NULL,
+								   token);
+	(void) es_compat_add_entries_speculative(info, stream->slot, estate, &has_conflict);
+	table_tuple_complete_speculative(stream->rel, stream->slot, token, !has_conflict);
 	SpeculativeInsertionLockRelease(xid);
 	if (!has_conflict)
-		es_hint_set(stream->hint, &row->tts_tid);
+		es_hint_set(stream->hint, &stream->slot->tts_tid);
 
 	ExecCloseIndices(info);
 	FreeExecutorState(estate);
@@ -407,14 +409,14 @@ stream_insert(EsStream *stream, TupleTableSlot *row)
 
 /* Returns false if the row at stream->tid is not the newest version. */
 static bool
-stream_update(EsStream *stream, TupleTableSlot *row)
+stream_update(EsStream *stream)
 {
 	TM_FailureData failure;
 	TM_Result result;
 	LockTupleMode mode;
 	EsUpdateIndexes which;
 
-	result = table_tuple_update(stream->rel, &stream->tid, row, GetCurrentCommandId(true),
+	result = table_tuple_update(stream->rel, &stream->tid, stream->slot, GetCurrentCommandId(true),
 								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode,
 								&which);
 	switch (result)
@@ -422,9 +424,9 @@ stream_update(EsStream *stream, TupleTableSlot *row)
 		case TM_Ok:
 			if (es_compat_needs_entries(which))
 			{
-				stream_add_update_entries(stream, row, which);
+				stream_add_update_entries(stream, which);
 				if (!es_compat_only_summarizing(which))
-					es_hint_set(stream->hint, &row->tts_tid);
+					es_hint_set(stream->hint, &stream->slot->tts_tid);
 			}
 			return true;
 		case TM_Updated:
@@ -438,33 +440,28 @@ stream_update(EsStream *stream, TupleTableSlot *row)
 }
 
 /*
- * The row as it will be; drop it after use.  It is a slot of the table's own
- * kind: of a virtual one, the table would copy each value twice.
+ * Have the slot hold the row as it will be, made of what it holds: to make another
+ * slot costs more than to copy the row.
  */
-static TupleTableSlot *
-stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
+static void
+stream_set_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 {
-	TupleDesc desc = RelationGetDescr(stream->rel);
-	TupleTableSlot *row = table_slot_create(stream->rel, NULL);
+	TupleTableSlot *slot = stream->slot;
+	TupleDesc desc = slot->tts_tupleDescriptor;
 
-	if (stream->exists)
+	if (!stream->exists)
 	{
-		memcpy(row->tts_values, stream->slot->tts_values, desc->natts * sizeof(Datum));
-		memcpy(row->tts_isnull, stream->slot->tts_isnull, desc->natts * sizeof(bool));
+		memset(slot->tts_isnull, true, desc->natts * sizeof(bool));
+		slot->tts_values[Anum_streams_stream - 1] = PointerGetDatum(stream->name);
+		slot->tts_isnull[Anum_streams_stream - 1] = false;
+		slot->tts_isnull[Anum_streams_version - 1] = false;
+		slot->tts_isnull[Anum_streams_recorded_at - 1] = false;
+		slot->tts_isnull[Anum_streams_tombstoned - 1] = false;
 	}
-	else
-	{
-		memset(row->tts_isnull, true, desc->natts * sizeof(bool));
-		row->tts_values[Anum_streams_stream - 1] = PointerGetDatum(stream->name);
-		row->tts_isnull[Anum_streams_stream - 1] = false;
-		row->tts_isnull[Anum_streams_version - 1] = false;
-		row->tts_isnull[Anum_streams_recorded_at - 1] = false;
-		row->tts_isnull[Anum_streams_tombstoned - 1] = false;
-	}
-	row->tts_values[Anum_streams_version - 1] = Int64GetDatum(version);
-	row->tts_values[Anum_streams_recorded_at - 1] = TimestampTzGetDatum(recorded_at);
-	row->tts_values[Anum_streams_tombstoned - 1] = BoolGetDatum(stream->is_tombstoned);
-	return ExecStoreVirtualTuple(row);
+	slot->tts_values[Anum_streams_version - 1] = Int64GetDatum(version);
+	slot->tts_values[Anum_streams_recorded_at - 1] = TimestampTzGetDatum(recorded_at);
+	slot->tts_values[Anum_streams_tombstoned - 1] = BoolGetDatum(stream->is_tombstoned);
+	ExecForceStoreHeapTuple(heap_form_tuple(desc, slot->tts_values, slot->tts_isnull), slot, true);
 }
 
 /*
@@ -479,10 +476,10 @@ stream_make_row(EsStream *stream, int64 version, TimestampTz recorded_at)
 bool
 es_stream_advance(EsStream *stream, int64 version, TimestampTz recorded_at)
 {
-	TupleTableSlot *row = stream_make_row(stream, version, recorded_at);
-	bool is_done = stream->exists ? stream_update(stream, row) : stream_insert(stream, row);
+	bool is_done;
 
-	ExecDropSingleTupleTableSlot(row);
+	stream_set_row(stream, version, recorded_at);
+	is_done = stream->exists ? stream_update(stream) : stream_insert(stream);
 	if (!is_done)
 		es_stream_lock(stream, LockTupleNoKeyExclusive);
 	return is_done;
