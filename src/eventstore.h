@@ -81,10 +81,12 @@
  *		expected.c		the expected version
  *		ids.c			given event ids: exact retries, duplicates
  *		recorder.c		insertion into eventstore.events
+ *		statement.c		the same as one INSERT does it
  *		before.c		BEFORE ROW triggers on it
  *		direct.c		insertion of rows without an executor state
  *		id_look.c		a look for given ids
  *		plain.c			which tables that will do for
+ *		rows.c			the events of a call as rows
  *		id_ranges.c		which partitions of events may have an id
  *		id_bounds.c		between which ids those of a partition are
  *

@@ -140,8 +140,8 @@ direct_keep_rows(DirectRows *rows, TupleTableSlot **slots, int slot_count)
 	int i;
 
 	rows->column_count = count;
-	rows->values = palloc(sizeof(Datum) * count * slot_count);
-	rows->nulls = palloc(sizeof(bool) * count * slot_count);
+	rows->values = palloc((sizeof(Datum) + sizeof(bool)) * count * slot_count);
+	rows->nulls = (bool *) (rows->values + count * slot_count);
 	for (i = 0; i < slot_count; i++)
 	{
 		Assert(slots[i]->tts_nvalid == count);
