@@ -50,14 +50,20 @@ typedef struct AckState
  * ----------------------------------------------------------------------
  */
 
-/* Whether a retry was delivered under the token, and is not settled yet. */
+/*
+ * Whether a retry was delivered under the token, and is not settled yet.  If an
+ * earlier event of its stream, which was delivered with it, has failed since, it
+ * waits for that one: it will come again.
+ */
 static bool
 ack_is_delivered(const AckState *ack, const EsRetry *retry)
 {
 	const EsShare *share = es_share_of_partition(&ack->claim.mine, retry->partition);
 
 	return share != NULL && retry->due != DT_NOEND && retry->position > share->acked &&
-		retry->position <= share->delivered && es_deliver_has_retry(share, retry);
+		retry->position <= share->delivered && es_deliver_has_retry(share, retry) &&
+		es_retry_find_blocking(&ack->claim.retries, retry->stream, retry->hash, retry->position) ==
+		NULL;
 }
 
 /* Where a share is when everything up to a position is acknowledged. */
@@ -75,17 +81,20 @@ static EsRetryReach
 ack_reach(const AckState *ack, const EsRetry *retry, int64 acked)
 {
 	const EsShare *share = es_share_of_partition(&ack->claim.mine, retry->partition);
-	EsRetryReach reach = {.checkpoint = share->checkpoint, .passed = es_share_passed(share)};
+	EsRetryReach reach = {.checkpoint = share->checkpoint,
+						  .passed = es_share_passed(share),
+						  .rows = &ack->claim.retries};
 
 	if (acked > share->acked)
 		reach.checkpoint = ack_checkpoint_at(share, acked);
 	return reach;
 }
 
-/* The rows of events that are done, up to the position. */
-static void
+/* The rows of events that are done, up to the position.  Returns whether any held its stream. */
+static bool
 ack_resolve_retries(AckState *ack)
 {
+	bool has_held = false;
 	int i;
 
 	for (i = 0; i < ack->claim.retries.count; i++)
@@ -93,12 +102,14 @@ ack_resolve_retries(AckState *ack)
 		const EsRetry *retry = &ack->claim.retries.items[i];
 		const EsShare *share = es_share_of_partition(&ack->claim.mine, retry->partition);
 
-		if (share == NULL)
+		CHECK_FOR_INTERRUPTS();
+		if (share == NULL || retry->position > ack->claim.position || !ack_is_delivered(ack, retry))
 			continue;
-		if (retry->position <= ack->claim.position && ack_is_delivered(ack, retry))
-			es_retry_resolve(&ack->claim.subscription, retry,
-							 ack_reach(ack, retry, ack->claim.position));
+		es_retry_resolve(&ack->claim.subscription, retry,
+						 ack_reach(ack, retry, ack->claim.position));
+		has_held |= retry->is_blocking;
 	}
+	return has_held;
 }
 
 /* Those that were skipped need no row when the checkpoint is beyond. */
@@ -157,17 +168,25 @@ ack_has_more(const AckState *ack)
 							   Min(share->delivered, share->scanned));
 }
 
-/* If that was the last of them, the delivery is done. */
+/* Read the retries anew, after some have been written. */
 static void
-ack_finish(AckState *ack)
+ack_reload(AckState *ack)
 {
-	const EsShare *share = &ack->claim.mine.items[0];
-	int64 after = share->checkpoint;
+	int64 after = ack->claim.mine.items[0].checkpoint;
 	int i;
 
 	for (i = 1; i < ack->claim.mine.count; i++)
 		after = Min(after, ack->claim.mine.items[i].checkpoint);
 	ack->claim.retries = es_retry_load(&ack->claim.subscription, after);
+}
+
+/* If that was the last of them, the delivery is done. */
+static void
+ack_finish(AckState *ack)
+{
+	const EsShare *share = &ack->claim.mine.items[0];
+
+	ack_reload(ack);
 	ack_advance(ack, ack_has_more(ack) ? share->acked : share->delivered);
 	ack_forget_skipped(ack);
 }
@@ -179,6 +198,7 @@ Datum
 es_ack(PG_FUNCTION_ARGS)
 {
 	AckState ack = {0};
+	bool has_held;
 	EsCaller caller;
 
 	ack.claim.name = es_arguments_get_subscription(fcinfo, 0, "subscription");
@@ -196,8 +216,11 @@ es_ack(PG_FUNCTION_ARGS)
 	es_caller_check_named(GetUserId(), ack.claim.name);
 	es_caller_enter(&caller);
 	es_claim_begin(&ack.claim);
-	ack_resolve_retries(&ack);
+	has_held = ack_resolve_retries(&ack);
 	ack_advance(&ack, ack.claim.position);
+	/* What was skipped while a stream was held is past, once that is free. */
+	if (has_held)
+		ack_reload(&ack);
 	ack_forget_skipped(&ack);
 	/* What comes after may have been skipped. */
 	if (ack.claim.retries.count > 0 &&

@@ -118,7 +118,7 @@ alter_unblock(EsSubscription *subscription)
 
 		if (retry->is_parked && retry->is_blocking && owner != NULL)
 			es_retry_park(subscription, retry, retry->attempts, NULL,
-						  (EsRetryReach){owner->checkpoint, es_share_passed(owner)});
+						  (EsRetryReach){owner->checkpoint, es_share_passed(owner), NULL});
 	}
 }
 
@@ -225,7 +225,7 @@ alter_forget_retries(const EsSubscription *subscription)
 		const EsRetry *retry = &retries.items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		is_unwanted[i] = !retry->is_parked && !alter_wants(subscription, retry);
+		is_unwanted[i] = retry->is_active && !retry->is_parked && !alter_wants(subscription, retry);
 		if (is_unwanted[i] && !retry->is_blocking)
 			es_retry_forget(subscription, retry);
 	}
@@ -237,7 +237,7 @@ alter_forget_retries(const EsSubscription *subscription)
 		if (!is_unwanted[i] || !retry->is_blocking || owner == NULL)
 			continue;
 		es_retry_withdraw(subscription, retry,
-						  (EsRetryReach){owner->checkpoint, es_share_passed(owner)},
+						  (EsRetryReach){owner->checkpoint, es_share_passed(owner), NULL},
 						  alter_wants_stream(subscription, retry->stream));
 	}
 }

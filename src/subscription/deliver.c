@@ -285,15 +285,18 @@ deliver_next_in_run(DeliverRun *run)
 static bool
 deliver_waits(const EsDelivery *delivery, int index)
 {
-	const EsRetry *retry = &delivery->retries->items[index];
+	const EsRetries *retries = delivery->retries;
+	const EsRetry *retry = &retries->items[index];
 	int i;
 
-	for (i = 0; i < index; i++)
+	for (i = es_retry_seek(retries, retry->hash); i < retries->active_count; i++)
 	{
-		const EsRetry *earlier = &delivery->retries->items[i];
+		const EsRetry *earlier = retries->active[i];
 
-		if (earlier->is_active && (earlier->is_blocking || !delivery->is_delivered[i]) &&
-			earlier->hash == retry->hash && es_names_equal(earlier->stream, retry->stream))
+		if (earlier->hash != retry->hash || earlier->position >= retry->position)
+			break;
+		if ((earlier->is_blocking || !delivery->is_delivered[earlier - retries->items]) &&
+			es_names_equal(earlier->stream, retry->stream))
 			return true;
 	}
 	return false;

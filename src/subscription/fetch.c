@@ -97,9 +97,10 @@ typedef struct FetchState
 	MemoryContext lasting;
 	int refusals; /* looks in a row that found it being changed as a whole */
 	bool has_looked;
-	int64 token;   /* the consumer's newest */
-	EsShares seen; /* the shares of the last look ... */
-	int64 seen_to; /* ... in which there is nothing up to here */
+	int64 token;         /* the consumer's newest */
+	EsShares seen;       /* the shares of the last look ... */
+	int64 seen_to;       /* ... in which there is nothing up to here ... */
+	int64 seen_revision; /* ... as the subscription was then */
 	EsListener listener;
 	bool is_told;  /* who moves the head wakes it */
 	int64 *asleep; /* shares that are marked so */
@@ -288,13 +289,15 @@ fetch_spare_rival(FetchState *fetch)
 		es_rival_warn(fetch->name, fetch->consumer);
 }
 
+/* Whether nothing has changed since the last look but the events. */
 static bool
 fetch_has_same_shares(const FetchState *fetch)
 {
 	const EsShares *mine = &fetch->assignment.mine;
 	int i;
 
-	if (mine->count != fetch->seen.count)
+	/* What held a stream may be gone, and what comes next in it has been passed over. */
+	if (mine->count != fetch->seen.count || fetch->subscription.revision != fetch->seen_revision)
 		return false;
 	for (i = 0; i < mine->count; i++)
 		if (!es_lease_is_same(&mine->items[i], &fetch->seen.items[i]))
@@ -316,6 +319,7 @@ fetch_remember(FetchState *fetch)
 	if (mine->count > 0)
 		memcpy(fetch->seen.items, mine->items, sizeof(EsShare) * mine->count);
 	fetch->seen_to = fetch->delivery.scanned;
+	fetch->seen_revision = fetch->subscription.revision;
 }
 
 static void

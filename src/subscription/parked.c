@@ -193,7 +193,7 @@ parked_reach(const EsSubscription *subscription, const EsRetry *retry)
 {
 	EsShares shares;
 	const EsShare *owner;
-	EsRetryReach reach;
+	EsRetryReach reach = {0};
 
 	es_guard_take(ES_GUARD_MUTEX, subscription->key);
 	shares = es_share_load(subscription);
@@ -211,9 +211,8 @@ Datum
 es_drop_parked(PG_FUNCTION_ARGS)
 {
 	text *name = es_arguments_get_subscription(fcinfo, 0, "subscription");
-	const EsRetry *retry = NULL;
 	EsSubscription subscription;
-	EsRetries retries;
+	EsRetry retry;
 	int64 position;
 
 	es_arguments_check_not_null(fcinfo, 1, "id");
@@ -221,21 +220,16 @@ es_drop_parked(PG_FUNCTION_ARGS)
 	PreventCommandIfParallelMode("es_drop_parked()");
 	es_division_change(name, &subscription);
 	position = parked_find_position(PG_GETARG_DATUM(1));
-	if (position != 0)
-	{
-		retries = es_retry_load(&subscription, position - 1);
-		retry = es_retry_find(&retries, position);
-	}
-	if (retry == NULL || !retry->is_parked)
+	if (position == 0 || !es_retry_read(&subscription, position, &retry) || !retry.is_parked)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("event %s is not parked in subscription \"%s\"",
 						DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(1))),
 						text_to_cstring(name)),
 				 errhint("The view eventstore.parked shows the events that are.")));
-	if (retry->is_blocking)
+	if (retry.is_blocking)
 		parked_revise(&subscription);
-	es_retry_resolve(&subscription, retry, parked_reach(&subscription, retry));
+	es_retry_drop(&subscription, &retry, parked_reach(&subscription, &retry));
 	es_transaction_wake_consumers(subscription.key);
 	PG_RETURN_VOID();
 }

@@ -52,18 +52,60 @@ retry_compare(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+static int
+retry_compare_active(const void *a, const void *b)
+{
+	const EsRetry *left = *(const EsRetry *const *) a;
+	const EsRetry *right = *(const EsRetry *const *) b;
+
+	if (left->hash != right->hash)
+		return left->hash < right->hash ? -1 : 1;
+	return retry_compare(left, right);
+}
+
+/* So that those of a stream are found at once, however many streams are held. */
+static void
+retry_sort_active(EsRetries *retries)
+{
+	int i;
+
+	retries->active = palloc_extended(sizeof(EsRetry *) * (retries->count + 1), MCXT_ALLOC_HUGE);
+	for (i = 0; i < retries->count; i++)
+		if (retries->items[i].is_active)
+			retries->active[retries->active_count++] = &retries->items[i];
+	if (retries->active_count > 1)
+		qsort(retries->active, retries->active_count, sizeof(EsRetry *), retry_compare_active);
+}
+
 /*
- * The rows of a subscription: all that are due or blocking, and those of any
- * kind after a position.
+ * The rows of a subscription: all but those that are parked and hold no stream,
+ * and of these those after a position.
  */
 EsRetries
 es_retry_load(const EsSubscription *subscription, int64 after)
 {
-	EsRetries retries = es_retry_row_load(subscription, after, after);
+	EsRetries retries = es_retry_row_load(subscription, after);
 
 	if (retries.count > 1)
 		qsort(retries.items, retries.count, sizeof(EsRetry), retry_compare);
+	retry_sort_active(&retries);
 	return retries;
+}
+
+/* The row of a position alone, as it is at the moment.  Returns whether there is one. */
+bool
+es_retry_read(const EsSubscription *subscription, int64 position, EsRetry *retry)
+{
+	EsRetryWriter writer;
+	EsRetryRow row;
+	bool is_found;
+
+	es_retry_row_open(&writer, subscription);
+	is_found = es_retry_row_find(&writer, position, &row);
+	es_retry_row_close(&writer);
+	if (is_found)
+		*retry = row.retry;
+	return is_found;
 }
 
 /* The row of a position among those loaded; NULL if there is none. */
@@ -77,17 +119,37 @@ es_retry_find(const EsRetries *retries, int64 position)
 	return bsearch(&key, retries->items, retries->count, sizeof(EsRetry), retry_compare);
 }
 
+/* The first of the active ones whose streams have this hash, or a higher one. */
+int
+es_retry_seek(const EsRetries *retries, uint64 hash)
+{
+	int low = 0;
+	int high = retries->active_count;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (retries->active[middle]->hash < hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* The row that holds a stream before a position; NULL if none does. */
 const EsRetry *
 es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash, int64 before)
 {
 	int i;
 
-	for (i = 0; i < retries->count && retries->items[i].position < before; i++)
+	for (i = es_retry_seek(retries, hash);
+		 i < retries->active_count && retries->active[i]->hash == hash; i++)
 	{
-		const EsRetry *retry = &retries->items[i];
+		const EsRetry *retry = retries->active[i];
 
-		if (retry->is_blocking && retry->hash == hash && es_names_equal(retry->stream, stream))
+		if (retry->is_blocking && retry->position < before && es_names_equal(retry->stream, stream))
 			return retry;
 	}
 	return NULL;
@@ -141,7 +203,8 @@ es_retry_insert(const EsSubscription *subscription, EsRetry *retry, const text *
 {
 	EsRetryRow row = {.retry = *retry,
 					  .parked_at = GetCurrentTimestamp(),
-					  .reason = unconstify(text *, reason)};
+					  .reason = unconstify(text *, reason),
+					  .place = -1};
 	EsRetryWriter writer;
 
 	row.retry.number = es_share_next_number();
@@ -188,6 +251,9 @@ es_retry_forget(const EsSubscription *subscription, const EsRetry *retry)
 /*
  * Whether an event, which is not looked at otherwise, may be the one to hold its
  * stream.  row: receives its row, if it has one.
+ *
+ * What is parked, or was, is passed by later events or not, as the policy says;
+ * it may have been parked before the one that held the stream until now.
  */
 static bool
 retry_may_hold(EsRetryWriter *writer, int64 position, int64 limit, EsRetryRow *row, bool *has_row)
@@ -197,39 +263,46 @@ retry_may_hold(EsRetryWriter *writer, int64 position, int64 limit, EsRetryRow *r
 		return position <= limit;
 	if (row->retry.is_parked)
 		return writer->subscription->parks_block;
-	return row->retry.due != DT_NOEND && !row->is_replayed;
+	return row->retry.due != DT_NOEND && (!row->is_replayed || writer->subscription->parks_block);
 }
 
-/* No event of a stream behind this position may hold it. */
+/*
+ * No event of a stream behind this position may hold it: what is still in the run
+ * does so only by a row.
+ */
 static int64
-retry_hold_end(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
+retry_hold_end(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
 {
-	EsRetries retries;
+	const EsRetries *rows = reach.rows;
+	int64 end = reach.passed;
+	EsRetries read;
 	int i;
 
-	/* Parked ones may, which are not known. */
-	if (subscription->parks_block)
-		return PG_INT64_MAX;
-	retries = es_retry_load(subscription, PG_INT64_MAX);
-	for (i = 0; i < retries.count; i++)
-		if (retries.items[i].hash == retry->hash)
-			limit = Max(limit, retries.items[i].position);
-	return limit;
+	if (rows == NULL)
+	{
+		read = es_retry_load(subscription, reach.passed);
+		rows = &read;
+	}
+	for (i = rows->count - 1; i >= 0 && rows->items[i].position > end; i--)
+		if (rows->items[i].hash == retry->hash)
+			end = rows->items[i].position;
+	return end;
 }
 
 /*
  * Find the next event of a stream, after one that was held, that is to hold it.
+ * Of those that are still in the run only as many are looked at as may.
  *
  * row: receives its row, or what it begins with; has_row: which of both.
  *
  * Returns false if there is none.
  */
 static bool
-retry_find_next(EsRetryWriter *writer, const EsRetry *retry, int64 limit, EsRetryRow *row,
+retry_find_next(EsRetryWriter *writer, const EsRetry *retry, EsRetryReach reach, EsRetryRow *row,
 				bool *has_row)
 {
 	const EsSubscription *subscription = writer->subscription;
-	int64 end = retry_hold_end(subscription, retry, limit);
+	int64 end = -1; /* not known yet */
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	bool is_found = false;
@@ -238,6 +311,7 @@ retry_find_next(EsRetryWriter *writer, const EsRetry *retry, int64 limit, EsRetr
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(retry->stream));
 	es_scan_add_key(&scan, 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(retry->version));
+	es_scan_within(&scan, retry->position + 1, PG_INT64_MAX);
 	es_scan_begin(&scan, snapshot);
 	while (!is_found && es_scan_next(&scan, ForwardScanDirection))
 	{
@@ -245,16 +319,18 @@ retry_find_next(EsRetryWriter *writer, const EsRetry *retry, int64 limit, EsRetr
 		int64 position = DatumGetInt64(slot_getattr(scan.slot, Anum_events_position, &is_null));
 
 		CHECK_FOR_INTERRUPTS();
-		if (position > end)
+		if (position > reach.passed && end < 0)
+			end = retry_hold_end(subscription, retry, reach);
+		if (position > Max(end, reach.passed))
 			break;
 		if (!es_subscription_wants(subscription,
 								   DatumGetTextPP(
 									   slot_getattr(scan.slot, Anum_events_type, &is_null))))
 			continue;
-		is_found = retry_may_hold(writer, position, limit, row, has_row);
+		is_found = retry_may_hold(writer, position, reach.passed, row, has_row);
 		if (!is_found || *has_row)
 			continue;
-		*row = (EsRetryRow){.retry = {.position = position, .stream = retry->stream}};
+		*row = (EsRetryRow){.retry = {.position = position, .stream = retry->stream}, .place = -1};
 		row->retry.version = DatumGetInt64(slot_getattr(scan.slot, Anum_events_version, &is_null));
 	}
 	es_scan_close(&scan);
@@ -269,60 +345,36 @@ retry_find_next(EsRetryWriter *writer, const EsRetry *retry, int64 limit, EsRetr
  * it has one more at the least.  One that has a row of its own, as it failed
  * before this one did, holds by that.
  *
- * limit: up to which events are not in the run any more.
- *
- * Returns false if there is none.
+ * left: the row of the one before; its place, if it has left it, is the next
+ * one's, so that none has to be looked for among all that hold a stream.
  */
-static bool
-retry_hold_next(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
+static void
+retry_hold_next(EsRetryWriter *writer, const EsRetry *retry, EsRetryReach reach,
+				const EsRetryRow *left)
 {
-	int attempts = Min(retry->delivered_attempts, subscription->max_retries);
-	EsRetryWriter writer;
+	int attempts = Min(retry->delivered_attempts, writer->subscription->max_retries);
 	EsRetryRow next;
 	bool has_row = false;
-	bool is_found;
 
-	es_retry_row_open(&writer, subscription);
-	is_found = retry_find_next(&writer, retry, limit, &next, &has_row);
+	if (!retry_find_next(writer, retry, reach, &next, &has_row))
+		return;
 	next.retry.is_blocking = true;
-	if (is_found && has_row)
-		es_retry_row_replace(&writer, &next);
-	else if (is_found)
+	if (next.place < 0)
+	{
+		next.place = left->place;
+		next.base = left->base;
+	}
+	if (has_row)
+		es_retry_row_replace(writer, &next);
+	else
 	{
 		next.retry.number = es_share_next_number();
 		next.retry.attempts = next.retry.position <= retry->delivered_to ? attempts : 0;
 		next.retry.due = GetCurrentTimestamp();
 		next.retry.delivered_to = retry->delivered_to;
 		next.retry.delivered_attempts = attempts;
-		es_retry_row_add(&writer, &next);
+		es_retry_row_add(writer, &next);
 	}
-	es_retry_row_close(&writer);
-	return is_found;
-}
-
-/* The stream is free: what was skipped while it was held is past. */
-static void
-retry_forget_skipped(const EsSubscription *subscription, const EsRetry *retry, int64 limit)
-{
-	EsRetries retries = es_retry_row_load(subscription, 0, PG_INT64_MAX);
-	int i;
-
-	for (i = 0; i < retries.count; i++)
-	{
-		const EsRetry *skipped = &retries.items[i];
-
-		if (skipped->position <= limit && !skipped->is_parked && skipped->due == DT_NOEND &&
-			skipped->hash == retry->hash && es_names_equal(skipped->stream, retry->stream))
-			es_retry_forget(subscription, skipped);
-	}
-}
-
-/* Let the stream of a row that blocked go on. */
-static void
-retry_move_on(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
-{
-	if (retry->is_blocking && !retry_hold_next(subscription, retry, reach.passed))
-		retry_forget_skipped(subscription, retry, reach.checkpoint);
 }
 
 /*
@@ -334,11 +386,17 @@ void
 es_retry_withdraw(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach,
 				  bool has_next)
 {
-	es_retry_forget(subscription, retry);
-	if (has_next)
-		retry_move_on(subscription, retry, reach);
-	else
-		retry_forget_skipped(subscription, retry, reach.checkpoint);
+	EsRetryWriter writer;
+	EsRetryRow row;
+
+	es_retry_row_open(&writer, subscription);
+	if (es_retry_row_find(&writer, retry->position, &row))
+	{
+		es_retry_row_remove(&writer, &row);
+		if (has_next && retry->is_blocking)
+			retry_hold_next(&writer, retry, reach, &row);
+	}
+	es_retry_row_close(&writer);
 }
 
 /*
@@ -366,15 +424,28 @@ es_retry_park(const EsSubscription *subscription, const EsRetry *retry, int atte
 		else if (row.reason == NULL)
 			row.reason = cstring_to_text("not acknowledged");
 		es_retry_row_replace(&writer, &row);
+		if (retry->is_blocking && !keeps_blocking)
+			retry_hold_next(&writer, retry, reach, &row);
 	}
 	es_retry_row_close(&writer);
-	if (!keeps_blocking)
-		retry_move_on(subscription, retry, reach);
 }
 
-/* It is skipped; the row keeps it out of the run. */
+/* It is skipped; the row, and its place, keep it out of the run. */
 static void
-retry_skip(const EsSubscription *subscription, const EsRetry *retry)
+retry_skip(EsRetryWriter *writer, EsRetryRow *row)
+{
+	row->retry.due = DT_NOEND;
+	row->retry.is_parked = row->retry.is_blocking = false;
+	es_retry_row_replace(writer, row);
+	row->place = -1;
+}
+
+/*
+ * The event of a row is done.  What was skipped behind it, while it held the
+ * stream, is forgotten by the next ack.
+ */
+void
+es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
 {
 	EsRetryWriter writer;
 	EsRetryRow row;
@@ -382,22 +453,32 @@ retry_skip(const EsSubscription *subscription, const EsRetry *retry)
 	es_retry_row_open(&writer, subscription);
 	if (es_retry_row_find(&writer, retry->position, &row))
 	{
-		row.retry.due = DT_NOEND;
-		row.retry.is_parked = row.retry.is_blocking = false;
-		es_retry_row_replace(&writer, &row);
+		if (retry->position > reach.checkpoint)
+			retry_skip(&writer, &row);
+		else
+			es_retry_row_remove(&writer, &row);
+		if (retry->is_blocking)
+			retry_hold_next(&writer, retry, reach, &row);
 	}
 	es_retry_row_close(&writer);
 }
 
-/* The event of a row is done. */
+/*
+ * A parked event is done, as it is not wanted any more.  If an earlier one holds
+ * its stream, the row stays as that of one that was skipped: without, the event
+ * would be next when that one is done.
+ */
 void
-es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
+es_retry_drop(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach)
 {
-	if (retry->position > reach.checkpoint)
-		retry_skip(subscription, retry);
-	else
-		es_retry_forget(subscription, retry);
-	retry_move_on(subscription, retry, reach);
+	if (!retry->is_blocking)
+	{
+		EsRetries retries = es_retry_load(subscription, PG_INT64_MAX);
+
+		if (es_retry_find_blocking(&retries, retry->stream, retry->hash, retry->position) != NULL)
+			reach.checkpoint = Min(reach.checkpoint, retry->position - 1);
+	}
+	es_retry_resolve(subscription, retry, reach);
 }
 
 /* ----------------------------------------------------------------------

@@ -35,6 +35,8 @@ typedef struct EsRetries
 {
 	int count;
 	EsRetry *items;
+	int active_count;
+	const EsRetry **active; /* by hash, and then by position */
 } EsRetries;
 
 /* How far a partition is. */
@@ -42,10 +44,15 @@ typedef struct EsRetryReach
 {
 	int64 checkpoint;
 	int64 passed; /* events up to here are not in the run any more */
+
+	/* Rows that are active, and all after passed; NULL: to be read where they count. */
+	const EsRetries *rows;
 } EsRetryReach;
 
 extern EsRetries es_retry_load(const EsSubscription *subscription, int64 after);
+extern bool es_retry_read(const EsSubscription *subscription, int64 position, EsRetry *retry);
 extern const EsRetry *es_retry_find(const EsRetries *retries, int64 position);
+extern int es_retry_seek(const EsRetries *retries, uint64 hash);
 extern const EsRetry *
 es_retry_find_blocking(const EsRetries *retries, const text *stream, uint64 hash, int64 before);
 
@@ -59,6 +66,8 @@ extern void es_retry_park(const EsSubscription *subscription, const EsRetry *ret
 						  const text *reason, EsRetryReach reach);
 extern void
 es_retry_resolve(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach);
+extern void
+es_retry_drop(const EsSubscription *subscription, const EsRetry *retry, EsRetryReach reach);
 extern void es_retry_withdraw(const EsSubscription *subscription, const EsRetry *retry,
 							  EsRetryReach reach, bool has_next);
 extern void es_retry_forget(const EsSubscription *subscription, const EsRetry *retry);

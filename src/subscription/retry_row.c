@@ -96,12 +96,12 @@ retry_row_collect(EsRetries *retries, int *space, const EsRetry *retry)
 
 /*
  * Add rows that have a place, as they are committed, or written by this
- * transaction: active ones, and any kind after a position.  Returns false if
- * another transaction has ended meanwhile, and some may be missing.
+ * transaction.  Returns false if another transaction has ended meanwhile, and some
+ * may be missing.
  */
 static bool
 retry_row_add_placed(EsRetries *retries, int *space, const EsSubscription *subscription,
-					 Relation rel, int64 after)
+					 Relation rel)
 {
 	EsPlaces rows = es_recall_rows(&retry_row_table, rel, subscription->name);
 	Datum values[Natts_retries];
@@ -121,8 +121,7 @@ retry_row_add_placed(EsRetries *retries, int *space, const EsSubscription *subsc
 			continue;
 		heap_deform_tuple(placed->tuple, RelationGetDescr(rel), values, nulls);
 		retry_row_read(&retry, values, nulls, subscription->partitions);
-		if (retry.is_active || retry.position > after)
-			retry_row_collect(retries, space, &retry);
+		retry_row_collect(retries, space, &retry);
 	}
 	return true;
 }
@@ -156,18 +155,17 @@ retry_row_add_others(EsRetries *retries, int *space, const EsSubscription *subsc
 }
 
 /*
- * The rows of a subscription, in no certain order: all that are due or blocking,
- * of the others that have a place those after a position, and those that have
- * none after another.
+ * The rows of a subscription, in no certain order: all that have a place, and
+ * those that have none after a position.
  */
 EsRetries
-es_retry_row_load(const EsSubscription *subscription, int64 after, int64 others_after)
+es_retry_row_load(const EsSubscription *subscription, int64 others_after)
 {
 	Relation rel = es_catalog_open(ES_RETRIES, AccessShareLock);
-	EsRetries retries = {0, NULL};
+	EsRetries retries = {0};
 	int space = 0;
 
-	while (!retry_row_add_placed(&retries, &space, subscription, rel, after))
+	while (!retry_row_add_placed(&retries, &space, subscription, rel))
 		CHECK_FOR_INTERRUPTS();
 	if (others_after < PG_INT64_MAX)
 		retry_row_add_others(&retries, &space, subscription, rel, others_after);
@@ -354,7 +352,7 @@ retry_row_take_place(EsRetryWriter *writer)
 }
 
 static void
-retry_row_fill(EsRetryWriter *writer, const EsRetryRow *row, bool is_new)
+retry_row_fill(EsRetryWriter *writer, const EsRetryRow *row)
 {
 	const EsRetry *retry = &row->retry;
 	Datum *values = writer->slot->tts_values - 1;
@@ -382,7 +380,7 @@ retry_row_fill(EsRetryWriter *writer, const EsRetryRow *row, bool is_new)
 	nulls[Anum_retries_place] = nulls[Anum_retries_revision] = nulls[Anum_retries_base] = true;
 	if (retry_row_has_place(retry))
 	{
-		bool keeps_place = !is_new && row->place >= 0;
+		bool keeps_place = row->place >= 0;
 
 		nulls[Anum_retries_place] = nulls[Anum_retries_revision] = nulls[Anum_retries_base] = false;
 		values[Anum_retries_place] = Int32GetDatum(keeps_place ? row->place
@@ -411,9 +409,9 @@ retry_row_open_indexes(EsRetryWriter *writer)
 }
 
 static void
-retry_row_insert(EsRetryWriter *writer, const EsRetryRow *row, bool is_new)
+retry_row_insert(EsRetryWriter *writer, const EsRetryRow *row)
 {
-	retry_row_fill(writer, row, is_new);
+	retry_row_fill(writer, row);
 	retry_row_open_indexes(writer);
 	table_tuple_insert(writer->rel, writer->slot, GetCurrentCommandId(true), 0, NULL);
 	(void) es_compat_add_entries(writer->info, writer->slot, writer->estate);
@@ -422,11 +420,11 @@ retry_row_insert(EsRetryWriter *writer, const EsRetryRow *row, bool is_new)
 	CommandCounterIncrement();
 }
 
-/* Insert a row for an event that has none. */
+/* Insert a row for an event that has none; it may take over a place with its base. */
 void
 es_retry_row_add(EsRetryWriter *writer, const EsRetryRow *row)
 {
-	retry_row_insert(writer, row, true);
+	retry_row_insert(writer, row);
 }
 
 /* Write a row that was found. */
@@ -436,7 +434,7 @@ es_retry_row_replace(EsRetryWriter *writer, const EsRetryRow *row)
 	ItemPointerData tid = row->tid;
 
 	CatalogTupleDelete(writer->rel, &tid);
-	retry_row_insert(writer, row, false);
+	retry_row_insert(writer, row);
 }
 
 void

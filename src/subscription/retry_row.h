@@ -39,8 +39,7 @@ typedef struct EsRetryWriter
 	int free_place;   /* all below are taken */
 } EsRetryWriter;
 
-extern EsRetries
-es_retry_row_load(const EsSubscription *subscription, int64 after, int64 others_after);
+extern EsRetries es_retry_row_load(const EsSubscription *subscription, int64 others_after);
 
 extern void es_retry_row_open(EsRetryWriter *writer, const EsSubscription *subscription);
 extern bool es_retry_row_find(EsRetryWriter *writer, int64 position, EsRetryRow *row);

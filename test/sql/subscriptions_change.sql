@@ -278,6 +278,54 @@ SELECT es_drop_parked('hold', id_of('hold-1/4'));
 SELECT is(acked('hold'), 'ok', 'the token is good');
 SELECT is(fetched('hold'), 'hold-1/5:1', 'what had waited comes, though it was acknowledged: it had not counted');
 SELECT is(acked('hold') || fetched('hold') || rows_of('hold'), 'ok-0', 'nothing is left');
+-- One that was parked, and waits behind an earlier one that failed after it: replayed, it holds the stream when its turn comes
+SELECT fill('hold-3', 'hold-3', 'hold-3');
+SELECT es_alter_subscription('hold', max_retries => 5);
+SELECT is(fetched('hold'), 'hold-3/1:1 hold-3/2:1 hold-3/3:1', 'delivered');
+SELECT is(nacked('hold', 'hold-3/2', 'park'), 'ok', 'one is parked');
+SELECT is(es_replay_parked('hold'), 1, 'and replayed');
+SELECT is(nacked('hold', 'hold-3/1'), 'ok', 'the one before fails');
+SELECT is(acked('hold') || fetched('hold'), 'okhold-3/1:2', 'the rest waits');
+SELECT is(acked('hold') || fetched('hold'), 'okhold-3/2:1', 'it comes alone');
+SELECT is(nacked('hold', 'hold-3/2', 'park'), 'ok', 'it is parked again');
+SELECT is(fetched('hold'), '-', 'and holds the last one');
+SELECT is(es_replay_parked('hold'), 1, 'replayed');
+SELECT is(fetched('hold') || acked('hold') || fetched('hold') || acked('hold'), 'hold-3/2:1okhold-3/3:2ok', 'one after the other');
+-- Replayed while it waits already
+SELECT fill('hold-4', 'hold-4', 'hold-4');
+SELECT is(fetched('hold'), 'hold-4/1:1 hold-4/2:1 hold-4/3:1', 'delivered');
+SELECT is(nacked('hold', 'hold-4/2', 'park') || nacked('hold', 'hold-4/1') || acked('hold'), 'okokok', 'one is parked, and the one before fails');
+SELECT is(es_replay_parked('hold'), 1, 'replayed');
+SELECT is(fetched('hold') || acked('hold') || fetched('hold') || acked('hold') || fetched('hold'), 'hold-4/1:2okhold-4/2:1okhold-4/3:2', 'one after the other');
+SELECT is(acked('hold') || fetched('hold') || rows_of('hold'), 'ok-0', 'nothing is left');
+-- Thrown away while it waits, it does not come again
+SELECT fill('hold-5', 'hold-5', 'hold-5');
+SELECT is(fetched('hold'), 'hold-5/1:1 hold-5/2:1 hold-5/3:1', 'delivered');
+SELECT is(nacked('hold', 'hold-5/2', 'park') || nacked('hold', 'hold-5/1') || acked('hold'), 'okokok', 'one is parked, and the one before fails');
+SELECT es_drop_parked('hold', id_of('hold-5/2'));
+SELECT is(fetched('hold') || acked('hold') || fetched('hold') || acked('hold'), 'hold-5/1:2okhold-5/3:2ok', 'the others come, one after the other');
+SELECT is(fetched('hold') || rows_of('hold'), '-0', 'nothing is left');
+SELECT es_drop_subscription('hold');
+-- A later one that is to be tried again, and is delivered with an earlier one that fails then, was held: what is acknowledged does not count
+SELECT es_create_subscription('late', 'late', partitions => 1);
+SELECT fill('late-1', 'late-1', 'late-1', 'late-2');
+SELECT is(fetched('late'), 'late-1/1:1 late-1/2:1 late-1/3:1 late-2/1:1', 'delivered');
+SELECT is(nacked('late', 'late-1/2'), 'ok', 'one fails');
+SELECT is(fetched('late'), 'late-1/1:2 late-1/2:2 late-2/1:2', 'again, with the one before');
+SELECT is(nacked('late', 'late-1/1'), 'ok', 'that fails');
+SELECT is(nacked('late', 'late-1/2'), '22023', 'the later one is held');
+SELECT is(acked('late') || fetched('late') || acked('late'), 'oklate-1/1:3ok', 'the rest is acknowledged; the earlier one comes');
+SELECT is(fetched('late') || acked('late'), 'late-1/2:2ok', 'then the later one, too');
+SELECT is(fetched('late') || acked('late') || fetched('late') || rows_of('late'), 'late-1/3:2ok-0', 'and the last');
+SELECT es_drop_subscription('late');
+-- The same where parked events are passed
+SELECT es_create_subscription('hold', 'hold', '{T}', after_position => -1, partitions => 1);
+SELECT fill('hold-6', 'hold-6', 'hold-6');
+SELECT is(fetched('hold'), 'hold-6/1:1 hold-6/2:1 hold-6/3:1', 'delivered');
+SELECT is(nacked('hold', 'hold-6/2', 'park') || nacked('hold', 'hold-6/1') || acked('hold'), 'okokok', 'one is parked, and the one before fails');
+SELECT es_drop_parked('hold', id_of('hold-6/2'));
+SELECT is(fetched('hold') || acked('hold') || fetched('hold') || acked('hold'), 'hold-6/1:2okhold-6/3:2ok', 'the others come, one after the other');
+SELECT is(fetched('hold') || rows_of('hold'), '-0', 'nothing is left');
 SELECT es_drop_subscription('hold');
 
 -- Another tenant, from the checkpoints on; what waits for another attempt and is not of it is forgotten
