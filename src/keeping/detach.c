@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -110,10 +111,10 @@ detach_note(const EsRange *range)
 	LockRelationOid(range->table, ShareLock);
 	es_ddl_run("INSERT INTO eventstore.archived_ranges "
 			   "(from_position, upto_position, partition, first_recorded_at, last_recorded_at, detached_at) "
-			   "SELECT %lld, %lld, '%s', (SELECT recorded_at FROM ONLY %s ORDER BY position LIMIT 1), "
+			   "SELECT %lld, %lld, %s, (SELECT recorded_at FROM ONLY %s ORDER BY position LIMIT 1), "
 			   "(SELECT recorded_at FROM ONLY %s ORDER BY position DESC LIMIT 1), pg_catalog.clock_timestamp()",
-			   (long long) Max(range->from, 0), (long long) range->upto, get_rel_name(range->table),
-			   name, name);
+			   (long long) Max(range->from, 0), (long long) range->upto,
+			   quote_literal_cstr(get_rel_name(range->table)), name, name);
 	if (!detach_is_plain(range))
 		es_depart_note(range);
 }

@@ -3,8 +3,8 @@
  * ddl.c
  *		Commands that make, attach and detach ranges.
  *
- * They run as the owner of eventstore.events, with a pinned search_path: the
- * right to call the verb is the right to do it.  The tables that come of it are
+ * They run as the owner of eventstore.events, whom row security hides nothing from,
+ * be it forced or not, with a pinned search_path: the right to call the verb is the right to do it.  The tables that come of it are
  * his, and no members of the extension, so that a dump has them whole.
  *
  * Memory: SPI's own.  Locks: what the commands take.  Calls: catalog.
@@ -67,7 +67,8 @@ ddl_execute(const char *command)
 	/* Its files may come to be another table's. */
 	ddl_set("default_table_access_method", "heap");
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(ddl_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(ddl_owner(),
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	SPI_connect();
 	if (SPI_execute(command, false, 0) < 0)
 		elog(ERROR, "could not run: %s", command);
@@ -247,7 +248,7 @@ es_ddl_protect(Oid table)
 	char *name = quote_literal_cstr(es_ddl_table(table));
 
 	ddl_run_all(psprintf(
-		"SELECT regexp_replace(pg_get_triggerdef(t.oid), ' ON eventstore[.]events ', ' ON ' || %s || ' ') " DDL_TRIGGERS,
+		"SELECT replace(pg_get_triggerdef(t.oid), ' ON eventstore.events ', ' ON ' || %s || ' ') " DDL_TRIGGERS,
 		name, "'eventstore.events'::regclass"));
 	ddl_run_all(psprintf(
 		"SELECT format('ALTER TABLE ONLY %%s ENABLE %%s TRIGGER %%I', %s, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname) "
