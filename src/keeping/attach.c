@@ -97,6 +97,11 @@ attach_check_table(Oid table, bool is_detached)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
+	/* A crash would empty it, and nobody would be told. */
+	if (RelationGetForm(rel)->relpersistence != RELPERSISTENCE_PERMANENT)
+		attach_refuse(
+			table, "It is unlogged, or temporary: a crash empties it.",
+			"ALTER TABLE ... SET LOGGED makes an unlogged table one that a crash does not empty.");
 	if (RelationGetForm(rel)->relispartition && !is_detached)
 		attach_refuse(table, "It is a partition already.",
 					  "eventstore.event_partitions shows those of the store.");
