@@ -19,7 +19,7 @@
  * right: more events are to come, in the order of commits.
  *
  * Memory: the current context.  Locks: AccessShare on the relations.  Calls:
- * catalog, removed, scan.
+ * catalog, ranges, removed, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +35,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/ranges.h"
 #include "base/removed.h"
 #include "base/scan.h"
 #include "order/floor.h"
@@ -103,6 +104,27 @@ floor_highest(EsRelation table, EsRelation index, AttrNumber column, int64 limit
 }
 
 /*
+ * The last position before one that a range of eventstore.events has: where the
+ * next one is in a gap, of ranges that were detached, no event has a place.  So it
+ * is where a dump was restored without data, say, and its first ranges were away.
+ */
+static int64
+floor_pass_gap(int64 floor)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+
+	if (es_ranges_are_of(events) && floor < PG_INT64_MAX)
+	{
+		int number = es_ranges_find(events, floor + 1);
+
+		if (number < es_ranges_count(events))
+			floor = Max(floor, es_ranges_get(events, number).from - 1);
+	}
+	relation_close(events, NoLock);
+	return floor;
+}
+
+/*
  * The floor.  Positions that are taken later are above it; so ask for it
  * first, and then where the sequence is.
  */
@@ -122,7 +144,7 @@ es_floor_find(void)
 
 	for (i = 0; i < lengthof(read); i++)
 		floor = Max(floor, read[i]);
-	return floor;
+	return floor_pass_gap(floor);
 }
 
 /* Raise 55000 where positions would be given out at or below the floor. */
