@@ -381,7 +381,7 @@ COMMENT ON EVENT TRIGGER eventstore_bound IS 'Notices that there is a bound.';
 CREATE FUNCTION eventstore.is_for_bound_roles(object text) RETURNS boolean
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
 $$
-	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:\(.*)?$') IN
+	SELECT object ~ '^SCHEMA ' OR substring(object FROM '([a-z_]+)(?:[(].*)?$') IN
 		('events', 'notify_status', 'subscription_status', 'parked', 'categories', 'types', 'find_tallies',
 		 'es_read', 'es_read_all', 'es_read_category', 'es_read_query', 'es_export', 'es_stream_version', 'es_last_event', 'es_stream_as_of', 'find_event',
 		 'es_head', 'es_position_at', 'es_wait', 'es_channel', 'find_notify_status', 'es_tenant', 'es_slot', 'es_partition',

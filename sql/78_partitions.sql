@@ -123,8 +123,8 @@ CREATE VIEW eventstore.event_partitions AS
 	FROM pg_catalog.pg_inherits i
 	JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
 	CROSS JOIN LATERAL (SELECT
-		coalesce(pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM \(''?(-?[0-9]+)')::bigint, 0) AS from_position,
-		pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(-?[0-9]+)')::bigint AS upto_position) b
+		coalesce(pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''?(-?[0-9]+)')::bigint, 0) AS from_position,
+		pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'TO [(]''?(-?[0-9]+)')::bigint AS upto_position) b
 	CROSS JOIN LATERAL eventstore.describe_partition(c.oid) d
 	WHERE i.inhparent = 'eventstore.events'::pg_catalog.regclass AND c.relispartition
 	ORDER BY b.from_position;

@@ -37,6 +37,10 @@ SELECT f.oid::regprocedure FROM functions f JOIN pg_language l ON l.oid = prolan
 WHERE lanname NOT IN ('c', 'internal') AND prokind <> 'a' AND prosqlbody IS NULL AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 SELECT oid::regprocedure FROM functions WHERE prosecdef AND NOT coalesce(proconfig, '{}') && '{"search_path=pg_catalog, pg_temp"}';
 
+-- What means something else where standard_conforming_strings is off: bodies are parsed when they are called, views when the extension is made
+SELECT oid::regprocedure FROM functions WHERE prolang IN (SELECT oid FROM pg_language WHERE lanname IN ('sql', 'plpgsql')) AND strpos(prosrc, '\') > 0;
+SELECT oid::regclass FROM relations WHERE relkind = 'v' AND strpos(pg_get_viewdef(oid), '\') > 0;
+
 -- What counts or looks up events in SQL: compiling it takes longer than running it, so functions say that they are not to be compiled,
 -- and each view here has been thought about (see status.sql).
 SELECT f.oid::regprocedure FROM functions f JOIN pg_language l ON l.oid = prolang
