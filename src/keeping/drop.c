@@ -105,6 +105,15 @@ drop_check_detached(Oid table)
 			 errhint("DROP TABLE with its name has their ids written down first.")));
 }
 
+/* A partition may be meant alone, or be the first of the store's that goes. */
+static const char *
+drop_hint(Oid table)
+{
+	return get_rel_relispartition(table)
+		? "To delete them, SET eventstore.allow_drop = on first. A partition alone leaves the store by es_detach_events()."
+		: "To delete them, SET eventstore.allow_drop = on first.";
+}
+
 static void
 drop_check(Oid table)
 {
@@ -128,7 +137,7 @@ drop_check(Oid table)
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension eventstore because its store has events"),
 				 errdetail("They would all be deleted with it."),
-				 errhint("To delete them, SET eventstore.allow_drop = on first.")));
+				 errhint("%s", drop_hint(table))));
 }
 
 static void
