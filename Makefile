@@ -4,7 +4,7 @@
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
 #   make test-upgrade           a store in use goes from this machine's PostgreSQL to 17 and 18 by pg_upgrade
-#   make test-partitioned       regression tests and specs once more, on a store in partitions of 100 positions
+#   make test-partitioned       all tests, on stores in partitions of 100 positions
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
 #   make lint | format          what keeps the code as it is; format mends the layout

@@ -141,7 +141,7 @@ SELECT is((SELECT array_agg(a.n) FROM asked a
 	'es_append_if refuses where SQL finds something, and nowhere else');
 
 -- The index of tags made anew, and by a session that adds a column: the same
-REINDEX INDEX eventstore.events_tags_position_idx;
+REINDEX TABLE eventstore.events;
 SELECT is((SELECT array_agg(a.n) FROM asked a
 		   WHERE (SELECT array_agg(position) FROM es_read_query(a.query, a.after, a.max_count, a.backward)) IS DISTINCT FROM expected(a)), NULL,
 	'after REINDEX, too');
@@ -166,7 +166,7 @@ SET enable_seqscan = off;
 CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (COSTS off) ' || query; END $$;
 SELECT is((SELECT count(*) FROM unnest(ARRAY['SELECT position FROM eventstore.events WHERE tags = ''{a}''', 'SELECT position FROM eventstore.events WHERE tags IS NULL',
 	'SELECT tags, position FROM eventstore.events ORDER BY tags, position', 'SELECT position FROM eventstore.events WHERE tags @> ''{a}'' AND position > 7',
-	'SELECT max(tags) FROM eventstore.events', 'SELECT count(*) FROM eventstore.events']) q, plan(q) p WHERE p ~ 'events_tags_position_idx'), 0::bigint, 'no plan uses it');
+	'SELECT max(tags) FROM eventstore.events', 'SELECT count(*) FROM eventstore.events']) q, plan(q) p WHERE p ~ 'events_.*tags_position_idx'), 0::bigint, 'no plan uses it');
 
 SELECT * FROM finish();
 SET client_min_messages = warning;

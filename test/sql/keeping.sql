@@ -210,12 +210,7 @@ SELECT fill('gone-4', 1, 3, 410) AS last \gset
 SELECT is(left(attempt($$SELECT es_delete_stream('gone-4', 3, true)$$), 5), '27000', 'a stream that a trigger keeps an event of is not called deleted');
 SELECT is(versions('gone-4'), '{1,2,3}', 'and has all of them');
 DROP TRIGGER keep ON eventstore.events;
-CREATE TABLE referring (id uuid REFERENCES eventstore.events (id));
 SELECT fill('gone-3', 1, 2, 400) AS last \gset
-INSERT INTO referring VALUES (id(402));
-SELECT is(left(attempt($$SELECT es_delete_stream('gone-3', 2)$$), 5), '23503', 'a foreign key keeps an event');
-SELECT is(versions('gone-3'), '{1,2}', 'and all of the call');
-DROP TABLE referring;
 
 -- Who may
 SET client_min_messages = warning;

@@ -89,7 +89,7 @@ SELECT is(attempt($$SELECT es_append('redact-1', 0, ARRAY['A', 'B'], ARRAY['{}',
 
 -- A constraint of the DBA's may refuse it; the error does not show what the event says.
 ALTER TABLE eventstore.events ADD CONSTRAINT has_list CHECK (category <> 'redact' OR version <> 4 OR data ? 'list');
-SELECT is(attempt($$SELECT es_redact(id(4), 'x')$$), '23514 new row for relation "events" violates check constraint "has_list" The row''s values are not shown.', 'a constraint refuses it');
+SELECT is(regexp_replace(attempt($$SELECT es_redact(id(4), 'x')$$), '"events_\d+"', '"events"'), '23514 new row for relation "events" violates check constraint "has_list" The row''s values are not shown.', 'a constraint refuses it');
 ALTER TABLE eventstore.events DROP CONSTRAINT has_list;
 ALTER TABLE eventstore.events ADD COLUMN name text GENERATED ALWAYS AS (data->>'name') STORED;
 SELECT es_append('redact-2', 0, 'A', '{"name": "Ann"}', NULL, id(11), '{name:ann,x}');

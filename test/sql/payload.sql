@@ -20,6 +20,9 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT, column_name = COLUMN_NAME,
 		constraint_name = CONSTRAINT_NAME, type_name = PG_DATATYPE_NAME, table_name = TABLE_NAME, schema_name = SCHEMA_NAME;
+	-- A partition is called after the table.
+	message := regexp_replace(message, '"events_\d+"', '"events"');
+	table_name := regexp_replace(table_name, '^events_\d+$', 'events');
 	context := regexp_replace(replace(context, call, 'the call'), '\n?(SQL statement|PL/pgSQL function (test_payload\.)?attempt)[^\n]*', '', 'g');
 	RETURN concat_ws(E'\n  ', SQLSTATE || ' ' || message, nullif(detail, ''), nullif(hint, ''), nullif(context, ''),
 					 nullif(concat_ws(' ', nullif(schema_name, ''), nullif(table_name, ''), nullif(constraint_name, ''), nullif(column_name, ''), nullif(type_name, '')), ''));
@@ -65,29 +68,8 @@ SELECT attempt_all('Born', '{"year": "SECRET"}');
 SELECT attempt_all('Born', '{"year": "-2147483648"}');
 ALTER TABLE eventstore.events DROP born;
 
--- A unique key of what messages must not show, and one of what they may
-CREATE UNIQUE INDEX one_pin ON eventstore.events (pin);
-SELECT attempt_all('Sent', '{"pin": "SECRET"}');
-DROP INDEX eventstore.one_pin;
-ALTER TABLE eventstore.events ADD CONSTRAINT one_pin UNIQUE (pin);
-SELECT attempt_all('Sent', '{"pin": "SECRET"}');
 ALTER TABLE eventstore.events DROP pin;
-CREATE UNIQUE INDEX one_data ON eventstore.events (stream, recorded_at, data, metadata, tags) WHERE category = 'paid';
-SELECT attempt($$SELECT es_append('paid-1', -1, '[{"type": "A", "data": "SECRET", "metadata": {"pin": "SECRET"}, "tags": ["SECRET"]}, {"type": "B", "data": "SECRET", "metadata": {"pin": "SECRET"}, "tags": ["SECRET"]}]')$$);
-DROP INDEX eventstore.one_data;
-SELECT es_append('paid-1', 0, 'Sent', '{"pin": "SECRET"}', NULL, NULL, '{SECRET}');
-CREATE UNIQUE INDEX one_data ON eventstore.events (stream, data) WHERE category = 'paid';
-SELECT attempt_all('Sent', '{"pin": "SECRET"}', 'paid-1');
-DROP INDEX eventstore.one_data;
-CREATE UNIQUE INDEX one_data ON eventstore.events ((data ->> 'pin'), type) WHERE category = 'paid';
-SELECT attempt_all('Sent', '{"pin": "SECRET"}', 'paid-1');
-DROP INDEX eventstore.one_data;
-ALTER TABLE eventstore.events ADD CONSTRAINT one_data EXCLUDE USING btree (stream WITH =, data WITH =) WHERE (category = 'paid');
-SELECT attempt_all('Sent', '{"pin": "SECRET"}', 'paid-1');
-ALTER TABLE eventstore.events DROP CONSTRAINT one_data;
-ALTER TABLE eventstore.events ADD CONSTRAINT one_type EXCLUDE USING btree (stream WITH =, type WITH =) WHERE (category = 'paid');
-SELECT attempt_all('Sent', '{"pin": "SECRET"}', 'paid-1');
-ALTER TABLE eventstore.events DROP CONSTRAINT one_type;
+
 -- An index on an expression
 CREATE INDEX by_age ON eventstore.events (((data ->> 'age')::int));
 SELECT attempt_all('Born', '{"age": "SECRET"}');
@@ -97,15 +79,6 @@ CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL
 CREATE TRIGGER old_ones AFTER INSERT ON eventstore.events FOR EACH ROW WHEN ((NEW.data ->> 'age')::int > 99) EXECUTE FUNCTION nothing();
 SELECT attempt_all('Born', '{"age": "SECRET"}');
 DROP TRIGGER old_ones ON eventstore.events;
--- A foreign key from the type, and one from what must not be shown
-CREATE TABLE types (type text COLLATE "C" PRIMARY KEY);
-INSERT INTO types VALUES ('Sent');
-ALTER TABLE eventstore.events ADD CONSTRAINT known_type FOREIGN KEY (type) REFERENCES types NOT VALID;
-SELECT attempt_all('Bad', '{"pin": "SECRET"}');
-ALTER TABLE eventstore.events DROP CONSTRAINT known_type, ADD COLUMN pin text GENERATED ALWAYS AS (data ->> 'pin') STORED;
-ALTER TABLE eventstore.events ADD CONSTRAINT known_pin FOREIGN KEY (pin) REFERENCES types NOT VALID;
-SELECT attempt_all('Sent', '{"pin": "SECRET"}');
-ALTER TABLE eventstore.events DROP CONSTRAINT known_pin, DROP pin;
 -- What a trigger raises, also of another table, is its author's.
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN RAISE 'no' USING ERRCODE = '23514', DETAIL = 'chosen by its author', SCHEMA = 'test_payload', TABLE = 'events', CONSTRAINT = 'mine'; END $$;
@@ -114,6 +87,7 @@ SELECT attempt_all('Sent', '{"pin": "SECRET"}');
 DROP TRIGGER refuse ON eventstore.events;
 
 -- Snapshots
+SELECT es_append('paid-1', 0, 'Sent', '{}');
 ALTER TABLE eventstore.snapshots ADD CONSTRAINT small CHECK (length(state::text) < 20) NOT VALID;
 SELECT attempt($$SELECT es_save_snapshot('paid-1', 1, '{"state": "a long SECRET"}')$$);
 ALTER TABLE eventstore.snapshots DROP CONSTRAINT small;

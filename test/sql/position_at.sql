@@ -1,6 +1,8 @@
 -- es_position_at: the place from which on everything was recorded at or after a time, without looking at all that was before.
 SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS eventstore;
+SET partitioned.every = 10000;
+DROP EXTENSION IF EXISTS eventstore;
+CREATE EXTENSION eventstore;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 RESET client_min_messages;
 CREATE SCHEMA test_position_at;

@@ -92,11 +92,17 @@ is_same_store($other, 'copy', 'from the custom format');
 
 is(sql($node, $store), $original, 'the first store is as it was');
 
-# A dump of the data alone goes into a store that was made by CREATE EXTENSION.
+# A dump of the data alone goes into a store that was made by CREATE EXTENSION, where that has the same partitions or none, and into one that
+# was made by a dump of all else.
 $node->command_ok([ 'pg_dump', '--data-only', '-f', "$folder/data.sql", 'postgres' ], 'dumped the data alone');
-sql($other, 'CREATE DATABASE data TEMPLATE template0');
+$node->command_ok([ 'pg_dump', '--schema-only', '-f', "$folder/schema.sql", 'postgres' ], 'dumped all else');
+sql($other, "CREATE DATABASE $_ TEMPLATE template0") for qw(data halves);
 sql($other, 'CREATE EXTENSION eventstore', 'data');
-$other->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'data', '-f', "$folder/data.sql" ], 'restored the data alone');
-is(sql($other, $store, 'data'), $original, 'the same store');
+$other->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'halves', '-f', "$folder/schema.sql" ], 'restored all else');
+for my $database ($ENV{PARTITIONED} ? () : 'data', 'halves')
+{
+	$other->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $database, '-f', "$folder/data.sql" ], "$database: restored the data alone");
+	is(sql($other, $store, $database), $original, "$database: the same store");
+}
 
 done_testing();

@@ -137,7 +137,11 @@ SQL
 
 # New streams and ids while the indexes that tell them from old ones are built anew.
 my $reindex = PostgreSQL::Test::Utils::tempdir() . '/reindex.sql';
-PostgreSQL::Test::Utils::append_to_file($reindex, "REINDEX INDEX CONCURRENTLY eventstore.streams_pkey;\nREINDEX INDEX CONCURRENTLY eventstore.events_id_key;\n" x 10);
+PostgreSQL::Test::Utils::append_to_file($reindex, <<'SQL' x 10);
+	REINDEX INDEX CONCURRENTLY eventstore.streams_pkey;
+	SELECT format('REINDEX INDEX CONCURRENTLY %s', indexrelid::regclass) FROM pg_index
+	WHERE indrelid = (SELECT tableoid FROM eventstore.events ORDER BY position DESC LIMIT 1) AND pg_get_indexdef(indexrelid) LIKE '%(id)' \gexec
+SQL
 my ($out, $err) = ('', '');
 my $reindexing = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $reindex ], '>', \$out, '2>', \$err);
 my $runs = 0;

@@ -113,9 +113,9 @@ SKIP:
 }
 
 # Logical replication: the subscriber gets events, and no projection is applied to them there.
-my $subscriber = new_node('subscriber', 'wal_level = logical');
+my $subscriber = new_node('subscriber', $in_one_table, 'wal_level = logical');
 sql($subscriber, "SELECT es_create_projection('counts', 'SELECT category, count(*) AS n FROM events GROUP BY category')");
-sql($node, 'CREATE PUBLICATION p FOR TABLE eventstore.events');
+sql($node, 'CREATE PUBLICATION p FOR TABLE eventstore.events WITH (publish_via_partition_root = true)');
 my $connection = $node->connstr('postgres') =~ s/'/''/gr;
 sql($subscriber, "CREATE SUBSCRIPTION s CONNECTION '$connection' PUBLICATION p");
 sql($node, $append);

@@ -15,7 +15,7 @@ sql($node, <<'SQL');
 	INSERT INTO customer VALUES ('c1', 'DE'), ('c2', NULL);
 	SELECT es_create_projection('groups', 'SELECT data->>''k'' AS k, count(*) AS n, avg((data->>''n'')::int) AS mean, count(DISTINCT stream) AS streams FROM events GROUP BY 1');
 	SELECT es_create_projection('countries', 'SELECT c.country, count(*) AS n, es_last(e.stream, (data->>''at'')::date) AS last, array_agg(e.version ORDER BY position) AS versions FROM events e LEFT JOIN customer c ON c.id = data->>''c'' GROUP BY 1', lookups => '{customer}');
-	CREATE PUBLICATION everything FOR ALL TABLES;
+	CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_root = true);
 SQL
 my $append = q{SELECT es_append('a-' || i % 3, -1, 'A', jsonb_strip_nulls(jsonb_build_object('k', nullif(i % 4, 0)::text, 'c', 'c' || i % 4, 'n', i, 'at', '2024-01-0' || 1 + i % 2))) FROM generate_series(1, 20) i};
 is(sqlstate($node, $append), '', 'published: rows are updated');

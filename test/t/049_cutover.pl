@@ -10,7 +10,7 @@ use Store;
 use Test::More;
 
 my $old = new_node('old', 'wal_level = logical', 'max_wal_senders = 5', 'max_replication_slots = 5');
-my $new = new_node('new', 'wal_level = logical', 'max_wal_senders = 5', 'max_replication_slots = 5');
+my $new = new_node('new', $in_one_table, 'wal_level = logical', 'max_wal_senders = 5', 'max_replication_slots = 5');
 my @tables = map { "eventstore.$_" } qw(events streams subscriptions subscription_shares subscription_retries);
 my $tables = join ', ', @tables;
 my $append = sub { my ($node, $stream) = @_; return sql($node, "SELECT es_append('$stream', -1, 'Appended', '{}')") };
@@ -53,7 +53,7 @@ sql($old, q{SELECT es_create_subscription('mail', 'a', partitions => 1)});
 sql($old, q{SELECT es_ack('mail', max(token), max(position)) FROM es_fetch('mail', 'c'); SELECT count(*) FROM es_fetch('mail', 'c'); SELECT es_release('mail', 'c')});
 my $old_head = sql($old, 'SELECT es_head()');
 cmp_ok($old_head, '>', sql($old, 'SELECT max(position) FROM eventstore.events'), 'the head of the old store is above its last event');
-sql($old, "CREATE PUBLICATION moved FOR TABLE $tables");
+sql($old, "CREATE PUBLICATION moved FOR TABLE $tables WITH (publish_via_partition_root = true)");
 
 # While it is fed, nothing is right: events come in the order of commits.
 my $session = session($new);
@@ -107,7 +107,7 @@ is_sound($new, 'after a crash');
 
 # And back: the old store has appended itself, and its sessions know that its positions are right.
 sql($old, 'DROP PUBLICATION moved');
-sql($new, 'CREATE PUBLICATION moved FOR TABLE eventstore.events, eventstore.streams');
+sql($new, 'CREATE PUBLICATION moved FOR TABLE eventstore.events, eventstore.streams WITH (publish_via_partition_root = true)');
 my $told = sql($old, 'SELECT es_head()');
 $open[1]->query_safe(q{SELECT es_append('z-1', -1, 'Nobody', '{}')});
 is($open[1]->query_safe('SELECT es_last_position() <= max(position) FROM eventstore.events'), 't', 'the old store appends');

@@ -71,9 +71,9 @@ is(sqlstate($standby, q{SELECT es_set_retention('a', max_count => 1)}), '25006',
 is(sqlstate($standby, 'SELECT es_apply_retention()'), '25006', 'nor done');
 
 # Logical replication: what the publisher forgets is forgotten.
-my $subscriber = new_node('subscriber', 'wal_level = logical');
+my $subscriber = new_node('subscriber', $in_one_table, 'wal_level = logical');
 my $tables = 'eventstore.events, eventstore.streams, eventstore.removed_events, eventstore.redactions, eventstore.snapshots';
-sql($node, "CREATE PUBLICATION moved FOR TABLE $tables");
+sql($node, "CREATE PUBLICATION moved FOR TABLE $tables WITH (publish_via_partition_root = true)");
 sql($subscriber, 'CREATE SUBSCRIPTION moves CONNECTION $$' . $node->connstr('postgres') . '$$ PUBLICATION moved');
 my $all = q{SELECT string_agg(e::text, ' ' ORDER BY position) FROM eventstore.events e};
 becomes($subscriber, $all, sql($node, $all), 'a subscriber has everything');

@@ -257,12 +257,12 @@ $same->('counted by the worker');
 $standby->stop;
 
 # A mirror, with a worker and without: its events come and go by logical replication.
-sql($node, 'CREATE PUBLICATION mirrored FOR TABLE eventstore.events, eventstore.streams, eventstore.head, eventstore.removed_events');
+sql($node, 'CREATE PUBLICATION mirrored FOR TABLE eventstore.events, eventstore.streams, eventstore.head, eventstore.removed_events WITH (publish_via_partition_root = true)');
 for my $settings ([], [ "shared_preload_libraries = 'eventstore'" ])
 {
 	my $how = @$settings ? 'a mirror with a worker' : 'a mirror';
 	my $subscription = @$settings ? 'by_worker' : 'alone';
-	my $mirror = new_node("mirror_$subscription", 'wal_level = logical', @$settings);
+	my $mirror = new_node("mirror_$subscription", $in_one_table, 'wal_level = logical', @$settings);
 	sql($mirror, 'SELECT es_set_mirror()');
 	is(sql($mirror, q{SELECT status, detail FROM eventstore.health WHERE name = 'replication'}), 'critical|This mirror waits: No subscription feeds it.', "$how: it is not fed yet");
 	sql($mirror, "CREATE SUBSCRIPTION $subscription CONNECTION \$\$" . $node->connstr('postgres') . "\$\$ PUBLICATION mirrored");

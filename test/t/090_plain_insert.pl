@@ -110,7 +110,7 @@ is(sql($node, $count, 'copy'), sql($node, $count), 'its events');
 sql($node, 'DROP DATABASE copy');
 sql($node, 'CREATE DATABASE copy TEMPLATE template0');
 sql($node, 'CREATE EXTENSION eventstore', 'copy');
-sql($node, q{CREATE PUBLICATION p FOR TABLE eventstore.events, eventstore.streams, eventstore.removed_events; SELECT pg_create_logical_replication_slot('s', 'pgoutput')});
+sql($node, q{CREATE PUBLICATION p FOR TABLE eventstore.events, eventstore.streams, eventstore.removed_events WITH (publish_via_partition_root = true); SELECT pg_create_logical_replication_slot('s', 'pgoutput')});
 sql($node, q{CREATE SUBSCRIPTION s CONNECTION '} . $node->connstr . q{ dbname=postgres' PUBLICATION p WITH (create_slot = false, slot_name = 's')}, 'copy');
 becomes($node, $count, sql($node, $count), 'replicated: what was there', 'copy');
 sql($node, q{SELECT es_append('r-1', 0, 'A', '{}'), es_append('r-1', 1, 'A', '{}')});

@@ -14,7 +14,7 @@ my @settings = ('wal_level = logical', 'max_wal_senders = 10', 'max_replication_
 	'max_sync_workers_per_subscription = 3', 'wal_retrieve_retry_interval = 100ms', 'fsync = off');
 my $worker = q{shared_preload_libraries = 'eventstore'};
 my $store = new_node('store', @settings, $worker);
-my $mirror = new_node('mirror', @settings, $worker);
+my $mirror = new_node('mirror', $in_one_table, @settings, $worker);
 my $all = 'eventstore.events, eventstore.streams, eventstore.head, eventstore.removed_events, eventstore.redactions, eventstore.marks';
 my $temp = PostgreSQL::Test::Utils::tempdir();
 my $raised = sub {
@@ -112,7 +112,7 @@ my $write = <<'SQL';
 	\endif
 SQL
 
-sql($store, "CREATE PUBLICATION mirrored FOR TABLE $all");
+sql($store, "CREATE PUBLICATION mirrored FOR TABLE $all WITH (publish_via_partition_root = true)");
 my $load = sub {
 	my ($seconds, $may_fail, $meanwhile) = @_;
 	my @runs = map { $pgbench->($store, "writer_$_", $seconds, 1, $write =~ s/m:client_id/m$_/gr =~ s/:client_id/$_/gr) } 1 .. 4;

@@ -10,7 +10,7 @@ use Store;
 use Test::More;
 
 my @logical = ('wal_level = logical', 'max_wal_senders = 5', 'max_replication_slots = 5');
-my $node = new_node('grown', 'max_worker_processes = 20', @logical);
+my $node = new_node('grown', $in_one_table, 'max_worker_processes = 20', @logical);
 my $ask = sub { return sql($node, @_) };
 my $code = sub { return sqlstate($node, @_) };
 my $id = sub { return sprintf '0190a000-0000-7000-8000-%012d', $_[0] };
@@ -249,7 +249,7 @@ SQL
 }
 
 # A subscriber whose table is plain.
-my $plain = new_node('plain', @logical);
+my $plain = new_node('plain', $in_one_table, @logical);
 sql($node, 'CREATE PUBLICATION published FOR TABLE eventstore.events, eventstore.streams WITH (publish_via_partition_root = true)');
 sql($plain, q{CREATE SUBSCRIPTION mirrored CONNECTION $$} . $node->connstr('postgres') . q{$$ PUBLICATION published});
 becomes($plain, 'SELECT count(*) FROM eventstore.events', $ask->('SELECT count(*) FROM eventstore.events'), 'a plain subscriber gets what was there');

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
 
-my $node = new_node('hazards', 'max_worker_processes = 20', 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby = on', 'autovacuum = off');
+my $node = new_node('hazards', $in_one_table, 'max_worker_processes = 20', 'wal_level = replica', 'max_wal_senders = 5', 'hot_standby = on', 'autovacuum = off');
 my $ask = sub { return sql($node, @_) };
 my $code = sub { return sqlstate($node, @_) };
 my $id = sub { return sprintf 'f190a000-0000-7000-8000-%012d', $_[0] };

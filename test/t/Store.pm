@@ -5,6 +5,7 @@ package Store;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Basename;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -13,7 +14,12 @@ use Time::HiRes qw(sleep time);
 
 our $soon = 20; # seconds: "at once", on a machine that may keep any process waiting for some; waits in tests are longer
 
-our @EXPORT = qw($soon new_server new_node sql sqlstate session send_query is_woken becomes notifications race is_sound);
+# With PARTITIONED in the environment each store is in partitions of a hundred positions from the beginning (test/partitioned.sql). Settings
+# of a server that say otherwise: so many positions; or none, as the test itself has it partitioned, or events come to it from elsewhere.
+sub in_partitions_of { return "partitioned.every = $_[0]" }
+our $in_one_table = in_partitions_of(0);
+
+our @EXPORT = qw($soon $in_one_table in_partitions_of in_partitions new_server new_node sql sqlstate session send_query is_woken becomes notifications race is_sound);
 
 # A running server, whatever the environment's locale is. Settings are lines of postgresql.conf.
 sub new_server
@@ -21,9 +27,21 @@ sub new_server
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+	unshift @settings, 'max_worker_processes = 20' if $ENV{PARTITIONED}; # some of them make partitions
 	$node->append_conf('postgresql.conf', join("\n", 'max_prepared_transactions = 20', 'eventstore.allow_drop = on', @settings, ''));
 	$node->start;
+	in_partitions($node);
 	return $node;
+}
+
+# Has the stores that come to be on a server be in partitions, where the environment says so. Restores go to databases that are made of
+# template0.
+sub in_partitions
+{
+	my ($node) = @_;
+	return unless $ENV{PARTITIONED};
+	sql($node, PostgreSQL::Test::Utils::slurp_file(dirname(__FILE__) . '/../partitioned.sql'), $_) for qw(postgres template1);
+	return;
 }
 
 # One with the extension in database postgres.
