@@ -2515,14 +2515,14 @@ CREATE EVENT TRIGGER eventstore_partition ON ddl_command_start WHEN TAG IN ('ALT
 ALTER EVENT TRIGGER eventstore_partition ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER eventstore_partition IS 'The restore of a dump attaches partitions to eventstore.events.';
 
-CREATE FUNCTION eventstore.level_row_security() RETURNS event_trigger
-	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_level_row_security';
-COMMENT ON FUNCTION eventstore.level_row_security() IS 'Has partitions have row security while eventstore.events has it: who may read all tables sees no more by naming one.';
-REVOKE ALL ON FUNCTION eventstore.level_row_security() FROM PUBLIC;
+CREATE FUNCTION eventstore.level_partitions() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_level_partitions';
+COMMENT ON FUNCTION eventstore.level_partitions() IS 'Has partitions have the owner of eventstore.events, and row security while that has it: who may read all tables sees no more by naming one.';
+REVOKE ALL ON FUNCTION eventstore.level_partitions() FROM PUBLIC;
 
-CREATE EVENT TRIGGER eventstore_row_security ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION eventstore.level_row_security();
-ALTER EVENT TRIGGER eventstore_row_security ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER eventstore_row_security IS 'Row security that is switched on eventstore.events is switched on its partitions.';
+CREATE EVENT TRIGGER eventstore_level ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION eventstore.level_partitions();
+ALTER EVENT TRIGGER eventstore_level ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER eventstore_level IS 'The owner of eventstore.events, and row security that is switched on it, come to be its partitions''.';
 
 CREATE TABLE eventstore.archived_ranges
 (

@@ -129,6 +129,7 @@
  *	 partition/			a table that grows, made of ranges of positions; above projection/
  *		partition_events.c	es_partition_events, and partitions in a restore
  *		convert.c		from a plain table to one that is made of ranges
+ *		hand_over.c		its indexes come to be another table's
  *		provide.c		the range that an append needs
  *		closed.c		what is written down of ranges that nothing comes into
  *		make.c			the ranges that come next

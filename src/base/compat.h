@@ -331,10 +331,16 @@ es_compat_unwrap_json_aggregate(Node *node)
  * a relation's file a locator.
  */
 #if PG_VERSION_NUM >= 160000
+#define es_compat_is_of_transaction(rel) \
+	((rel)->rd_createSubid != InvalidSubTransactionId || \
+	 (rel)->rd_firstRelfilelocatorSubid != InvalidSubTransactionId)
 #define es_compat_forget_new_file(rel) \
 	((rel)->rd_createSubid = (rel)->rd_newRelfilelocatorSubid = \
 		 (rel)->rd_firstRelfilelocatorSubid = InvalidSubTransactionId)
 #else
+#define es_compat_is_of_transaction(rel) \
+	((rel)->rd_createSubid != InvalidSubTransactionId || \
+	 (rel)->rd_firstRelfilenodeSubid != InvalidSubTransactionId)
 #define es_compat_forget_new_file(rel) \
 	((rel)->rd_createSubid = (rel)->rd_newRelfilenodeSubid = (rel)->rd_firstRelfilenodeSubid = \
 		 InvalidSubTransactionId)

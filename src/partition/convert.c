@@ -12,6 +12,8 @@
  * is left, a table without rows, becomes a partitioned one, as PostgreSQL up to 15 itself
  * made a view of an empty table that was given a rule.  Not a row is copied, nor read.
  *
+ * Where indexes cannot be handed over they are made once more.
+ *
  * The new table has, while it is empty, a constraint by which PostgreSQL believes
  * that its rows are in range, and does not look.  We have made sure: nobody else
  * is in the table, and the highest position that is in it or given out is known.
@@ -21,13 +23,12 @@
  * comes.
  *
  * Memory: the current context.  Locks: the caller holds AccessExclusive on the
- * table.  Calls: ddl, make, ranges.
+ * table.  Calls: ddl, hand_over, make, ranges.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/multixact.h"
 #include "access/relation.h"
@@ -40,7 +41,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_constraint.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/storage.h"
@@ -56,102 +56,8 @@
 #include "base/ranges.h"
 #include "partition/convert.h"
 #include "partition/ddl.h"
+#include "partition/hand_over.h"
 #include "partition/make.h"
-
-/* ----------------------------------------------------------------------
- * Indexes
- * ----------------------------------------------------------------------
- */
-
-static HeapTuple
-convert_copy(int cache, Oid oid)
-{
-	HeapTuple row = SearchSysCacheCopy1(cache, ObjectIdGetDatum(oid));
-
-	if (!HeapTupleIsValid(row))
-		elog(ERROR, "cache lookup failed for object %u", oid);
-	return row;
-}
-
-static void
-convert_write(Oid catalog, HeapTuple row)
-{
-	Relation rel = table_open(catalog, RowExclusiveLock);
-
-	CatalogTupleUpdate(rel, &row->t_self, row);
-	table_close(rel, RowExclusiveLock);
-	heap_freetuple(row);
-}
-
-static void
-convert_hand_over_constraint(Oid constraint, Oid events, Oid first)
-{
-	HeapTuple row = convert_copy(CONSTROID, constraint);
-
-	((Form_pg_constraint) GETSTRUCT(row))->conrelid = first;
-	convert_write(ConstraintRelationId, row);
-	(void) changeDependencyFor(ConstraintRelationId, constraint, RelationRelationId, events, first);
-}
-
-/* The name that the same index would get of a range that is made. */
-static void
-convert_rename_index(Oid index, Oid first)
-{
-	const char *name = get_rel_name(index);
-
-	if (strncmp(name, "events_", 7) == 0)
-	{
-		char *new_name = psprintf("%s_%s", get_rel_name(first), name + 7);
-
-		if (strlen(new_name) < NAMEDATALEN &&
-			!OidIsValid(get_relname_relid(new_name, get_rel_namespace(index))))
-			RenameRelationInternal(index, new_name, true, true);
-	}
-}
-
-/*
- * Of an index that was made in this transaction the relation cache keeps what it
- * knows, and reloads but some of it; whose index it is does not change elsewhere.
- */
-static void
-convert_tell_relcache(Oid index, Oid first)
-{
-	Relation rel = index_open(index, AccessExclusiveLock);
-
-	rel->rd_index->indrelid = first;
-	index_close(rel, NoLock);
-}
-
-static void
-convert_hand_over_index(Oid index, Oid events, Oid first)
-{
-	HeapTuple row = convert_copy(INDEXRELID, index);
-	Oid constraint = get_index_constraint(index);
-
-	((Form_pg_index) GETSTRUCT(row))->indrelid = first;
-	convert_write(IndexRelationId, row);
-	(void) changeDependencyFor(RelationRelationId, index, RelationRelationId, events, first);
-	if (OidIsValid(constraint))
-		convert_hand_over_constraint(constraint, events, first);
-	CacheInvalidateRelcacheByRelid(index);
-	CommandCounterIncrement();
-	convert_rename_index(index, first);
-	CommandCounterIncrement();
-	convert_tell_relcache(index, first);
-}
-
-/* Give all indexes of a table to another. */
-static void
-convert_hand_over_indexes(const List *indexes, Oid events, Oid first)
-{
-	const ListCell *cell;
-
-	foreach (cell, indexes)
-		convert_hand_over_index(lfirst_oid(cell), events, first);
-	CacheInvalidateRelcacheByRelid(events);
-	CacheInvalidateRelcacheByRelid(first);
-	CommandCounterIncrement();
-}
 
 /* ----------------------------------------------------------------------
  * Files
@@ -177,8 +83,8 @@ convert_give_toast(Oid toast, Oid from, Oid to)
 static void
 convert_swap_files(Oid a, Oid b)
 {
-	HeapTuple row_a = convert_copy(RELOID, a);
-	HeapTuple row_b = convert_copy(RELOID, b);
+	HeapTuple row_a = es_hand_over_copy(RELOID, a);
+	HeapTuple row_b = es_hand_over_copy(RELOID, b);
 	Form_pg_class class_a = (Form_pg_class) GETSTRUCT(row_a);
 	Form_pg_class class_b = (Form_pg_class) GETSTRUCT(row_b);
 
@@ -195,8 +101,8 @@ convert_swap_files(Oid a, Oid b)
 	CONVERT_SWAP(char, class_a->relreplident, class_b->relreplident);
 	CONVERT_SWAP(TransactionId, class_a->relfrozenxid, class_b->relfrozenxid);
 	CONVERT_SWAP(MultiXactId, class_a->relminmxid, class_b->relminmxid);
-	convert_write(RelationRelationId, row_a);
-	convert_write(RelationRelationId, row_b);
+	es_hand_over_write(RelationRelationId, row_a);
+	es_hand_over_write(RelationRelationId, row_b);
 	CommandCounterIncrement();
 }
 
@@ -242,7 +148,7 @@ static void
 convert_set_class(Oid table)
 {
 	Relation classes = table_open(RelationRelationId, RowExclusiveLock);
-	HeapTuple old = convert_copy(RELOID, table);
+	HeapTuple old = es_hand_over_copy(RELOID, table);
 	Datum values[Natts_pg_class] = {0};
 	bool nulls[Natts_pg_class] = {false};
 	bool replaces[Natts_pg_class] = {false};
@@ -303,19 +209,44 @@ convert_to_partitioned(Relation events)
  * ----------------------------------------------------------------------
  */
 
+/* A new table's constraints are valid; rows that come to it may break those that are not. */
+static void
+convert_keep_unvalidated(const TupleConstr *constraints, Oid first)
+{
+	int i;
+
+	for (i = 0; constraints != NULL && i < constraints->num_check; i++)
+		if (!constraints->check[i].ccvalid)
+		{
+			HeapTuple row =
+				es_hand_over_copy(CONSTROID,
+								  get_relation_constraint_oid(first, constraints->check[i].ccname,
+															  false));
+
+			((Form_pg_constraint) GETSTRUCT(row))->convalidated = false;
+			es_hand_over_write(ConstraintRelationId, row);
+		}
+	CacheInvalidateRelcacheByRelid(first);
+	CommandCounterIncrement();
+}
+
 static Oid
-convert_make_first(Relation events, int64 upto)
+convert_make_first(Relation events, int64 upto, bool with_indexes)
 {
 	char *name = es_make_name(0);
 	char *settings = es_ddl_settings(RelationGetRelid(events));
+	Oid first;
 
 	es_ddl_run("CREATE TABLE %s.%s (LIKE %s.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS "
-			   "INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION, "
+			   "INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION %s, "
 			   "CONSTRAINT rows_are_in_range CHECK (position < %lld))",
-			   ES_SCHEMA, name, ES_SCHEMA, (long long) upto);
+			   ES_SCHEMA, name, ES_SCHEMA, with_indexes ? "INCLUDING INDEXES" : "",
+			   (long long) upto);
 	if (settings != NULL)
 		es_ddl_run("ALTER TABLE %s.%s SET (%s)", ES_SCHEMA, name, settings);
-	return get_relname_relid(name, RelationGetNamespace(events));
+	first = get_relname_relid(name, RelationGetNamespace(events));
+	convert_keep_unvalidated(RelationGetDescr(events)->constr, first);
+	return first;
 }
 
 /* Have the rows, the indexes and all be another table's. */
@@ -324,14 +255,20 @@ convert_move_out(Relation events, int64 upto)
 {
 	Oid table = RelationGetRelid(events);
 	List *indexes = RelationGetIndexList(events);
-	Oid first = convert_make_first(events, upto);
+	bool is_possible = es_hand_over_is_possible(indexes);
+	Oid first = convert_make_first(events, upto, !is_possible);
 	Relation rel;
 
 	convert_swap_files(table, first);
 	CopyStatistics(table, first);
-	convert_hand_over_indexes(indexes, table, first);
+	if (is_possible)
+		es_hand_over_indexes(indexes, table, first);
+	else
+		es_hand_over_drop(indexes);
 	convert_to_partitioned(events);
 	convert_rename_toast(first);
+	if (!is_possible)
+		es_ddl_run("REINDEX TABLE %s", es_ddl_table(first));
 
 	/* Its file is an old one, that recovery knows. */
 	rel = table_open(first, NoLock);
@@ -368,19 +305,6 @@ es_convert_keep_rows(Relation events, int64 upto)
 void
 es_convert_empty(Relation events)
 {
-	ListCell *cell;
-
-	foreach (cell, RelationGetIndexList(events))
-	{
-		Oid constraint = get_index_constraint(lfirst_oid(cell));
-		ObjectAddress address;
-
-		if (OidIsValid(constraint))
-			ObjectAddressSet(address, ConstraintRelationId, constraint);
-		else
-			ObjectAddressSet(address, RelationRelationId, lfirst_oid(cell));
-		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
-		CommandCounterIncrement();
-	}
+	es_hand_over_drop(RelationGetIndexList(events));
 	convert_to_partitioned(events);
 }

@@ -143,33 +143,52 @@ es_ddl_table(Oid table)
 									  get_rel_name(table));
 }
 
-/* The settings of a table's storage, as WITH wants them; NULL: none. */
-char *
-es_ddl_settings(Oid table)
+/*
+ * Add the settings of a table's storage to a list.
+ *
+ * prefix: of their names.  toast: NULL, or receives its TOAST table.
+ */
+static void
+ddl_add_settings(StringInfo settings, Oid table, const char *prefix, Oid *toast)
 {
 	HeapTuple row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(table));
 	bool is_null;
-	Datum options = SysCacheGetAttr(RELOID, row, Anum_pg_class_reloptions, &is_null);
-	StringInfoData settings;
+	Datum options;
 	Datum *values;
-	int count;
+	int count = 0;
 	int i;
 
-	if (is_null)
-		return NULL;
-	initStringInfo(&settings);
-	deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
-					  &count);
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for relation %u", table);
+	if (toast != NULL)
+		*toast = ((Form_pg_class) GETSTRUCT(row))->reltoastrelid;
+	options = SysCacheGetAttr(RELOID, row, Anum_pg_class_reloptions, &is_null);
+	if (!is_null)
+		deconstruct_array(DatumGetArrayTypeP(options), TEXTOID, -1, false, TYPALIGN_INT, &values,
+						  NULL, &count);
 	for (i = 0; i < count; i++)
 	{
 		char *name = TextDatumGetCString(values[i]);
 		char *value = strchr(name, '=');
 
 		*value++ = '\0';
-		appendStringInfo(&settings, "%s%s = %s", i == 0 ? "" : ", ", quote_identifier(name),
-						 quote_literal_cstr(value));
+		appendStringInfo(settings, "%s%s%s = %s", settings->len == 0 ? "" : ", ", prefix,
+						 quote_identifier(name), quote_literal_cstr(value));
 	}
-	return settings.data;
+}
+
+/* The settings of a table's storage, as WITH wants them; NULL: none. */
+char *
+es_ddl_settings(Oid table)
+{
+	StringInfoData settings;
+	Oid toast;
+
+	initStringInfo(&settings);
+	ddl_add_settings(&settings, table, "", &toast);
+	if (OidIsValid(toast))
+		ddl_add_settings(&settings, toast, "toast.", NULL);
+	return settings.len > 0 ? settings.data : NULL;
 }
 
 /* Take from everybody but the owner what default privileges have given. */

@@ -108,6 +108,21 @@ partition_check_constraints(Relation events)
 			"Drop the constraint; event ids are better references, as events can be detached.");
 }
 
+/* A table that is made like it would have the column without nulls for certain. */
+static void
+partition_check_not_null(Relation events)
+{
+	static EsSql statement =
+		ES_SQL("SELECT pg_catalog.count(*) FROM pg_catalog.pg_constraint "
+			   "WHERE conrelid OPERATOR(pg_catalog.=) $1 AND contype OPERATOR(pg_catalog.=) 'n' AND NOT convalidated",
+			   OIDOID);
+	Datum values[] = {ObjectIdGetDatum(RelationGetRelid(events))};
+
+	if (es_sql_number(&statement, values, NULL) > 0)
+		partition_refuse("A column's NOT NULL has not been validated.",
+						 "ALTER TABLE ... VALIDATE CONSTRAINT does that.");
+}
+
 /* Subscribers would be sent events under the names of partitions. */
 static void
 partition_check_publications(Relation events)
@@ -158,6 +173,7 @@ partition_check(Relation events)
 						 "Take it out of there by ALTER TABLE ... NO INHERIT.");
 	partition_check_columns(events);
 	partition_check_constraints(events);
+	partition_check_not_null(events);
 	partition_check_triggers(events);
 	partition_check_publications(events);
 }

@@ -13,8 +13,9 @@
  * began, and may: nobody has a right yet that depends on it.
  *
  * Memory: the function call's context.  Locks: userlock "grants"; AccessShare on eventstore.events;
- * to switch, ShareUpdateExclusive, and RowExclusive on two catalogues.  Calls:
- * arguments, bound, catalog, names, ranges, rights.
+ * to switch, ShareUpdateExclusive, and RowExclusive on two catalogues; to give partitions
+ * to another owner, AccessExclusive on them.  Calls: arguments, bound, catalog, names,
+ * ranges, rights, sql.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,9 +28,11 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_policy.h"
 #include "commands/event_trigger.h"
+#include "commands/tablecmds.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
@@ -37,6 +40,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -45,6 +49,7 @@
 #include "base/compat.h"
 #include "base/names.h"
 #include "base/ranges.h"
+#include "base/sql.h"
 #include "base/userlock.h"
 #include "rights/rights.h"
 #include "rights/see.h"
@@ -54,7 +59,7 @@ PG_FUNCTION_INFO_V1(es_sees_all);
 PG_FUNCTION_INFO_V1(es_sees);
 PG_FUNCTION_INFO_V1(es_is_everyone_let_in);
 PG_FUNCTION_INFO_V1(es_switch_row_security);
-PG_FUNCTION_INFO_V1(es_level_row_security);
+PG_FUNCTION_INFO_V1(es_level_partitions);
 PG_FUNCTION_INFO_V1(es_lock_grants);
 
 /*
@@ -171,12 +176,7 @@ access_switch_ranges(Relation events, bool is_on)
 	int i;
 
 	for (i = 0; es_ranges_are_of(events) && i < es_ranges_count(events); i++)
-	{
-		Oid range = es_ranges_get(events, i).table;
-
-		access_switch_table(range, is_on);
-		CacheInvalidateRelcacheByRelid(range);
-	}
+		access_switch_table(es_ranges_get(events, i).table, is_on);
 }
 
 /* Have a policy count for a kind of command. */
@@ -229,6 +229,68 @@ es_switch_row_security(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Raise 42501 where the owner of eventstore.events could not make partitions: else
+ * an append would be the first to tell.
+ */
+static void
+access_check_owner(Oid owner)
+{
+	static EsSql statement = ES_SQL(
+		"SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'eventstore' AND NOT ("
+		"pg_catalog.has_schema_privilege($1, n.oid, 'USAGE') AND pg_catalog.has_schema_privilege($1, n.oid, 'CREATE') AND "
+		"(SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege($1, t.tgfoid, 'EXECUTE')) FROM pg_catalog.pg_trigger t "
+		"WHERE t.tgrelid OPERATOR(pg_catalog.=) $2 AND NOT t.tgisinternal))",
+		OIDOID, OIDOID);
+	Datum values[] = {ObjectIdGetDatum(owner), ObjectIdGetDatum(es_catalog_oid(ES_EVENTS))};
+
+	if (es_sql_number(&statement, values, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" cannot own \"%s.events\", which is partitioned",
+						GetUserNameFromId(owner, false), ES_SCHEMA),
+				 errdetail("It may not make partitions, as the owner has to."),
+				 errhint("GRANT it USAGE and CREATE on schema \"%s\", and EXECUTE on all functions in it, first.",
+						 ES_SCHEMA)));
+}
+
+/* Have ranges belong to the table's owner. */
+static void
+access_give_ranges(Relation events)
+{
+	Oid owner = RelationGetForm(events)->relowner;
+	bool is_checked = false;
+	int i;
+
+	for (i = 0; es_ranges_are_of(events) && i < es_ranges_count(events); i++)
+	{
+		Oid range = es_ranges_get(events, i).table;
+		HeapTuple row = SearchSysCache1(RELOID, ObjectIdGetDatum(range));
+		bool is_others;
+
+		if (!HeapTupleIsValid(row))
+			elog(ERROR, "cache lookup failed for relation %u", range);
+		is_others = ((Form_pg_class) GETSTRUCT(row))->relowner != owner;
+		ReleaseSysCache(row);
+		if (!is_others)
+			continue;
+		if (!is_checked)
+			access_check_owner(owner);
+		is_checked = true;
+		ATExecChangeOwner(range, owner, true, AccessExclusiveLock);
+	}
+}
+
+/* Whether a table is eventstore.events, or one of its partitions. */
+static bool
+access_is_events(Oid table)
+{
+	return OidIsValid(table) &&
+		(table == es_catalog_oid(ES_EVENTS) ||
+		 (get_rel_relispartition(table) &&
+		  get_partition_parent(table, true) == es_catalog_oid(ES_EVENTS)));
+}
+
 /* Whether a command may leave eventstore.events and its partitions at odds. */
 static bool
 access_is_about_events(const AlterTableStmt *command)
@@ -240,20 +302,21 @@ access_is_about_events(const AlterTableStmt *command)
 		AlterTableType type = lfirst_node(AlterTableCmd, cell)->subtype;
 
 		if (type == AT_EnableRowSecurity || type == AT_DisableRowSecurity ||
-			type == AT_AttachPartition)
+			type == AT_AttachPartition || type == AT_ChangeOwner)
 			return es_catalog_has(ES_EVENTS) &&
-				RangeVarGetRelid(command->relation, NoLock, true) == es_catalog_oid(ES_EVENTS);
+				access_is_events(RangeVarGetRelid(command->relation, NoLock, true));
 	}
 	return false;
 }
 
 /*
- * eventstore.level_row_security() -> event_trigger
+ * eventstore.level_partitions() -> event_trigger
  *
- * When somebody has switched row security on eventstore.events, or attached a partition.
+ * When somebody has switched row security on eventstore.events or one of its
+ * partitions, has given it another owner, or has attached a partition.
  */
 Datum
-es_level_row_security(PG_FUNCTION_ARGS)
+es_level_partitions(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
 	Relation events;
@@ -261,13 +324,15 @@ es_level_row_security(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"level_row_security\" was not called as an event trigger")));
+				 errmsg("function \"level_partitions\" was not called as an event trigger")));
 	if (!IsA(trigger->parsetree, AlterTableStmt) ||
 		!access_is_about_events((AlterTableStmt *) trigger->parsetree))
 		PG_RETURN_NULL();
 
 	events = es_catalog_open(ES_EVENTS, ShareUpdateExclusiveLock);
 	access_switch_ranges(events, RelationGetForm(events)->relrowsecurity);
+	CommandCounterIncrement();
+	access_give_ranges(events);
 	relation_close(events, NoLock);
 	PG_RETURN_NULL();
 }
