@@ -99,8 +99,11 @@ id_find_range(Relation events, int64 position, int last)
 static int
 id_find_newest(Relation events, int64 given_out, bool is_ours)
 {
-	int last = es_ranges_count(events) - 1;
+	int last;
 
+	if (unlikely(es_ranges_find(events, given_out) >= es_ranges_count(events)))
+		es_ranges_hear();
+	last = es_ranges_count(events) - 1;
 	/* Else they may be anywhere. */
 	return is_ours ? id_find_range(events, given_out, last) : last;
 }

@@ -52,6 +52,18 @@ ranges_count(PartitionDesc desc)
 	return desc->nparts - (desc->nparts > 0 && desc->boundinfo->default_index >= 0 ? 1 : 0);
 }
 
+/*
+ * Hear of ranges that were made since the caller's transaction has locked the
+ * table: PostgreSQL hears of what has changed when it takes a lock, and to make
+ * a range takes none that another one conflicts with.  Called before ranges are
+ * looked up for what others have appended meanwhile.
+ */
+void
+es_ranges_hear(void)
+{
+	AcceptInvalidationMessages();
+}
+
 /* How many ranges eventstore.events is made of. */
 int
 es_ranges_count(Relation events)

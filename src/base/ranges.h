@@ -21,6 +21,7 @@ typedef struct EsRange
 } EsRange;
 
 extern void es_ranges_init(void);
+extern void es_ranges_hear(void);
 extern int es_ranges_count(Relation events);
 extern EsRange es_ranges_get(Relation events, int number);
 extern int es_ranges_find(Relation events, int64 position);

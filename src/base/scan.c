@@ -252,6 +252,7 @@ scan_go_on(EsScan *scan, ScanDirection direction, Buffer *map)
 static void
 scan_begin_ranges(EsScan *scan, Snapshot snapshot)
 {
+	es_ranges_hear();
 	scan_close_range(scan);
 	scan_set_bounds(scan);
 	scan->snapshot = snapshot;
@@ -274,6 +275,7 @@ scan_plan_policies(EsScan *scan, Oid role, ScanDirection direction)
 									  direction);
 		return;
 	}
+	es_ranges_hear();
 	/* All have the same columns; where there is none, there is nothing to see. */
 	if (es_ranges_count(scan->parent) == 0)
 		return;

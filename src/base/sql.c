@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
+#include "base/ranges.h"
 #include "base/sql.h"
 
 /* Run a statement; to be ended by SPI_finish(). */
@@ -42,6 +43,8 @@ sql_execute(EsSql *statement, Datum *values, const char *nulls)
 		statement->plan = plan;
 	}
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* It may be about eventstore.events, made of ranges that others have made since. */
+	es_ranges_hear();
 	if (SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot, false, true,
 							 0) < 0)
 		elog(ERROR, "could not run: %s", statement->text);

@@ -204,9 +204,11 @@ verify_open_tables(Verification *verification)
 {
 	Relation events = verification->events;
 	bool has_ranges = es_ranges_are_of(events);
-	int count = has_ranges ? es_ranges_count(events) : 1;
+	int count;
 	int i;
 
+	es_ranges_hear();
+	count = has_ranges ? es_ranges_count(events) : 1;
 	verification->table_count = count;
 	verification->tables = palloc(sizeof(Relation) * count);
 	verification->entries_of = palloc(sizeof(EsEntries *) * count);

@@ -66,10 +66,12 @@ whereabouts_probe(const Whereabouts *what, const EsRange *range, int64 version)
 static int
 whereabouts_find_last(const Whereabouts *what, const EsStream *stream)
 {
-	int number = es_ranges_find(what->events,
-								es_milestone_find(stream->recorded_at, what->snapshot) + 1);
+	int64 position = es_milestone_find(stream->recorded_at, what->snapshot) + 1;
+	int number;
 
-	for (; number < es_ranges_count(what->events); number++)
+	es_ranges_hear();
+	for (number = es_ranges_find(what->events, position); number < es_ranges_count(what->events);
+		 number++)
 	{
 		EsRange range = es_ranges_get(what->events, number);
 
