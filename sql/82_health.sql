@@ -229,6 +229,49 @@ $$;
 COMMENT ON FUNCTION eventstore.check_subscriptions() IS 'Checks of eventstore.health: subscriptions_behind, parked.';
 REVOKE ALL ON FUNCTION eventstore.check_subscriptions() FROM PUBLIC;
 
+-- Those that are paused or have stopped are behind, too. What is parked was put aside.
+CREATE FUNCTION eventstore.warn_of_followers(upto bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+DECLARE
+	followers text;
+BEGIN
+	WITH d AS MATERIALIZED (
+		SELECT s.name, s.category, s.tenant, s.types, d.division, d.partitions
+		FROM eventstore.subscriptions s CROSS JOIN LATERAL eventstore.read_subscription_division(s.name) d
+	), p AS (
+		SELECT DISTINCT ON (d.name, p) d.name, p AS partition, h.share, h.checkpoint
+		FROM d CROSS JOIN LATERAL eventstore.find_subscription_shares(d.name) h CROSS JOIN LATERAL generate_series(0, d.partitions - 1) p
+		WHERE h.division = d.division AND get_bit(h.partitions, p) = 1 ORDER BY d.name, p, h.share DESC
+	), h AS MATERIALIZED (
+		SELECT d.name, d.category, d.tenant, d.types, d.partitions, min(p.checkpoint) AS after, array_agg(p.partition) AS mine
+		FROM d JOIN p ON p.name = d.name GROUP BY d.name, d.category, d.tenant, d.types, d.partitions, p.share
+	), j AS MATERIALIZED (
+		SELECT d.name, d.categories, d.types,
+			   coalesce((SELECT k.position FROM eventstore.projection_checkpoints k WHERE k.projection = d.name ORDER BY k.revision DESC LIMIT 1), d.position) AS after
+		FROM eventstore.projections d WHERE d.mode = 'async'
+	), b AS (
+		SELECT DISTINCT format('subscription "%s"', h.name) AS who
+		FROM h CROSS JOIN LATERAL eventstore.find_unread(h.after, CASE WHEN h.category IS NOT NULL THEN ARRAY[h.category] END, h.types, h.tenant, h.partitions, h.mine) u
+		WHERE h.after < upto - 1 AND u.position < upto
+		UNION
+		SELECT format('subscription "%s"', d.name) FROM d CROSS JOIN LATERAL eventstore.find_subscription_retries(d.name) r WHERE r.due IS NOT NULL AND r.position < upto
+		UNION
+		SELECT format('projection "%s"', j.name) FROM j CROSS JOIN LATERAL eventstore.find_unread(j.after, j.categories, j.types, NULL, NULL, NULL) u
+		WHERE j.after < upto - 1 AND u.position < upto
+	)
+	SELECT string_agg(n.who, ', ' ORDER BY n.n) FILTER (WHERE n.n <= 5) || CASE WHEN count(*) > 5 THEN format(' and %s more', count(*) - 5) ELSE '' END INTO followers
+	FROM (SELECT b.who, row_number() OVER (ORDER BY b.who COLLATE "C") AS n FROM b) n;
+	IF followers IS NOT NULL THEN
+		RAISE WARNING 'events leave the store that not everybody has done who follows it'
+			USING DETAIL = format('Behind position %s: %s.', upto, followers),
+				HINT = 'They pass over what is away. ROLLBACK, or es_attach_events() before they go on, gives it back to them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.warn_of_followers(bigint) IS 'Warns of subscriptions and async projections that have not done an event before a position.';
+REVOKE ALL ON FUNCTION eventstore.warn_of_followers(bigint) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.check_replication() RETURNS SETOF eventstore.health_check
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
 $$

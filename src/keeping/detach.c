@@ -158,6 +158,9 @@ es_detach_events(PG_FUNCTION_ARGS)
 	/* Who removes events has locks on the table while he waits for ours on a partition: not meanwhile. */
 	(void) es_custody_settle(true);
 	ranges = detach_choose(upto, es_order_head(NULL));
+	if (ranges != NIL)
+		es_ddl_run("SELECT eventstore.warn_of_followers(%lld)",
+				   (long long) ((EsRange *) llast(ranges))->upto);
 	foreach (cell, ranges)
 		detach_note(lfirst(cell));
 	if (ranges != NIL)

@@ -73,6 +73,23 @@ $node->stop('immediate');
 $node->start;
 $is_whole->('names', 'after a crash');
 
+# Who has not done them yet
+my $warned = sub {
+	my $said = '';
+	$node->psql('names', 'BEGIN; SELECT es_detach_events(1300); ROLLBACK', stderr => \$said);
+	return $said;
+};
+is($warned->(), '', 'nobody follows: there is nothing to warn of');
+sql($node, q{
+	SELECT es_create_subscription('others', 'other'), es_create_subscription('slow', 'o', partitions => 2), es_create_subscription('paused', 'o', partitions => 1), es_create_subscription('late', after_position => 1500);
+	SELECT es_pause_subscription('paused');
+	SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n FROM events GROUP BY stream', mode => 'async')}, 'names');
+like($warned->(), qr/WARNING: .*DETAIL: +Behind position 1200: projection "counts", subscription "paused", subscription "slow"[.]\n/s, 'who has not done events that leave is named');
+sql($node, q{SELECT es_run_projection('counts'); SELECT es_drop_subscription('paused')}, 'names');
+sql($node, q{SELECT es_ack('slow', token, position) FROM es_fetch('slow', 'c', 1300) ORDER BY position DESC LIMIT 1}, 'names');
+is($warned->(), '', 'and nobody any more, once they have');
+sql($node, q{SELECT es_drop_projection('counts'); SELECT es_drop_subscription('slow')}, 'names');
+
 # A partition that is dropped alone
 is(sqlstate($node, 'SET eventstore.allow_drop = off; DROP TABLE eventstore.events_0', 'names'), '2BP01', 'a partition with events is not dropped');
 my $err = '';
