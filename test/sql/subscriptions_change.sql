@@ -307,17 +307,17 @@ SELECT is(fetched('hold') || acked('hold') || fetched('hold') || acked('hold'), 
 SELECT is(fetched('hold') || rows_of('hold'), '-0', 'nothing is left');
 SELECT es_drop_subscription('hold');
 -- A later one that is to be tried again, and is delivered with an earlier one that fails then, was held: what is acknowledged does not count
-SELECT es_create_subscription('late', 'late', partitions => 1);
-SELECT fill('late-1', 'late-1', 'late-1', 'late-2');
-SELECT is(fetched('late'), 'late-1/1:1 late-1/2:1 late-1/3:1 late-2/1:1', 'delivered');
-SELECT is(nacked('late', 'late-1/2'), 'ok', 'one fails');
-SELECT is(fetched('late'), 'late-1/1:2 late-1/2:2 late-2/1:2', 'again, with the one before');
-SELECT is(nacked('late', 'late-1/1'), 'ok', 'that fails');
-SELECT is(nacked('late', 'late-1/2'), '22023', 'the later one is held');
-SELECT is(acked('late') || fetched('late') || acked('late'), 'oklate-1/1:3ok', 'the rest is acknowledged; the earlier one comes');
-SELECT is(fetched('late') || acked('late'), 'late-1/2:2ok', 'then the later one, too');
-SELECT is(fetched('late') || acked('late') || fetched('late') || rows_of('late'), 'late-1/3:2ok-0', 'and the last');
-SELECT es_drop_subscription('late');
+SELECT es_create_subscription('overdue', 'overdue', partitions => 1);
+SELECT fill('overdue-1', 'overdue-1', 'overdue-1', 'overdue-2');
+SELECT is(fetched('overdue'), 'overdue-1/1:1 overdue-1/2:1 overdue-1/3:1 overdue-2/1:1', 'delivered');
+SELECT is(nacked('overdue', 'overdue-1/2'), 'ok', 'one fails');
+SELECT is(fetched('overdue'), 'overdue-1/1:2 overdue-1/2:2 overdue-2/1:2', 'again, with the one before');
+SELECT is(nacked('overdue', 'overdue-1/1'), 'ok', 'that fails');
+SELECT is(nacked('overdue', 'overdue-1/2'), '22023', 'the later one is held');
+SELECT is(acked('overdue') || fetched('overdue') || acked('overdue'), 'okoverdue-1/1:3ok', 'the rest is acknowledged; the earlier one comes');
+SELECT is(fetched('overdue') || acked('overdue'), 'overdue-1/2:2ok', 'then the later one, too');
+SELECT is(fetched('overdue') || acked('overdue') || fetched('overdue') || rows_of('overdue'), 'overdue-1/3:2ok-0', 'and the last');
+SELECT es_drop_subscription('overdue');
 -- The same where parked events are passed
 SELECT es_create_subscription('hold', 'hold', '{T}', after_position => -1, partitions => 1);
 SELECT fill('hold-6', 'hold-6', 'hold-6');
