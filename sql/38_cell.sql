@@ -282,6 +282,10 @@ BEGIN
 		RAISE EXCEPTION 'the cells of a map have one generation' USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'In the store that has it: SELECT jsonb_agg(c) FROM eventstore.cells c.';
 	END IF;
+	-- Nobody could change the map any more.
+	IF adopted > 4611686018427387903 THEN
+		RAISE EXCEPTION 'generation of a map must be below 4611686018427387904' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
 
 	own := eventstore.open_map();
 	IF adopted < own.generation THEN

@@ -131,6 +131,7 @@ SELECT es_adopt_map('[1]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2}]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{}", "generation": 3}, {"cell": 2, "feed": 3, "slots": "{}", "generation": 4}]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{}"}]');
+SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{}", "generation": 9223372036854775807}]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{[0,3)}", "generation": 100}, {"cell": 2, "feed": 4, "slots": "{[2,5)}", "generation": 100}]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{[0,3)}", "generation": 100}, {"cell": 2, "feed": 2, "slots": "{[3,5)}", "generation": 100}]');
 SELECT es_adopt_map('[{"cell": 1, "feed": 2, "slots": "{[0,3)}", "generation": 100}, {"cell": 2, "feed": 3, "slots": "{[3,5)}", "generation": 100}]');
