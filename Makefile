@@ -3,7 +3,7 @@
 #   make && make install        for the server that test/pg-config chooses, or that PG_CONFIG=... belongs to; make uninstall
 #   make demo | demo-stop       a running store from nothing, with real history in it
 #   make test | test-majors     all tests, on this machine's PostgreSQL or on 17 and 18; TESTS="append race" picks some
-#   make test-upgrade           a store in use goes from this machine's PostgreSQL to 17 and 18 by pg_upgrade
+#   make test-upgrade           a store in use goes from this machine's PostgreSQL to 17 and 18, by pg_upgrade and by a mirror
 #   make test-partitioned       all tests, on stores in partitions of 100 positions
 #   make test-assert            all tests, on a PostgreSQL that is built with its assertions
 #   make first-contact          demo and tests on machines as a newcomer has them, each a Debian of its own
@@ -151,7 +151,7 @@ test-partitioned:
 test-majors:
 	@test/majors
 test-upgrade:
-	@test/upgrade/pg_upgrade
+	@test/upgrade/run
 test-assert:
 	@test/assert
 first-contact:

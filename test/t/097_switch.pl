@@ -90,7 +90,14 @@ sql($new, q{SELECT es_create_projection('counts', 'SELECT stream, count(*) AS n 
 # The old store stops appends, as its writers notice, and the new one goes on.
 local $ENV{ROUTERS} = have_plproxy() ? where($old, 'router') : '';
 local $ENV{CONNECTION} = where($new);
-like($switch->('finish'), qr/takes no more appends.*cell 6 is not told.*has taken over/s, 'it switches');
+# It breaks down in the middle, and is called again.
+sql($new, 'ALTER TABLE eventstore.used_feeds ADD CONSTRAINT broken CHECK (false) NOT VALID');
+my ($out, $err) = ('', '');
+ok(!IPC::Run::run([ "$FindBin::RealBin/../../examples/upgrade/switch", 'finish', $old->connstr('postgres'), $new->connstr('postgres') ], '>', \$out, '2>', \$err), 'it breaks down');
+like($out . $err, qr/takes no more appends.*broken/s, 'when the old one takes no more appends, and the new one none yet');
+is(sql($new, 'SELECT count(*) FROM eventstore.mirror_status'), 1, 'and is a mirror still');
+sql($new, 'ALTER TABLE eventstore.used_feeds DROP CONSTRAINT broken');
+like($switch->('finish'), qr/cell 6 is not told.*has taken over/s, 'it switches');
 like($switch->('finish'), qr/has taken over/, 'once more does no harm');
 IPC::Run::finish($runs[0]);
 is(sqlstate($old, q{SELECT es_append('a-1', -1, 'Refused', '{}')}), 'SE009', 'the old store takes none');
