@@ -15,13 +15,15 @@
  * of it.
  *
  * Memory: what is remembered of a range, 64 bytes, in TopMemoryContext.  Locks:
- * none; the caller holds one on the table.  Calls: catalog.
+ * the caller holds one on the table; AccessShare on ranges, for moments.  Calls:
+ * catalog.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "partitioning/partbounds.h"
@@ -339,4 +341,25 @@ es_ranges_index(Relation range, EsRelation which)
 				 errdetail("There is no valid index on %s.", columns[which - RANGES_FIRST_INDEX]),
 				 errhint("Make it, or have it made anew by REINDEX.")));
 	return index;
+}
+
+/* Whether all ranges have their indexes, which come last when a dump is restored. */
+bool
+es_ranges_are_whole(Relation events)
+{
+	bool is_whole = true;
+	int i;
+
+	for (i = 0; is_whole && es_ranges_are_of(events) && i < es_ranges_count(events); i++)
+	{
+		Relation range = relation_open(es_ranges_get(events, i).table, AccessShareLock);
+		int which;
+
+		for (which = RANGES_FIRST_INDEX; which < RANGES_FIRST_INDEX + RANGES_INDEXES; which++)
+			if (RelationGetForm(range)->relkind == RELKIND_RELATION &&
+				!OidIsValid(es_ranges_index_if_any(range, which)))
+				is_whole = false;
+		relation_close(range, AccessShareLock);
+	}
+	return is_whole;
 }

@@ -26,6 +26,7 @@ extern int es_ranges_count(Relation events);
 extern EsRange es_ranges_get(Relation events, int number);
 extern int es_ranges_find(Relation events, int64 position);
 extern void es_ranges_check_local(Relation range);
+extern bool es_ranges_are_whole(Relation events);
 extern Oid es_ranges_index(Relation range, EsRelation which);
 extern Oid es_ranges_index_if_any(Relation range, EsRelation which);
 

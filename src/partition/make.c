@@ -195,6 +195,15 @@ es_make_lock(void)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
+/* The same, where nobody does already.  Returns whether nobody did. */
+bool
+es_make_try_lock(void)
+{
+	LOCKTAG tag = es_userlock_tag(ES_USERLOCK_RANGES, 0);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 /* Whether the table is made of ranges. */
 bool
 es_make_is_partitioned(void)

@@ -17,6 +17,7 @@ extern int64 es_make_every(void);
 extern void es_make_set_every(int64 every);
 extern char *es_make_name(int64 from);
 extern void es_make_lock(void);
+extern bool es_make_try_lock(void);
 extern bool es_make_is_partitioned(void);
 extern bool es_make_is_due(Relation events, int64 position, int ahead);
 extern void es_make_indexes(Oid table);

@@ -8,19 +8,21 @@
  * it: in a transaction of its own a range is there for everybody as soon as it
  * is made, and not when the append's transaction ends.
  *
- * Where no process is to be had, as max_worker_processes are in use, the append
- * waits for one, for a while.  It cannot make the range itself: PostgreSQL attaches
- * none to a table that the session is using.  So where its own transaction has such a lock
+ * Where the database has a worker, that makes ranges ahead in its rounds, too, and
+ * the one that an append needs where no other process is to be had, as max_worker_processes
+ * are in use.  Without it the append waits for a process, for a while.  It cannot
+ * make the range itself: PostgreSQL attaches none to a table that the session is using.  So where its own transaction has such a lock
  * on the table that the process would wait for it, to create a projection, say, and
  * fills all ranges that there are, it is refused.
  *
- * Memory: a static variable.  Locks: what make.c takes.  Calls: closed, make,
- * ranges.
+ * Memory: static variables.  Locks: what make.c takes.  Calls: closed, make, order,
+ * ranges, shared.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -31,11 +33,14 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/ranges.h"
+#include "order/order.h"
 #include "partition/closed.h"
 #include "partition/make.h"
 #include "partition/provide.h"
+#include "signal/shared.h"
 
 /*
  * How long the process waits for a lock.  Who is waited for may wait for the
@@ -46,6 +51,9 @@
 /* How many times a process is asked for, and for how long none may be to be had before the next. */
 #define PROVIDE_TRIES    100
 #define PROVIDE_PAUSE_MS 50
+
+/* How long the worker leaves it to others when it could not make a range. */
+#define PROVIDE_AGAIN_MS 2000
 
 /* So many appends on their way through a range ask for the next ones. */
 #define PROVIDE_ASKS 16
@@ -134,6 +142,77 @@ provide_by_process(int64 position)
 }
 
 /* ----------------------------------------------------------------------
+ * The worker
+ * ----------------------------------------------------------------------
+ */
+
+/* Called by the worker, in a transaction: whether there are too few ranges ahead. */
+bool
+es_provide_is_due(void)
+{
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	bool is_due = es_ranges_are_of(events) && es_ranges_count(events) > 0 &&
+		es_make_is_due(events, es_order_last(), ES_MAKE_AHEAD);
+
+	relation_close(events, NoLock);
+	return is_due;
+}
+
+/* A transaction of the worker's; who has the lock on ranges does it in its place. */
+static void
+provide_run(void (*work)(void))
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) set_config_option("lock_timeout", PROVIDE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	if (es_catalog_is_installed() && es_make_try_lock())
+		work();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+static void
+provide_make_ahead(void)
+{
+	es_make_upto(es_order_last(), ES_MAKE_AHEAD);
+}
+
+/*
+ * Called by the worker, between its transactions, where it is due.  An error is
+ * told to the log and ends nothing but this turn.
+ */
+void
+es_provide_turn(void)
+{
+	static TimestampTz failed_at = 0;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (failed_at != 0 &&
+		!TimestampDifferenceExceeds(failed_at, GetCurrentTimestamp(), PROVIDE_AGAIN_MS))
+		return;
+	failed_at = 0;
+	PG_TRY();
+	{
+		pgstat_report_activity(STATE_RUNNING, "making partitions of eventstore.events");
+		provide_run(provide_make_ahead);
+		provide_run(es_closed_note);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		failed_at = GetCurrentTimestamp();
+	}
+	PG_END_TRY();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, "waiting for appends");
+}
+
+/* ----------------------------------------------------------------------
  * The append
  * ----------------------------------------------------------------------
  */
@@ -209,6 +288,8 @@ es_provide_range(Relation events, int64 position)
 		if (tries > 1)
 			provide_pause(has_process ? 0 : PROVIDE_PAUSE_MS);
 		has_process = provide_by_process(position);
+		if (!has_process)
+			(void) es_shared_wake_worker();
 		AcceptInvalidationMessages();
 	}
 	return range;
@@ -237,5 +318,6 @@ es_provide_ahead(Relation events, int64 first, int64 last)
 	if (asked_at / step == last / step)
 		return;
 	asked_at = last;
-	(void) provide_start(last, NULL);
+	if (!provide_start(last, NULL))
+		(void) es_shared_wake_worker();
 }

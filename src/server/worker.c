@@ -20,8 +20,8 @@
  * starts it again.
  *
  * Memory: each round's transaction.  Locks: none beyond a round.  Calls:
- * announce, catalog, member, news, order, pending, retention, runner, scan,
- * sealer, settings, shared, tally, version, wake.
+ * announce, catalog, member, news, order, pending, provide, ranges, retention,
+ * runner, scan, sealer, settings, shared, tally, version, wake.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,6 +45,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/ranges.h"
 #include "base/scan.h"
 #include "base/settings.h"
 #include "base/version.h"
@@ -53,6 +54,7 @@
 #include "order/member.h"
 #include "order/order.h"
 #include "order/standby.h"
+#include "partition/provide.h"
 #include "server/runner.h"
 #include "server/sealer.h"
 #include "server/worker.h"
@@ -89,6 +91,8 @@ static Oid worker_store = InvalidOid;
 static int64 worker_announced;
 static int64 worker_saved;
 static bool worker_is_held_back; /* there was no room to announce more */
+static bool worker_is_blind;     /* in the last round nothing could be looked at */
+static bool worker_lacks_ranges; /* and there were too few partitions ahead */
 static TimestampTz worker_saved_at = 0;
 
 /* Up to where who waits has been woken; -1: not yet. */
@@ -321,19 +325,59 @@ worker_tell_idle(void)
 	is_told = true;
 }
 
+/*
+ * Whether partitions have their indexes.  In the restore of a dump they come last,
+ * and until then nothing can be looked at.
+ */
+static bool
+worker_can_look(void)
+{
+	static uint64 whole_generation = PG_UINT64_MAX;
+	static bool is_told = false;
+	uint64 generation = es_catalog_generation();
+	Relation events;
+	bool is_whole;
+
+	if (generation == whole_generation)
+		return true;
+	events = es_catalog_open(ES_EVENTS, AccessShareLock);
+	is_whole = es_ranges_are_whole(events);
+	relation_close(events, NoLock);
+	if (is_whole)
+		whole_generation = generation;
+	else if (!is_told)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the worker of database \"%s\" waits, as a partition of \"%s.events\" lacks an index",
+						get_database_name(MyDatabaseId), ES_SCHEMA),
+				 errhint("A restore makes indexes at its end. Where none is going on, give the partition those that the others have.")));
+	is_told = !is_whole;
+	return is_whole;
+}
+
 /* One round, in a transaction; returns as worker_work does. */
 static long
 worker_round(void)
 {
 	long sleep_ms = WORKER_IDLE_MS;
 
+	worker_is_blind = worker_lacks_ranges = false;
+
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (es_catalog_is_installed())
-		sleep_ms = worker_work();
-	else
+	if (!es_catalog_is_installed())
 		worker_tell_idle();
+	else if (worker_can_look())
+	{
+		sleep_ms = worker_work();
+		worker_lacks_ranges = es_provide_is_due();
+	}
+	else
+	{
+		worker_is_blind = true;
+		sleep_ms = WORKER_RETRY_MS;
+	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
@@ -431,9 +475,14 @@ es_worker_main(Datum database)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		sleep_ms = worker_round();
-		sleep_ms = Min(sleep_ms, worker_retain());
-		sleep_ms = Min(sleep_ms, es_sealer_turn());
-		sleep_ms = Min(sleep_ms, es_tally_turn());
+		if (worker_lacks_ranges)
+			es_provide_turn();
+		if (!worker_is_blind)
+		{
+			sleep_ms = Min(sleep_ms, worker_retain());
+			sleep_ms = Min(sleep_ms, es_sealer_turn());
+			sleep_ms = Min(sleep_ms, es_tally_turn());
+		}
 		ended = GetCurrentTimestamp();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep_ms,
 						 PG_WAIT_EXTENSION);
