@@ -115,28 +115,13 @@ ranges_upto(PartitionDesc desc, int number)
 	return ranges_bound(desc->boundinfo, ranges_upper(desc->boundinfo, number));
 }
 
-/* Whether it is this range that es_ranges_find looks for. */
-static bool
-ranges_is_found(PartitionDesc desc, int number, int64 position)
+/* The number of the first range that ends above a position. */
+static int
+ranges_search(PartitionDesc desc, int64 position)
 {
-	return number < ranges_count(desc) && ranges_upto(desc, number) > position &&
-		(number == 0 || ranges_upto(desc, number - 1) <= position);
-}
-
-/*
- * The number of the range that a position is in, or else of the first one above
- * it; the count of ranges where there is none.
- */
-int
-es_ranges_find(Relation events, int64 position)
-{
-	static int found = 0; /* last; most likely it is the newest, time and again */
-	PartitionDesc desc = ranges_describe(events);
 	int low = 0;
 	int high = ranges_count(desc);
 
-	if (likely(ranges_is_found(desc, found, position)))
-		return found;
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
@@ -146,8 +131,53 @@ es_ranges_find(Relation events, int64 position)
 		else
 			high = middle;
 	}
-	found = low;
 	return low;
+}
+
+/* What was found last; most likely it is the newest, time and again. */
+static struct
+{
+	Oid table;
+	uint64 generation; /* of the catalog */
+	int number;
+	int64 from;
+	int64 upto;
+} ranges_found = {InvalidOid};
+
+static int
+ranges_find_anew(Relation events, int64 position)
+{
+	PartitionDesc desc = ranges_describe(events);
+	int number = ranges_search(desc, position);
+
+	if (number < ranges_count(desc))
+	{
+		EsRange range = es_ranges_get(events, number);
+
+		/* What has no OID there is not heard of. */
+		(void) es_catalog_oid(ES_EVENTS);
+		(void) es_catalog_oid(ES_DETACHED);
+		ranges_found.table = RelationGetRelid(events);
+		ranges_found.generation = es_catalog_generation();
+		ranges_found.number = number;
+		ranges_found.from = range.from;
+		ranges_found.upto = range.upto;
+	}
+	return number;
+}
+
+/*
+ * The number of the range that a position is in, or else of the first one above
+ * it; the count of ranges where there is none.
+ */
+int
+es_ranges_find(Relation events, int64 position)
+{
+	if (likely(ranges_found.table == RelationGetRelid(events) &&
+			   ranges_found.generation == es_catalog_generation() &&
+			   ranges_found.from <= position && position < ranges_found.upto))
+		return ranges_found.number;
+	return ranges_find_anew(events, position);
 }
 
 /* ----------------------------------------------------------------------

@@ -48,15 +48,15 @@
 #define POSITION_LOG_AHEAD  32
 #define POSITION_AHEAD_BITS 6
 
-/* The sequence's page: where it was last, as a rule, which is quicker than to look it up. */
+/* Where a sequence's page was last, which is quicker to try than to look it up. */
+static Buffer position_recent = InvalidBuffer;
+
 static Buffer
 position_read(Relation sequence)
 {
-	static Buffer recent = InvalidBuffer;
-
-	if (BufferIsInvalid(recent) || !es_compat_read_recent(sequence, 0, recent))
-		recent = ReadBuffer(sequence, 0);
-	return recent;
+	if (BufferIsInvalid(position_recent) || !es_compat_read_recent(sequence, 0, position_recent))
+		position_recent = ReadBuffer(sequence, 0);
+	return position_recent;
 }
 
 /*
