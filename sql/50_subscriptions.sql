@@ -309,6 +309,19 @@ COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS
 	'The present division of a subscription into partitions; none, if it sees more than the caller''s grants let him see.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
 
+-- A function, as by its argument PostgreSQL knows, before it begins, which partitions of the table it can do without.
+CREATE FUNCTION eventstore.find_waiting(after bigint, category text, tenant text, types text[], partitions int,
+										OUT "position" bigint, OUT recorded_at timestamptz, OUT partition int) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1000 SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, find_waiting.partitions::bigint) FROM eventstore.events e
+	WHERE e.position > find_waiting.after AND (find_waiting.category IS NULL OR e.category = find_waiting.category)
+	  AND (find_waiting.types IS NULL OR e.type = ANY (find_waiting.types))
+	  AND (find_waiting.tenant IS NULL OR @extschema@.es_tenant(e.stream) = find_waiting.tenant)
+$$;
+COMMENT ON FUNCTION eventstore.find_waiting(bigint, text, text, text[], int) IS 'The events after a position that a subscription is for, and the partition of its streams that each is in.';
+REVOKE ALL ON FUNCTION eventstore.find_waiting(bigint, text, text, text[], int) FROM PUBLIC;
+
 -- Of one subscription, so that who asks about one does not count the events of all.
 CREATE FUNCTION eventstore.count_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
 													 OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
@@ -339,11 +352,7 @@ $$
 	), l AS (
 		SELECT p.partition, count(*) AS events, min(e.recorded_at) AS oldest
 		FROM (SELECT p.category, p.tenant, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
-		CROSS JOIN LATERAL (
-			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions::bigint) AS partition FROM eventstore.events e
-			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
-			  AND (s.tenant IS NULL OR @extschema@.es_tenant(e.stream) = s.tenant)
-		) e
+		CROSS JOIN LATERAL eventstore.find_waiting(s.lowest, s.category, s.tenant, s.types, s.partitions) e
 		JOIN p ON p.partition = e.partition AND p.checkpoint < e.position
 		GROUP BY 1
 	)

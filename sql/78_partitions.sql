@@ -72,6 +72,31 @@ COMMENT ON COLUMN eventstore.archived_ranges.detached_at IS 'When it was detache
 REVOKE ALL ON TABLE eventstore.archived_ranges FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.archived_ranges', '');
 
+CREATE TABLE eventstore.foreign_ranges
+(
+	from_position     bigint      NOT NULL CONSTRAINT foreign_ranges_pkey PRIMARY KEY,
+	upto_position     bigint      NOT NULL,
+	partition         text COLLATE "C" NOT NULL,
+	events            bigint      NOT NULL,
+	lowest_id         uuid,
+	highest_id        uuid,
+	first_recorded_at timestamptz,
+	last_recorded_at  timestamptz,
+	attached_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE eventstore.foreign_ranges IS 'Partitions that are foreign tables, which es_attach_events has attached: what is known of them without asking another server.';
+COMMENT ON COLUMN eventstore.foreign_ranges.from_position IS 'The range begins at this position ...';
+COMMENT ON COLUMN eventstore.foreign_ranges.upto_position IS '... and ends before this one.';
+COMMENT ON COLUMN eventstore.foreign_ranges.partition IS 'What the foreign table was called when it was attached.';
+COMMENT ON COLUMN eventstore.foreign_ranges.events IS 'How many events it has.';
+COMMENT ON COLUMN eventstore.foreign_ranges.lowest_id IS 'The lowest of their ids: who gives another one below need not wait for the other server.';
+COMMENT ON COLUMN eventstore.foreign_ranges.highest_id IS 'The highest of their ids.';
+COMMENT ON COLUMN eventstore.foreign_ranges.first_recorded_at IS 'When the first of them was recorded.';
+COMMENT ON COLUMN eventstore.foreign_ranges.last_recorded_at IS 'When the last of them was recorded.';
+COMMENT ON COLUMN eventstore.foreign_ranges.attached_at IS 'When it was attached.';
+REVOKE ALL ON TABLE eventstore.foreign_ranges FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.foreign_ranges', '');
+
 CREATE FUNCTION @extschema@.es_detach_events(upto bigint) RETURNS SETOF regclass
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_detach_events';
 COMMENT ON FUNCTION @extschema@.es_detach_events(bigint) IS
@@ -104,6 +129,10 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'eventstore.events'::regclass AND inhrelid = "table") THEN
 		RAISE EXCEPTION '% is no partition of eventstore.events', "table" USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	-- Another server is not asked just to be shown.
+	IF (SELECT relkind FROM pg_class WHERE oid = "table") = 'f' THEN
+		RETURN;
+	END IF;
 	EXECUTE format('SELECT (SELECT recorded_at FROM ONLY %1$s ORDER BY position LIMIT 1), (SELECT recorded_at FROM ONLY %1$s ORDER BY position DESC LIMIT 1)', "table")
 		INTO first_recorded_at, last_recorded_at;
 	IF pages <= 10000 THEN
@@ -114,26 +143,28 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION eventstore.describe_partition(regclass) IS 'How many events a partition has, counted up to 10,000 pages and estimated beyond, and of which time.';
+COMMENT ON FUNCTION eventstore.describe_partition(regclass) IS 'How many events a partition has, counted up to 10,000 pages and estimated beyond, and of which time; nothing of a foreign table.';
 REVOKE ALL ON FUNCTION eventstore.describe_partition(regclass) FROM PUBLIC;
 
 CREATE VIEW eventstore.event_partitions AS
-	SELECT c.oid::pg_catalog.regclass AS partition, b.from_position, b.upto_position, d.rows,
-		pg_catalog.pg_total_relation_size(c.oid) AS size, d.first_recorded_at, d.last_recorded_at
+	SELECT c.oid::pg_catalog.regclass AS partition, b.from_position, b.upto_position, coalesce(d.rows, f.events) AS rows,
+		pg_catalog.pg_total_relation_size(c.oid) AS size, coalesce(d.first_recorded_at, f.first_recorded_at) AS first_recorded_at,
+		coalesce(d.last_recorded_at, f.last_recorded_at) AS last_recorded_at
 	FROM pg_catalog.pg_inherits i
 	JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
 	CROSS JOIN LATERAL (SELECT
 		coalesce(pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''?(-?[0-9]+)')::bigint, 0) AS from_position,
 		pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'TO [(]''?(-?[0-9]+)')::bigint AS upto_position) b
 	CROSS JOIN LATERAL eventstore.describe_partition(c.oid) d
+	LEFT JOIN eventstore.foreign_ranges f ON f.from_position = b.from_position AND f.upto_position = b.upto_position AND c.relkind = 'f'
 	WHERE i.inhparent = 'eventstore.events'::pg_catalog.regclass AND c.relispartition
 	ORDER BY b.from_position;
 COMMENT ON VIEW eventstore.event_partitions IS 'The partitions of eventstore.events, if es_partition_events has been called: range, rows, size, times.';
 COMMENT ON COLUMN eventstore.event_partitions.partition IS 'The table.';
 COMMENT ON COLUMN eventstore.event_partitions.from_position IS 'Its range begins at this position ...';
 COMMENT ON COLUMN eventstore.event_partitions.upto_position IS '... and ends before this one.';
-COMMENT ON COLUMN eventstore.event_partitions.rows IS 'How many events it has: counted up to 10,000 pages, estimated beyond.';
-COMMENT ON COLUMN eventstore.event_partitions.size IS 'What it takes on disk with its indexes, in bytes.';
+COMMENT ON COLUMN eventstore.event_partitions.rows IS 'How many events it has: counted up to 10,000 pages, estimated beyond; of a foreign table as es_attach_events found it.';
+COMMENT ON COLUMN eventstore.event_partitions.size IS 'What it takes on disk here with its indexes, in bytes.';
 COMMENT ON COLUMN eventstore.event_partitions.first_recorded_at IS 'When its first event was recorded.';
 COMMENT ON COLUMN eventstore.event_partitions.last_recorded_at IS 'When its last event was recorded.';
 REVOKE ALL ON TABLE eventstore.event_partitions FROM PUBLIC;

@@ -95,34 +95,50 @@ COMMENT ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, bool
 	'Position of the next event of a tenant, a category and a type after a position; backward: of the last one before it.';
 REVOKE ALL ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, boolean) FROM PUBLIC;
 
+-- In C, as SQL would look for each event in all partitions.
+CREATE FUNCTION eventstore.seek_version(stream text, version bigint) RETURNS bigint
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_version';
+COMMENT ON FUNCTION eventstore.seek_version(text, bigint) IS 'Position of an event of a stream; null = it is not there.';
+REVOKE ALL ON FUNCTION eventstore.seek_version(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.seek_beginning(stream text) RETURNS bigint
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_beginning';
+COMMENT ON FUNCTION eventstore.seek_beginning(text) IS 'Position of the first event that is left of a stream; null = none is.';
+REVOKE ALL ON FUNCTION eventstore.seek_beginning(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.seek_oldest(name text, is_stream boolean) RETURNS timestamptz
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_oldest';
+COMMENT ON FUNCTION eventstore.seek_oldest(text, boolean) IS
+	'When the first event of a stream, or of a category, was recorded, but for events in foreign tables; null = there is none.';
+REVOKE ALL ON FUNCTION eventstore.seek_oldest(text, boolean) FROM PUBLIC;
+
 -- Removed events up to where it was counted are taken off; those behind were never counted, and are not there to be. A stream loses its
 -- first events only, so whether it was there shows in its event before the first new one, and in what has been removed since.
-CREATE FUNCTION eventstore.retally(upto bigint) RETURNS SETOF eventstore.tallies
+-- after: where it was counted up to.
+CREATE FUNCTION eventstore.retally(after bigint, upto bigint) RETURNS SETOF eventstore.tallies
 	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 100
 	SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
 $$
-	WITH s AS MATERIALIZED (
-		SELECT coalesce(max(s.upto), 0) AS after FROM eventstore.tally_state s
-	), new AS MATERIALIZED (
+	WITH new AS MATERIALIZED (
 		SELECT coalesce(@extschema@.es_tenant(e.stream), '') COLLATE "C" AS tenant, e.category, e.type, e.stream, count(*) AS events,
 			   min(e.version) AS version, min(e.position) AS first_position, max(e.position) AS last_position
-		FROM s JOIN eventstore.events e ON e.position > s.after AND e.position <= retally.upto
+		FROM eventstore.events e WHERE e.position > retally.after AND e.position <= retally.upto
 		GROUP BY e.stream, e.category, e.type
 	), gone AS MATERIALIZED (
 		SELECT coalesce(@extschema@.es_tenant(r.stream), '') COLLATE "C" AS tenant, split_part(r.stream, '-', 1) COLLATE "C" AS category, r.type,
 			   r.stream, count(*) AS events, min(p) AS first_position, max(p) AS last_position
-		FROM s CROSS JOIN eventstore.tally_removals r CROSS JOIN unnest(r.positions) p WHERE p <= s.after GROUP BY r.stream, r.type
+		FROM eventstore.tally_removals r CROSS JOIN unnest(r.positions) p WHERE p <= retally.after GROUP BY r.stream, r.type
 	), streams AS (
 		-- Which have come, and which have gone
 		SELECT n.tenant, n.category, count(*) AS streams
 		FROM (SELECT n.tenant, n.category, n.stream, min(n.version) AS version FROM new n GROUP BY n.tenant, n.category, n.stream) n
-		WHERE CASE WHEN n.version > 1 THEN NOT EXISTS (SELECT FROM eventstore.events e WHERE e.stream = n.stream AND e.version = n.version - 1) ELSE true END
+		WHERE CASE WHEN n.version > 1 THEN eventstore.seek_version(n.stream, n.version - 1) IS NULL ELSE true END
 		  AND NOT EXISTS (SELECT FROM gone g WHERE g.stream = n.stream)
 		GROUP BY n.tenant, n.category
 		UNION ALL
 		SELECT g.tenant, g.category, -count(*)
 		FROM (SELECT DISTINCT g.tenant, g.category, g.stream FROM gone g) g
-		WHERE coalesce((SELECT e.position FROM eventstore.events e WHERE e.stream = g.stream ORDER BY e.version LIMIT 1), 9223372036854775807) > retally.upto
+		WHERE coalesce(eventstore.seek_beginning(g.stream), 9223372036854775807) > retally.upto
 		GROUP BY g.tenant, g.category
 	), change AS (
 		SELECT n.tenant, n.category, n.type, n.events, 0::bigint AS streams, n.first_position, n.last_position, NULL::bigint AS first_gone, NULL::bigint AS last_gone
@@ -151,8 +167,8 @@ $$
 				ELSE coalesce(k.last_position, t.last_position) END
 	FROM k LEFT JOIN eventstore.tallies t ON t.tenant = k.tenant AND t.category = k.category AND t.type = k.type
 $$;
-COMMENT ON FUNCTION eventstore.retally(bigint) IS 'The rows of eventstore.tallies that are others when it is counted up to a position, as they are then; those with 0 events are gone.';
-REVOKE ALL ON FUNCTION eventstore.retally(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.retally(bigint, bigint) IS 'The rows of eventstore.tallies that are others when it is counted up to a position, as they are then; those with 0 events are gone.';
+REVOKE ALL ON FUNCTION eventstore.retally(bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.fold_tallies(at_least bigint, at_most bigint, head bigint) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
@@ -171,7 +187,7 @@ BEGIN
 	slice := (SELECT e.position FROM eventstore.events e WHERE e.position > counted AND e.position <= head ORDER BY e.position OFFSET at_most - 1 LIMIT 1);
 	-- One statement, so that all of it is of one snapshot: what is removed meanwhile is either seen as removed, or noted for the next time.
 	WITH t AS MATERIALIZED (
-		SELECT * FROM eventstore.retally(coalesce(slice, greatest(counted, head)))
+		SELECT * FROM eventstore.retally(counted, coalesce(slice, greatest(counted, head)))
 	), noted AS (
 		DELETE FROM eventstore.tally_removals
 	), gone AS (
@@ -212,7 +228,7 @@ $$
 		UNION ALL
 		SELECT NULL, '' WHERE count_tallies.categories IS NULL
 	), r AS MATERIALIZED (
-		SELECT * FROM eventstore.retally(greatest(count_tallies.head, (SELECT s.upto FROM eventstore.tally_state s)))
+		SELECT * FROM eventstore.retally(coalesce((SELECT s.upto FROM eventstore.tally_state s), 0), greatest(count_tallies.head, (SELECT s.upto FROM eventstore.tally_state s)))
 	), t AS (
 		SELECT t.* FROM eventstore.tallies t
 		WHERE t.tenant = ANY (ARRAY(SELECT b.tenant FROM b))
@@ -228,7 +244,7 @@ $$
 		  AND (t.tenant = '' OR NOT EXISTS (SELECT FROM b WHERE b.tenant = '' AND (b.category IS NULL OR b.category = t.category)))
 		GROUP BY 1
 	)
-	SELECT a.name, a.events, a.streams, a.first_position, a.last_position, (SELECT e.recorded_at FROM eventstore.events e WHERE e.position = a.last_position)
+	SELECT a.name, a.events, a.streams, a.first_position, a.last_position, (SELECT e.recorded_at FROM eventstore.find_event(a.last_position) e)
 	FROM a
 $$;
 COMMENT ON FUNCTION eventstore.count_tallies(bigint, boolean, text[], text[]) IS 'What find_tallies returns, whoever asks.';

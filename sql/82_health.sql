@@ -334,13 +334,7 @@ $$
 				extract(epoch FROM clock_timestamp() - (e.recorded_at + r.max_age)),
 				CASE WHEN r.max_count IS NOT NULL THEN extract(epoch FROM clock_timestamp() - r.applied_at) END, 0)::double precision - p.retention_interval AS seconds
 		FROM p CROSS JOIN eventstore.retention r
-		LEFT JOIN LATERAL (
-			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name ~ '-' AND e.stream = r.name
-			ORDER BY e.stream, e.version LIMIT 1) s ON true
-		LEFT JOIN LATERAL (
-			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name !~ '-' AND e.category = r.name
-			ORDER BY e.category, e.position LIMIT 1) c ON true
-		CROSS JOIN LATERAL (SELECT coalesce(s.recorded_at, c.recorded_at) AS recorded_at) e
+		CROSS JOIN LATERAL (SELECT CASE WHEN r.max_age IS NOT NULL THEN eventstore.seek_oldest(r.name, r.name ~ '-') END AS recorded_at) e
 	), s AS MATERIALIZED (
 		SELECT p.seal_interval, l.upto, l.sealed_at, u.position, u.recorded_at,
 			   CASE WHEN p.seal_interval > 0 THEN greatest(extract(epoch FROM clock_timestamp() - u.recorded_at)::double precision - p.seal_interval, 0) END AS seconds

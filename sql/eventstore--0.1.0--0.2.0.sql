@@ -1399,6 +1399,7 @@ $$
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_activity()'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_projection_trouble(text)'),
 		('read admin',        'EXECUTE', 'FUNCTION eventstore.count_behind(text, bigint, text[], text[])'),
+		('read admin',        'EXECUTE', 'FUNCTION eventstore.find_oldest_behind(text, bigint, text[], text[])'),
 		('read append admin', 'EXECUTE', 'FUNCTION eventstore.event_digest(eventstore.event)'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_verify()'),
 		('admin',             'EXECUTE', 'FUNCTION @extschema@.es_seal(bigint)'),
@@ -1412,6 +1413,7 @@ $$
 		('admin',             'EXECUTE', 'FUNCTION eventstore.describe_partition(regclass)'),
 		('admin',             'SELECT',  'TABLE eventstore.event_partitions'),
 		('admin',             'SELECT',  'TABLE eventstore.archived_ranges'),
+		('admin',             'SELECT',  'TABLE eventstore.foreign_ranges'),
 		('admin',             'SELECT',  'TABLE eventstore.partitioning'),
 		('admin',             'SELECT',  'TABLE eventstore.partition_ids'),
 		('append admin',      'EXECUTE', 'FUNCTION @extschema@.es_any()'),
@@ -1673,6 +1675,18 @@ COMMENT ON FUNCTION eventstore.find_subscription_division(text) IS
 	'The present division of a subscription into partitions; none, if it sees more than the caller''s grants let him see.';
 REVOKE ALL ON FUNCTION eventstore.find_subscription_division(text) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.find_waiting(after bigint, category text, tenant text, types text[], partitions int,
+										OUT "position" bigint, OUT recorded_at timestamptz, OUT partition int) RETURNS SETOF record
+	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1000 SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, find_waiting.partitions::bigint) FROM eventstore.events e
+	WHERE e.position > find_waiting.after AND (find_waiting.category IS NULL OR e.category = find_waiting.category)
+	  AND (find_waiting.types IS NULL OR e.type = ANY (find_waiting.types))
+	  AND (find_waiting.tenant IS NULL OR @extschema@.es_tenant(e.stream) = find_waiting.tenant)
+$$;
+COMMENT ON FUNCTION eventstore.find_waiting(bigint, text, text, text[], int) IS 'The events after a position that a subscription is for, and the partition of its streams that each is in.';
+REVOKE ALL ON FUNCTION eventstore.find_waiting(bigint, text, text, text[], int) FROM PUBLIC;
+
 CREATE FUNCTION eventstore.count_subscription_status(subscription text, OUT partition int, OUT consumer text, OUT checkpoint bigint,
 													 OUT lag_events bigint, OUT lag_seconds double precision, OUT parked bigint,
 													 OUT lease_end timestamptz) RETURNS SETOF record
@@ -1702,11 +1716,7 @@ $$
 	), l AS (
 		SELECT p.partition, count(*) AS events, min(e.recorded_at) AS oldest
 		FROM (SELECT p.category, p.tenant, p.types, p.partitions, min(p.checkpoint) AS lowest FROM p GROUP BY 1, 2, 3, 4) s
-		CROSS JOIN LATERAL (
-			SELECT e.position, e.recorded_at, @extschema@.es_partition(e.stream, s.partitions::bigint) AS partition FROM eventstore.events e
-			WHERE e.position > s.lowest AND (s.category IS NULL OR e.category = s.category) AND (s.types IS NULL OR e.type = ANY (s.types))
-			  AND (s.tenant IS NULL OR @extschema@.es_tenant(e.stream) = s.tenant)
-		) e
+		CROSS JOIN LATERAL eventstore.find_waiting(s.lowest, s.category, s.tenant, s.types, s.partitions) e
 		JOIN p ON p.partition = e.partition AND p.checkpoint < e.position
 		GROUP BY 1
 	)
@@ -1989,6 +1999,21 @@ COMMENT ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) IS
 	'How many events there are after a position for a projection, but for those that it appended itself, or skips.';
 REVOKE ALL ON FUNCTION eventstore.count_behind(text, bigint, text[], text[]) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.find_oldest_behind(projection text, "position" bigint, categories text[], types text[]) RETURNS timestamptz
+	LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS
+$$
+	SELECT e.recorded_at FROM eventstore.events e
+	WHERE e.position > find_oldest_behind.position
+	  AND (find_oldest_behind.categories IS NULL OR e.category = ANY (find_oldest_behind.categories))
+	  AND (find_oldest_behind.types IS NULL OR e.type = ANY (find_oldest_behind.types))
+	  AND NOT EXISTS (SELECT FROM eventstore.skipped_events s
+					  WHERE s.projection = find_oldest_behind.projection AND s.position = e.position)
+	ORDER BY e.position LIMIT 1
+$$;
+COMMENT ON FUNCTION eventstore.find_oldest_behind(text, bigint, text[], text[]) IS
+	'When the first event after a position was recorded that is for a projection, and that it does not skip.';
+REVOKE ALL ON FUNCTION eventstore.find_oldest_behind(text, bigint, text[], text[]) FROM PUBLIC;
+
 CREATE OR REPLACE VIEW eventstore.projection_status AS
 	SELECT p.name, p.mode,
 		   CASE WHEN r.pid IS NOT NULL THEN 'rebuilding' WHEN t.reason IS NOT NULL OR i.is_applied_by_appends AND i.missed_from IS NOT NULL THEN 'failed' ELSE p.state END AS state,
@@ -2019,13 +2044,7 @@ CREATE OR REPLACE VIEW eventstore.projection_status AS
 						 (SELECT m.at FROM eventstore.projection_missed m WHERE m.projection = p.name ORDER BY m.position LIMIT 1) AS missed_since,
 						 (SELECT count(*) FROM eventstore.projection_missed m WHERE m.projection = p.name) AS missed,
 						 eventstore.count_behind(p.name, p.position, p.categories, p.types) AS behind,
-						 (SELECT e.recorded_at FROM eventstore.events e
-						  WHERE e.position > p.position
-							AND (p.categories IS NULL OR e.category = ANY (p.categories))
-							AND (p.types IS NULL OR e.type = ANY (p.types))
-							AND NOT EXISTS (SELECT FROM eventstore.skipped_events s
-											WHERE s.projection = p.name AND s.position = e.position)
-						  ORDER BY e.position LIMIT 1) AS oldest) i;
+						 eventstore.find_oldest_behind(p.name, p.position, p.categories, p.types) AS oldest) i;
 COMMENT ON COLUMN eventstore.projection_status.owner IS 'The role that its SQL runs as; null = it has lost its owner.';
 COMMENT ON COLUMN eventstore.projection_status.obstacle IS 'Why nobody applies an async projection that runs; null = it goes on by itself.';
 
@@ -2549,6 +2568,31 @@ COMMENT ON COLUMN eventstore.archived_ranges.detached_at IS 'When it was detache
 REVOKE ALL ON TABLE eventstore.archived_ranges FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('eventstore.archived_ranges', '');
 
+CREATE TABLE eventstore.foreign_ranges
+(
+	from_position     bigint      NOT NULL CONSTRAINT foreign_ranges_pkey PRIMARY KEY,
+	upto_position     bigint      NOT NULL,
+	partition         text COLLATE "C" NOT NULL,
+	events            bigint      NOT NULL,
+	lowest_id         uuid,
+	highest_id        uuid,
+	first_recorded_at timestamptz,
+	last_recorded_at  timestamptz,
+	attached_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE eventstore.foreign_ranges IS 'Partitions that are foreign tables, which es_attach_events has attached: what is known of them without asking another server.';
+COMMENT ON COLUMN eventstore.foreign_ranges.from_position IS 'The range begins at this position ...';
+COMMENT ON COLUMN eventstore.foreign_ranges.upto_position IS '... and ends before this one.';
+COMMENT ON COLUMN eventstore.foreign_ranges.partition IS 'What the foreign table was called when it was attached.';
+COMMENT ON COLUMN eventstore.foreign_ranges.events IS 'How many events it has.';
+COMMENT ON COLUMN eventstore.foreign_ranges.lowest_id IS 'The lowest of their ids: who gives another one below need not wait for the other server.';
+COMMENT ON COLUMN eventstore.foreign_ranges.highest_id IS 'The highest of their ids.';
+COMMENT ON COLUMN eventstore.foreign_ranges.first_recorded_at IS 'When the first of them was recorded.';
+COMMENT ON COLUMN eventstore.foreign_ranges.last_recorded_at IS 'When the last of them was recorded.';
+COMMENT ON COLUMN eventstore.foreign_ranges.attached_at IS 'When it was attached.';
+REVOKE ALL ON TABLE eventstore.foreign_ranges FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('eventstore.foreign_ranges', '');
+
 CREATE FUNCTION @extschema@.es_detach_events(upto bigint) RETURNS SETOF regclass
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'es_detach_events';
 COMMENT ON FUNCTION @extschema@.es_detach_events(bigint) IS
@@ -2579,6 +2623,10 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'eventstore.events'::regclass AND inhrelid = "table") THEN
 		RAISE EXCEPTION '% is no partition of eventstore.events', "table" USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	-- Another server is not asked just to be shown.
+	IF (SELECT relkind FROM pg_class WHERE oid = "table") = 'f' THEN
+		RETURN;
+	END IF;
 	EXECUTE format('SELECT (SELECT recorded_at FROM ONLY %1$s ORDER BY position LIMIT 1), (SELECT recorded_at FROM ONLY %1$s ORDER BY position DESC LIMIT 1)', "table")
 		INTO first_recorded_at, last_recorded_at;
 	IF pages <= 10000 THEN
@@ -2589,26 +2637,28 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION eventstore.describe_partition(regclass) IS 'How many events a partition has, counted up to 10,000 pages and estimated beyond, and of which time.';
+COMMENT ON FUNCTION eventstore.describe_partition(regclass) IS 'How many events a partition has, counted up to 10,000 pages and estimated beyond, and of which time; nothing of a foreign table.';
 REVOKE ALL ON FUNCTION eventstore.describe_partition(regclass) FROM PUBLIC;
 
 CREATE VIEW eventstore.event_partitions AS
-	SELECT c.oid::pg_catalog.regclass AS partition, b.from_position, b.upto_position, d.rows,
-		pg_catalog.pg_total_relation_size(c.oid) AS size, d.first_recorded_at, d.last_recorded_at
+	SELECT c.oid::pg_catalog.regclass AS partition, b.from_position, b.upto_position, coalesce(d.rows, f.events) AS rows,
+		pg_catalog.pg_total_relation_size(c.oid) AS size, coalesce(d.first_recorded_at, f.first_recorded_at) AS first_recorded_at,
+		coalesce(d.last_recorded_at, f.last_recorded_at) AS last_recorded_at
 	FROM pg_catalog.pg_inherits i
 	JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
 	CROSS JOIN LATERAL (SELECT
 		coalesce(pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''?(-?[0-9]+)')::bigint, 0) AS from_position,
 		pg_catalog.substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'TO [(]''?(-?[0-9]+)')::bigint AS upto_position) b
 	CROSS JOIN LATERAL eventstore.describe_partition(c.oid) d
+	LEFT JOIN eventstore.foreign_ranges f ON f.from_position = b.from_position AND f.upto_position = b.upto_position AND c.relkind = 'f'
 	WHERE i.inhparent = 'eventstore.events'::pg_catalog.regclass AND c.relispartition
 	ORDER BY b.from_position;
 COMMENT ON VIEW eventstore.event_partitions IS 'The partitions of eventstore.events, if es_partition_events has been called: range, rows, size, times.';
 COMMENT ON COLUMN eventstore.event_partitions.partition IS 'The table.';
 COMMENT ON COLUMN eventstore.event_partitions.from_position IS 'Its range begins at this position ...';
 COMMENT ON COLUMN eventstore.event_partitions.upto_position IS '... and ends before this one.';
-COMMENT ON COLUMN eventstore.event_partitions.rows IS 'How many events it has: counted up to 10,000 pages, estimated beyond.';
-COMMENT ON COLUMN eventstore.event_partitions.size IS 'What it takes on disk with its indexes, in bytes.';
+COMMENT ON COLUMN eventstore.event_partitions.rows IS 'How many events it has: counted up to 10,000 pages, estimated beyond; of a foreign table as es_attach_events found it.';
+COMMENT ON COLUMN eventstore.event_partitions.size IS 'What it takes on disk here with its indexes, in bytes.';
 COMMENT ON COLUMN eventstore.event_partitions.first_recorded_at IS 'When its first event was recorded.';
 COMMENT ON COLUMN eventstore.event_partitions.last_recorded_at IS 'When its last event was recorded.';
 REVOKE ALL ON TABLE eventstore.event_partitions FROM PUBLIC;
@@ -2700,32 +2750,46 @@ COMMENT ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, bool
 	'Position of the next event of a tenant, a category and a type after a position; backward: of the last one before it.';
 REVOKE ALL ON FUNCTION eventstore.seek_event(text, text, text, bigint, bigint, boolean) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.retally(upto bigint) RETURNS SETOF eventstore.tallies
+CREATE FUNCTION eventstore.seek_version(stream text, version bigint) RETURNS bigint
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_version';
+COMMENT ON FUNCTION eventstore.seek_version(text, bigint) IS 'Position of an event of a stream; null = it is not there.';
+REVOKE ALL ON FUNCTION eventstore.seek_version(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.seek_beginning(stream text) RETURNS bigint
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_beginning';
+COMMENT ON FUNCTION eventstore.seek_beginning(text) IS 'Position of the first event that is left of a stream; null = none is.';
+REVOKE ALL ON FUNCTION eventstore.seek_beginning(text) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.seek_oldest(name text, is_stream boolean) RETURNS timestamptz
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'es_seek_oldest';
+COMMENT ON FUNCTION eventstore.seek_oldest(text, boolean) IS
+	'When the first event of a stream, or of a category, was recorded, but for events in foreign tables; null = there is none.';
+REVOKE ALL ON FUNCTION eventstore.seek_oldest(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.retally(after bigint, upto bigint) RETURNS SETOF eventstore.tallies
 	LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 100
 	SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
 $$
-	WITH s AS MATERIALIZED (
-		SELECT coalesce(max(s.upto), 0) AS after FROM eventstore.tally_state s
-	), new AS MATERIALIZED (
+	WITH new AS MATERIALIZED (
 		SELECT coalesce(@extschema@.es_tenant(e.stream), '') COLLATE "C" AS tenant, e.category, e.type, e.stream, count(*) AS events,
 			   min(e.version) AS version, min(e.position) AS first_position, max(e.position) AS last_position
-		FROM s JOIN eventstore.events e ON e.position > s.after AND e.position <= retally.upto
+		FROM eventstore.events e WHERE e.position > retally.after AND e.position <= retally.upto
 		GROUP BY e.stream, e.category, e.type
 	), gone AS MATERIALIZED (
 		SELECT coalesce(@extschema@.es_tenant(r.stream), '') COLLATE "C" AS tenant, split_part(r.stream, '-', 1) COLLATE "C" AS category, r.type,
 			   r.stream, count(*) AS events, min(p) AS first_position, max(p) AS last_position
-		FROM s CROSS JOIN eventstore.tally_removals r CROSS JOIN unnest(r.positions) p WHERE p <= s.after GROUP BY r.stream, r.type
+		FROM eventstore.tally_removals r CROSS JOIN unnest(r.positions) p WHERE p <= retally.after GROUP BY r.stream, r.type
 	), streams AS (
 		-- Which have come, and which have gone
 		SELECT n.tenant, n.category, count(*) AS streams
 		FROM (SELECT n.tenant, n.category, n.stream, min(n.version) AS version FROM new n GROUP BY n.tenant, n.category, n.stream) n
-		WHERE CASE WHEN n.version > 1 THEN NOT EXISTS (SELECT FROM eventstore.events e WHERE e.stream = n.stream AND e.version = n.version - 1) ELSE true END
+		WHERE CASE WHEN n.version > 1 THEN eventstore.seek_version(n.stream, n.version - 1) IS NULL ELSE true END
 		  AND NOT EXISTS (SELECT FROM gone g WHERE g.stream = n.stream)
 		GROUP BY n.tenant, n.category
 		UNION ALL
 		SELECT g.tenant, g.category, -count(*)
 		FROM (SELECT DISTINCT g.tenant, g.category, g.stream FROM gone g) g
-		WHERE coalesce((SELECT e.position FROM eventstore.events e WHERE e.stream = g.stream ORDER BY e.version LIMIT 1), 9223372036854775807) > retally.upto
+		WHERE coalesce(eventstore.seek_beginning(g.stream), 9223372036854775807) > retally.upto
 		GROUP BY g.tenant, g.category
 	), change AS (
 		SELECT n.tenant, n.category, n.type, n.events, 0::bigint AS streams, n.first_position, n.last_position, NULL::bigint AS first_gone, NULL::bigint AS last_gone
@@ -2754,8 +2818,8 @@ $$
 				ELSE coalesce(k.last_position, t.last_position) END
 	FROM k LEFT JOIN eventstore.tallies t ON t.tenant = k.tenant AND t.category = k.category AND t.type = k.type
 $$;
-COMMENT ON FUNCTION eventstore.retally(bigint) IS 'The rows of eventstore.tallies that are others when it is counted up to a position, as they are then; those with 0 events are gone.';
-REVOKE ALL ON FUNCTION eventstore.retally(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.retally(bigint, bigint) IS 'The rows of eventstore.tallies that are others when it is counted up to a position, as they are then; those with 0 events are gone.';
+REVOKE ALL ON FUNCTION eventstore.retally(bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.fold_tallies(at_least bigint, at_most bigint, head bigint) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS
@@ -2774,7 +2838,7 @@ BEGIN
 	slice := (SELECT e.position FROM eventstore.events e WHERE e.position > counted AND e.position <= head ORDER BY e.position OFFSET at_most - 1 LIMIT 1);
 	-- One statement, so that all of it is of one snapshot: what is removed meanwhile is either seen as removed, or noted for the next time.
 	WITH t AS MATERIALIZED (
-		SELECT * FROM eventstore.retally(coalesce(slice, greatest(counted, head)))
+		SELECT * FROM eventstore.retally(counted, coalesce(slice, greatest(counted, head)))
 	), noted AS (
 		DELETE FROM eventstore.tally_removals
 	), gone AS (
@@ -2813,7 +2877,7 @@ $$
 		UNION ALL
 		SELECT NULL, '' WHERE count_tallies.categories IS NULL
 	), r AS MATERIALIZED (
-		SELECT * FROM eventstore.retally(greatest(count_tallies.head, (SELECT s.upto FROM eventstore.tally_state s)))
+		SELECT * FROM eventstore.retally(coalesce((SELECT s.upto FROM eventstore.tally_state s), 0), greatest(count_tallies.head, (SELECT s.upto FROM eventstore.tally_state s)))
 	), t AS (
 		SELECT t.* FROM eventstore.tallies t
 		WHERE t.tenant = ANY (ARRAY(SELECT b.tenant FROM b))
@@ -2829,7 +2893,7 @@ $$
 		  AND (t.tenant = '' OR NOT EXISTS (SELECT FROM b WHERE b.tenant = '' AND (b.category IS NULL OR b.category = t.category)))
 		GROUP BY 1
 	)
-	SELECT a.name, a.events, a.streams, a.first_position, a.last_position, (SELECT e.recorded_at FROM eventstore.events e WHERE e.position = a.last_position)
+	SELECT a.name, a.events, a.streams, a.first_position, a.last_position, (SELECT e.recorded_at FROM eventstore.find_event(a.last_position) e)
 	FROM a
 $$;
 COMMENT ON FUNCTION eventstore.count_tallies(bigint, boolean, text[], text[]) IS 'What find_tallies returns, whoever asks.';
@@ -3479,13 +3543,7 @@ $$
 				extract(epoch FROM clock_timestamp() - (e.recorded_at + r.max_age)),
 				CASE WHEN r.max_count IS NOT NULL THEN extract(epoch FROM clock_timestamp() - r.applied_at) END, 0)::double precision - p.retention_interval AS seconds
 		FROM p CROSS JOIN eventstore.retention r
-		LEFT JOIN LATERAL (
-			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name ~ '-' AND e.stream = r.name
-			ORDER BY e.stream, e.version LIMIT 1) s ON true
-		LEFT JOIN LATERAL (
-			SELECT e.recorded_at FROM eventstore.events e WHERE r.max_age IS NOT NULL AND r.name !~ '-' AND e.category = r.name
-			ORDER BY e.category, e.position LIMIT 1) c ON true
-		CROSS JOIN LATERAL (SELECT coalesce(s.recorded_at, c.recorded_at) AS recorded_at) e
+		CROSS JOIN LATERAL (SELECT CASE WHEN r.max_age IS NOT NULL THEN eventstore.seek_oldest(r.name, r.name ~ '-') END AS recorded_at) e
 	), s AS MATERIALIZED (
 		SELECT p.seal_interval, l.upto, l.sealed_at, u.position, u.recorded_at,
 			   CASE WHEN p.seal_interval > 0 THEN greatest(extract(epoch FROM clock_timestamp() - u.recorded_at)::double precision - p.seal_interval, 0) END AS seconds

@@ -25,6 +25,7 @@
  *		stats.c			eventstore.stats: counters, the head, processes
  *		tally.c			eventstore.categories, eventstore.types
  *		unread.c		how far behind who follows the events is
+ *		seek.c			single events that counting and health ask for
  *
  *	 keeping/			what becomes of history
  *		verify.c		es_verify
@@ -89,6 +90,7 @@
  *		rows.c			the events of a call as rows
  *		id_ranges.c		which partitions of events may have an id
  *		id_bounds.c		between which ids those of a partition are
+ *		remote_ids.c	ids in those that are foreign tables
  *
  *	 condition/			which events a decision depends on; above order/
  *		condition.c		the condition of an append, and how it is kept
@@ -257,7 +259,11 @@
  *		removed.c		events that are gone
  *		hint.c			where the rows of streams were seen last
  *		scan.c			index scans
- *		policy.c		what row security lets a role see of them
+ *		scan_entries.c	entries of indexes, before their rows or instead of them
+ *		scan_update.c	rows that are about to be updated in place
+ *		scan_ranges.c	scans that go through the ranges of eventstore.events
+ *		scan_remote.c	ranges that are foreign tables
+ *		select.c		the SELECT that a scan stands for
  *		catalog.c		the relations, by role
  *		version.c		of which version they are, and es_version
  *		event.c			events from arguments and arrays
@@ -362,6 +368,8 @@
  *													moments
  *								ShareUpdateExcl.	who makes or attaches partitions;
  *													es_grant of the first bound, es_revoke of the last
+ *	 eventstore.foreign_ranges	AccessShare			append with given ids, if it is read
+ *								RowExclusive		es_attach_events, es_detach_events
  *	 eventstore.beginnings		RowExclusive		es_import of a stream without its beginning
  *								AccessShare			es_verify
  *	 eventstore.snapshots		AccessShare			es_load, es_snapshot

@@ -15,7 +15,8 @@
  * table.
  *
  * Memory: a hash table in TopMemoryContext, 64 bytes a range.  Locks: AccessShare
- * on the table, and on ranges, for moments.  Calls: catalog, ranges, scan.
+ * on the table, and on ranges, for moments.  Calls: catalog, ranges,
+ * remote_ids, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "append/id_bounds.h"
+#include "append/remote_ids.h"
 #include "base/compat.h"
 #include "base/scan.h"
 
@@ -132,8 +134,11 @@ bounds_read_range(const EsRange *range)
 	EsIdBounds *bounds = bounds_enter(range->table);
 	Relation rel = table_open(range->table, AccessShareLock);
 
-	bounds->is_empty = !bounds_read_entry(rel, ForwardScanDirection, &bounds->lowest) ||
-		!bounds_read_entry(rel, BackwardScanDirection, &bounds->highest);
+	if (es_ranges_is_remote(rel))
+		bounds->is_empty = !es_remote_ids_bounds(range, rel, &bounds->lowest, &bounds->highest);
+	else
+		bounds->is_empty = !bounds_read_entry(rel, ForwardScanDirection, &bounds->lowest) ||
+			!bounds_read_entry(rel, BackwardScanDirection, &bounds->highest);
 	/*
 	 * What is closed stays as it is.  To hold the locks of all ranges would have
 	 * each later transaction of the session pay at its end: PostgreSQL goes through

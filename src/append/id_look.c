@@ -13,7 +13,7 @@
  * Memory: the current context.  Locks: waits for other transactions that
  * store one of the ids; the caller holds at least RowExclusive on events.  On
  * ranges AccessShare, on the newest one RowExclusive.  Calls: id_ranges, ranges,
- * removed, scan.
+ * remote_ids, removed, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,6 +58,9 @@ es_id_look_open(EsIdLook *look, Relation events)
 	look->events = events;
 	look->has_ranges = es_ranges_are_of(events);
 	look->range = NULL;
+	look->appends = NULL;
+	look->append_count = 0;
+	look->remote = NULL;
 	if (look->has_ranges)
 		look->ranges = es_id_ranges_begin(events);
 	else
@@ -145,11 +148,29 @@ id_look_find_in(EsScan *scan, const pg_uuid_t *id, EsIdPlace *place)
 	}
 }
 
+/* The same in a range that is a foreign table, where nobody stores any. */
+static bool
+id_look_find_remote(EsIdLook *look, const pg_uuid_t *id, EsIdPlace *place)
+{
+	const EsRemoteId *found = es_remote_ids_find(&look->remote, look->range, id, look->appends,
+												 look->append_count);
+
+	if (found == NULL)
+		return false;
+	place->stream = found->stream;
+	place->version = found->version;
+	place->position = found->position;
+	place->is_removed = false;
+	return true;
+}
+
 /* The same in a range, by number. */
 bool
 es_id_look_find_in_range(EsIdLook *look, int number, const pg_uuid_t *id, EsIdPlace *place)
 {
 	id_look_open_range(look, number);
+	if (unlikely(es_ranges_is_remote(look->range)))
+		return id_look_find_remote(look, id, place);
 	return id_look_find_in(&look->scan, id, place);
 }
 

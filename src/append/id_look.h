@@ -9,6 +9,7 @@
 #define ES_ID_LOOK_H
 
 #include "append/id_ranges.h"
+#include "append/remote_ids.h"
 #include "base/removed.h"
 #include "base/scan.h"
 
@@ -30,14 +31,18 @@ typedef struct EsIdLook
 	Relation range;    /* that scan is of; NULL: of none yet */
 	EsScan scan;       /* else of events */
 	EsRemovedLook removed;
+
+	/* For ranges that are foreign tables: all that is looked for, and what was asked. */
+	EsAppend *const *appends;
+	int append_count;
+	EsRemoteIds *remote;
 } EsIdLook;
 
 extern void es_id_look_open(EsIdLook *look, Relation events);
 extern bool es_id_look_find(EsIdLook *look, const pg_uuid_t *id, EsIdPlace *place);
 extern bool
 es_id_look_find_in_range(EsIdLook *look, int number, const pg_uuid_t *id, EsIdPlace *place);
-extern bool
-es_id_look_find_removed(EsRemovedLook *look, const pg_uuid_t *id, EsIdPlace *place);
+extern bool es_id_look_find_removed(EsRemovedLook *look, const pg_uuid_t *id, EsIdPlace *place);
 extern void es_id_look_read_place(TupleTableSlot *slot, EsIdPlace *place);
 extern void es_id_look_leave(EsIdLook *look);
 extern void es_id_look_close(EsIdLook *look);

@@ -98,6 +98,8 @@ ids_raise_twice(Relation events, const pg_uuid_t *id)
 
 	es_scan_open(&scan, events, ES_EVENTS_ID);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	/* Another server need not be asked: it is wrong anyway. */
+	scan.is_local = true;
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
 		es_id_look_read_place(scan.slot, &place);
@@ -177,6 +179,8 @@ ids_look(EsIdLook *look, EsAppend *const *appends, int append_count)
 	int i;
 	int j;
 
+	look->appends = appends;
+	look->append_count = append_count;
 	for (i = 0; i < append_count; i++)
 	{
 		for (j = 0; j < appends[i]->event_count; j++)
@@ -250,6 +254,8 @@ es_ids_mark_stored(Relation events, EsAppend *const *appends, int append_count)
 	int i;
 
 	es_id_look_open(&look, events);
+	look.appends = appends;
+	look.append_count = append_count;
 	for (i = 0; i < append_count; i++)
 	{
 		EsAppend *append = appends[i];
@@ -375,7 +381,10 @@ es_ids_check_removed(Relation events, EsAppend *const *appends, int append_count
 void
 es_ids_check_ranges(Relation events, EsAppend *const *appends, int append_count)
 {
-	EsIdLook look = {.events = events, .has_ranges = true};
+	EsIdLook look = {.events = events,
+					 .has_ranges = true,
+					 .appends = appends,
+					 .append_count = append_count};
 	int newest;
 	int i;
 	int j;

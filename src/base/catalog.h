@@ -73,6 +73,8 @@ typedef enum EsRelation
 	ES_REMOVED_PKEY,           /* (id) */
 	ES_REMOVED_POSITION,       /* (position) */
 	ES_REMOVED_STREAM_VERSION, /* (stream, version) */
+	ES_FOREIGN_RANGES,
+	ES_FOREIGN_RANGES_PKEY, /* (from_position) */
 	ES_BEGINNINGS,
 	ES_RETENTION,
 	ES_RETENTION_PKEY, /* (name) */
@@ -239,6 +241,11 @@ typedef enum EsRelation
 #define Anum_removed_version     4
 #define Anum_removed_type        5
 #define Anum_removed_recorded_at 6
+
+/* Columns of eventstore.foreign_ranges. */
+#define Anum_foreign_ranges_upto       2
+#define Anum_foreign_ranges_lowest_id  5
+#define Anum_foreign_ranges_highest_id 6
 
 /* Columns of eventstore.partition_ids. */
 #define Anum_partition_ids_partition     1

@@ -15,7 +15,7 @@
  * of it.
  *
  * Memory: what is remembered of a range, 64 bytes, in TopMemoryContext.  Locks:
- * the caller holds one on the table; AccessShare on ranges, for moments.  Calls:
+ * the caller holds one on the table; AccessShare on ranges that are looked at.  Calls:
  * catalog.
  *
  *-------------------------------------------------------------------------
@@ -24,12 +24,14 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -337,18 +339,65 @@ es_ranges_index_if_any(Relation range, EsRelation which)
 	return entry->indexes[which - RANGES_FIRST_INDEX];
 }
 
-/* Raise 0A000 where a DBA has put a foreign table, a view of another server, in a range's place. */
+/*
+ * The columns of one of those indexes, as numbers of the table's.  Returns how
+ * many.
+ */
+int
+es_ranges_columns(EsRelation which, AttrNumber *columns)
+{
+	const RangesIndex *index = &ranges_indexes[which - RANGES_FIRST_INDEX];
+
+	Assert(which >= RANGES_FIRST_INDEX && which <= RANGES_LAST_INDEX);
+	memcpy(columns, index->columns, sizeof(AttrNumber) * index->column_count);
+	return index->column_count;
+}
+
+/* Whether any of the ranges is a foreign table. */
+bool
+es_ranges_have_remote(Relation events)
+{
+	int i;
+
+	for (i = 0; es_ranges_are_of(events) && i < es_ranges_count(events); i++)
+		if (get_rel_relkind(es_ranges_get(events, i).table) == RELKIND_FOREIGN_TABLE)
+			return true;
+	return false;
+}
+
+/*
+ * Raise 0A000 where a range is a foreign table, and what is about to be done
+ * cannot be: its events are another server's.
+ */
 void
 es_ranges_check_local(Relation range)
 {
 	if (RelationGetForm(range)->relkind != RELKIND_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("partition \"%s\" of \"%s.events\" is not a table",
+				 errmsg("partition \"%s\" of \"%s.events\" is a foreign table",
 						RelationGetRelationName(range), ES_SCHEMA),
-				 errdetail("SQL on eventstore.events reads foreign tables, and the store's own verbs do not."),
-				 errhint("Read its events by SELECT FROM %s.events, or have the table itself back in its place by ALTER TABLE ... ATTACH PARTITION.",
+				 errdetail("Events in foreign tables are read, and neither added, changed nor removed."),
+				 errhint("Have the table itself back in its place: ALTER TABLE %s.events DETACH PARTITION, then ATTACH PARTITION.",
 						 ES_SCHEMA)));
+}
+
+/* Check that for each range that has any position from low to high. */
+void
+es_ranges_check_local_between(Relation events, int64 low, int64 high)
+{
+	int number;
+
+	if (!es_ranges_are_of(events))
+		return;
+	for (number = es_ranges_find(events, low);
+		 number < es_ranges_count(events) && es_ranges_get(events, number).from <= high; number++)
+	{
+		Relation range = table_open(es_ranges_get(events, number).table, AccessShareLock);
+
+		es_ranges_check_local(range);
+		table_close(range, NoLock);
+	}
 }
 
 /* The same.  Raises 55000 if it has none. */

@@ -16,8 +16,8 @@
 #include "utils/snapshot.h"
 
 #include "base/catalog.h"
-#include "base/policy.h"
 #include "base/ranges.h"
+#include "base/select.h"
 
 /* A category or a tag, and a range of positions. */
 #define ES_SCAN_MAX_KEYS 3
@@ -42,15 +42,25 @@ typedef struct EsScan
 
 	/* What limits what es_scan_next finds. */
 	bool is_limited;
-	EsPolicyScan *policy; /* set by es_scan_see_as, where policies count; or NULL */
-	EsScanFilter filter;  /* set by es_scan_filter; or NULL */
-	Oid role;             /* that the filter asks for */
+	bool has_policies; /* set by es_scan_see_as, where they count */
+	Oid seen_by;       /* that they count for */
+	int security;      /* context that they run in */
+	ScanDirection direction;
+	EsScanFilter filter; /* set by es_scan_filter; or NULL */
+	Oid role;            /* that the filter asks for */
+
+	/* What is read as the SELECT that it stands for: all of it for policies, or a range that is a foreign table. */
+	EsSelect *select;  /* NULL until it begins */
+	bool is_remote;    /* heap is a foreign table, and has no index */
+	bool is_local;     /* set it before es_scan_begin to pass over such ranges */
+	const Datum *tags; /* set them for ES_EVENTS_TAGS: texts, all of which its rows have */
+	int tag_count;
 
 	IndexScanDesc desc; /* NULL until es_scan_begin */
 
-	/* Where the table is made of ranges: see scan_go_on. */
-	Relation parent; /* the caller's; NULL: it is not */
-	EsRelation which;
+	/* Where the table is made of ranges: see scan_ranges.c. */
+	Relation parent;  /* the caller's; NULL: it is not */
+	EsRelation which; /* of a range, too */
 	Snapshot snapshot;
 	EsRange range; /* the one that heap is, if it is any */
 	int64 low;     /* positions that the keys leave */

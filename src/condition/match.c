@@ -99,6 +99,8 @@ es_match_begin(EsMatch *match, const EsQueryItem *item, const EsMatchRange *rang
 		else
 			es_scan_open_into(scan, range->events, ES_EVENTS_TAGS, match->scans[0].slot);
 		scan->wants_entries = true;
+		scan->tags = item->tags;
+		scan->tag_count = item->tag_count;
 		es_scan_add_key(scan, 1, BTEqualStrategyNumber, F_INT8EQ,
 						es_tag_index_key((const text *) DatumGetPointer(item->tags[i])));
 		match_add_range(match, scan, MATCH_COLUMN_POSITION);

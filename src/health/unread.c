@@ -150,6 +150,8 @@ unread_look(Unread *unread, Relation events, const text *category, const EsView 
 		es_scan_add_key(&scan, column++, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(category));
 	es_scan_add_key(&scan, column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(unread->after));
 	es_scan_add_key(&scan, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(view->head));
+	/* Whoever asks for health does not wait for another server; what comes later is not done either. */
+	scan.is_local = true;
 	es_scan_begin(&scan, view->snapshot);
 	while (!is_found && count < UNREAD_LOOK && es_scan_next(&scan, direction))
 	{

@@ -11,8 +11,12 @@
  * follows in its streams must be there.  Then what was noted of the events is
  * taken back, and they are as they were.
  *
+ * The table may be a foreign one, with the copy in an archive database: it is
+ * looked at like any other, through its server, as the owner.  However slow that
+ * is, no append waits for it: nothing is locked by then that one would want.
+ *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
- * Exclusive, and "custody", Share, so that nothing is forgotten meanwhile;
+ * Exclusive (after another server was asked), and "custody", Share, so that nothing is forgotten meanwhile;
  * AccessExclusive on the table, ShareRowExclusive where it is in
  * eventstore.detached_events and looked into; then AccessExclusive on all of them, tried for
  * moments: appends and readers go on until then.  Calls: arguments, barrier, catalog,
@@ -55,9 +59,10 @@ typedef struct AttachPlace
 {
 	int64 from;
 	int64 upto;
-	bool is_noted; /* what its events were; else it never left eventstore.detached_events */
-	int64 events;  /* if it is */
+	bool is_noted;    /* what its events were; else it never left eventstore.detached_events */
+	int64 events;     /* if it is */
 	bool is_detached; /* it is in eventstore.detached_events */
+	bool is_foreign;
 } AttachPlace;
 
 static void
@@ -93,7 +98,7 @@ attach_check_table(Oid table, bool is_detached)
 	Relation rel = relation_open(table, is_detached ? ShareRowExclusiveLock : AccessExclusiveLock);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 
-	if (RelationGetForm(rel)->relkind != RELKIND_RELATION)
+	if (RelationGetForm(rel)->relkind != RELKIND_RELATION && !es_ranges_is_remote(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
@@ -173,11 +178,26 @@ attach_find_place(Oid table, bool is_detached)
 	place.is_noted = numbers[2] > 0;
 	place.events = numbers[3];
 	place.is_detached = is_detached;
+	place.is_foreign = get_rel_relkind(table) == RELKIND_FOREIGN_TABLE;
 	/* Else its table is there, and this is another one. */
 	if (!place.is_noted && !is_detached)
 		attach_refuse(table, "The table that was detached is still there.",
-					  "Attach that one; eventstore.archived_ranges says what it was called.");
+					  "Attach that one; eventstore.archived_ranges says what it was called. "
+					  "Or have it go first: ALTER TABLE eventstore.detached_events DETACH PARTITION.");
 	return place;
+}
+
+/* Raise if somebody else was quicker. */
+static void
+attach_check_still_away(Oid table, const AttachPlace *place)
+{
+	int64 number;
+
+	if (!attach_ask(psprintf("SELECT a.events FROM eventstore.archived_ranges a WHERE a.from_position OPERATOR(pg_catalog.=) %lld",
+							 (long long) place->from),
+					&number, 1))
+		attach_refuse(table, "Its range has been attached meanwhile.",
+					  "eventstore.event_partitions shows what the store has.");
 }
 
 /* Each event has to be what left, and none may be missing. */
@@ -229,16 +249,38 @@ attach_check_versions(Oid table)
 static void
 attach_take_back(Oid table, const AttachPlace *place)
 {
+	if (place->is_noted)
+		es_ddl_run("DELETE FROM eventstore.removed_events r USING ONLY %s e "
+				   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
+				   es_ddl_table(table));
+}
+
+/* Note what need not be asked of another server. */
+static void
+attach_note_foreign(Oid table, const AttachPlace *place)
+{
 	const char *name = es_ddl_table(table);
 
-	if (place->is_noted)
-		es_ddl_run("DELETE FROM eventstore.removed_events r USING %s e "
-				   "WHERE e.position OPERATOR(pg_catalog.=) r.position",
-				   name);
+	es_ddl_run("DELETE FROM eventstore.foreign_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
+			   (long long) place->from);
+	es_ddl_run(
+		"INSERT INTO eventstore.foreign_ranges (from_position, upto_position, partition, events, "
+		"lowest_id, highest_id, first_recorded_at, last_recorded_at, attached_at) "
+		"SELECT a.from_position, a.upto_position, %s, a.events, (SELECT e.id FROM ONLY %s e ORDER BY e.id LIMIT 1), "
+		"(SELECT e.id FROM ONLY %s e ORDER BY e.id DESC LIMIT 1), a.first_recorded_at, a.last_recorded_at, "
+		"pg_catalog.clock_timestamp() FROM eventstore.archived_ranges a WHERE a.from_position OPERATOR(pg_catalog.=) %lld",
+		quote_literal_cstr(get_rel_name(table)), name, name, (long long) place->from);
+}
+
+/* Have the table be like the others. */
+static void
+attach_make_like(Oid table, const AttachPlace *place)
+{
 	if (place->is_detached)
 		return;
-	/* A dump may have been restored without them. */
-	es_make_indexes(table);
+	/* A dump may have been restored without them; a foreign table's are the other server's. */
+	if (!place->is_foreign)
+		es_make_indexes(table);
 	es_ddl_protect(table);
 }
 
@@ -249,14 +291,15 @@ attach_at(Oid table, const AttachPlace *place)
 	bool has_row_security = RelationGetForm(events)->relrowsecurity;
 
 	relation_close(events, NoLock);
-	attach_take_back(table, place);
+	attach_make_like(table, place);
 	/* Who has looked among the events already, and looks among those that are gone next, would find an id in neither. */
 	es_barrier_close(place->is_detached ? list_make2_oid(es_catalog_oid(ES_DETACHED), table) : NIL);
 	if (place->is_detached)
 		es_depart_take_out(table);
 	es_ddl_attach("eventstore.events", table, place->from, place->upto);
-	es_ddl_run("ALTER TABLE ONLY %s %s ROW LEVEL SECURITY", es_ddl_table(table),
-			   has_row_security ? "ENABLE" : "DISABLE");
+	if (!place->is_foreign)
+		es_ddl_run("ALTER TABLE ONLY %s %s ROW LEVEL SECURITY", es_ddl_table(table),
+				   has_row_security ? "ENABLE" : "DISABLE");
 	es_ddl_run("DELETE FROM eventstore.archived_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
 			   (long long) place->from);
 	es_ddl_run("SELECT eventstore.reset_tallies()");
@@ -276,7 +319,9 @@ es_attach_events(PG_FUNCTION_ARGS)
 	es_arguments_check_not_null(fcinfo, 0, "table");
 	table = PG_GETARG_OID(0);
 	es_detach_check("es_attach_events()");
-	es_make_lock();
+	/* Who wants a partition made does not wait for another server. */
+	if (get_rel_relkind(table) != RELKIND_FOREIGN_TABLE)
+		es_make_lock();
 	es_floor_check_fed();
 	(void) es_custody_settle(true);
 	is_detached = es_depart_find(table, &range);
@@ -285,6 +330,13 @@ es_attach_events(PG_FUNCTION_ARGS)
 	if (place.is_noted)
 		attach_check_events(table, &place);
 	attach_check_versions(table);
+	attach_take_back(table, &place);
+	if (place.is_foreign)
+	{
+		attach_note_foreign(table, &place);
+		es_make_lock();
+		attach_check_still_away(table, &place);
+	}
 	attach_at(table, &place);
 	PG_RETURN_VOID();
 }

@@ -97,7 +97,9 @@ es_depart_note(const EsRange *range)
 void
 es_depart_release(Oid table)
 {
-	es_ddl_run("ALTER TABLE ONLY %s DISABLE ROW LEVEL SECURITY", es_ddl_table(table));
+	/* A foreign table has none. */
+	if (get_rel_relkind(table) != RELKIND_FOREIGN_TABLE)
+		es_ddl_run("ALTER TABLE ONLY %s DISABLE ROW LEVEL SECURITY", es_ddl_table(table));
 	es_ddl_release(table);
 	es_ddl_run("DELETE FROM eventstore.partition_ids WHERE partition OPERATOR(pg_catalog.=) %u",
 			   table);

@@ -13,7 +13,8 @@
  * it is there: it becomes a partition of eventstore.detached_events, nobody can change it, and who
  * looks for events that are gone looks there, too (base/removed.c).  When it
  * is to go, and not before, that is written down (depart.c).  A table that a DBA has given
- * columns of his own does not fit there: of such a one it is written down at once.
+ * columns of his own does not fit there: of such a one it is written down at once,
+ * and of a foreign table, so that no other server has to be asked for what is gone.
  *
  * Memory: the function call's context.  Locks: the userlocks "ranges",
  * Exclusive, and "custody", RowExclusive and Share; Share on the partitions; then
@@ -90,12 +91,12 @@ detach_choose(int64 upto, int64 head)
 	return chosen;
 }
 
-/* Whether a partition has no columns but ours. */
+/* Whether a partition has no columns but ours, and is at hand. */
 static bool
 detach_is_plain(const EsRange *range)
 {
 	Relation table = relation_open(range->table, AccessShareLock);
-	bool result = RelationGetDescr(table)->natts == Natts_event;
+	bool result = RelationGetDescr(table)->natts == Natts_event && !es_ranges_is_remote(table);
 
 	relation_close(table, NoLock);
 	return result;
@@ -109,12 +110,13 @@ detach_note(const EsRange *range)
 
 	/* Nobody removes or redacts one of its events meanwhile. */
 	LockRelationOid(range->table, ShareLock);
-	es_ddl_run("INSERT INTO eventstore.archived_ranges "
-			   "(from_position, upto_position, partition, first_recorded_at, last_recorded_at, detached_at) "
-			   "SELECT %lld, %lld, %s, (SELECT recorded_at FROM ONLY %s ORDER BY position LIMIT 1), "
-			   "(SELECT recorded_at FROM ONLY %s ORDER BY position DESC LIMIT 1), pg_catalog.clock_timestamp()",
-			   (long long) Max(range->from, 0), (long long) range->upto,
-			   quote_literal_cstr(get_rel_name(range->table)), name, name);
+	es_ddl_run(
+		"INSERT INTO eventstore.archived_ranges "
+		"(from_position, upto_position, partition, first_recorded_at, last_recorded_at, detached_at) "
+		"SELECT %lld, %lld, %s, (SELECT recorded_at FROM ONLY %s ORDER BY position LIMIT 1), "
+		"(SELECT recorded_at FROM ONLY %s ORDER BY position DESC LIMIT 1), pg_catalog.clock_timestamp()",
+		(long long) Max(range->from, 0), (long long) range->upto,
+		quote_literal_cstr(get_rel_name(range->table)), name, name);
 	if (!detach_is_plain(range))
 		es_depart_note(range);
 }
@@ -127,6 +129,8 @@ detach_one(const EsRange *range)
 		es_ddl_attach("eventstore.detached_events", range->table, range->from, range->upto);
 	else
 		es_depart_release(range->table);
+	es_ddl_run("DELETE FROM eventstore.foreign_ranges WHERE from_position OPERATOR(pg_catalog.=) %lld",
+			   (long long) Max(range->from, 0));
 }
 
 static List *

@@ -12,8 +12,8 @@
  * of the table know.
  *
  * Memory: the function call's context.  Locks: userlocks "custody" and "keeps",
- * first; the event's row.  Calls: arguments, custody, digest, forget, removed,
- * scan.
+ * first; the event's row.  Calls: arguments, custody, digest, forget, ranges,
+ * removed, scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,7 @@
 
 #include "base/arguments.h"
 #include "base/compat.h"
+#include "base/ranges.h"
 #include "base/removed.h"
 #include "base/scan.h"
 #include "keeping/custody.h"
@@ -130,6 +131,17 @@ redact_find(Datum id, RedactEvent *event)
 	/* As it is now, if we had to wait. */
 	if (!redact_look(id, event))
 		redact_raise_unknown(id);
+}
+
+/* Raise 0A000 if another server has the event. */
+static void
+redact_check_local(const RedactEvent *event)
+{
+	int64 position = DatumGetInt64(event->values[Anum_events_position - 1]);
+	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
+
+	es_ranges_check_local_between(events, position, position);
+	relation_close(events, NoLock);
 }
 
 static Datum
@@ -308,6 +320,7 @@ es_redact(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	es_custody_alter();
 	redact_find(PG_GETARG_DATUM(0), &event);
+	redact_check_local(&event);
 	before = redact_digest(&event);
 	if (has_keys)
 		event.values[Anum_events_data - 1] = redact_keys(event.values[Anum_events_data - 1],

@@ -52,10 +52,11 @@ es_removals_open(EsRemovals *reader, int64 after, int64 upto, bool in_order)
 	Datum values[] = {Int64GetDatum(after), Int64GetDatum(upto)};
 
 	memset(reader, 0, sizeof(*reader));
-	reader->portal = SPI_cursor_open_with_args(
-		NULL,
-		in_order ? REMOVALS_QUERY " ORDER BY position" : REMOVALS_QUERY,
-		lengthof(types), types, values, NULL, true, CURSOR_OPT_NO_SCROLL);
+	reader->portal = SPI_cursor_open_with_args(NULL,
+											   in_order ? REMOVALS_QUERY " ORDER BY position"
+														: REMOVALS_QUERY,
+											   lengthof(types), types, values, NULL, true,
+											   CURSOR_OPT_NO_SCROLL);
 }
 
 /* Have rows at hand; returns whether there are any.  SPI would leave us in its own context. */

@@ -20,7 +20,7 @@
  *
  * Memory: the current context; a context of its own for each stream.  Locks:
  * userlocks "keeps", and what a truncation takes; the caller holds "custody".
- * Calls: catalog, forget, names, removed, scan, truncate.
+ * Calls: catalog, forget, names, removed, scan, truncate, whereabouts.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +42,7 @@
 #include "base/scan.h"
 #include "keeping/forget.h"
 #include "keeping/retain.h"
+#include "read/whereabouts.h"
 #include "keeping/truncate.h"
 
 struct EsRetainRule
@@ -179,6 +180,7 @@ retain_find_beginning(const EsRetainRule *rule, const text *stream, int64 versio
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(&scan, 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+	es_whereabouts_narrow(&scan, stream, snapshot, ForwardScanDirection, from);
 	es_scan_begin(&scan, snapshot);
 	while (limit-- > 0 && es_scan_next(&scan, ForwardScanDirection))
 	{

@@ -150,6 +150,8 @@ truncate_check_empty(const text *stream)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	/* In a foreign table it has none. */
+	scan.is_local = true;
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
 		ereport(ERROR,

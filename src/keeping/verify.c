@@ -20,7 +20,7 @@
  * Memory: SPI's; the sorts take maintenance_work_mem together, and then disk.
  * Locks: AccessShare on the tables and their indexes.  Calls: as_owner, away,
  * catalog, entries, findings, floor, identity, inflight, lineage, member, names,
- * order, position, ranges, removals, succession.
+ * order, position, ranges, removals, scan, succession.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +43,7 @@
 #include "base/compat.h"
 #include "base/names.h"
 #include "base/ranges.h"
+#include "base/scan.h"
 #include "keeping/as_owner.h"
 #include "keeping/entries.h"
 #include "keeping/findings.h"
@@ -199,6 +200,31 @@ verify_take_all(Verification *verification, Relation table,
 	MemoryContextDelete(memory);
 }
 
+/* The same of a range that is a foreign table: in order, by another server's index. */
+static void
+verify_take_remote(Verification *verification, Relation range)
+{
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "rows",
+												 ALLOCSET_DEFAULT_SIZES);
+	int64 count = 0;
+	EsScan scan;
+
+	es_scan_open(&scan, range, ES_EVENTS_PKEY);
+	es_scan_begin(&scan, GetActiveSnapshot());
+	while (es_scan_next(&scan, ForwardScanDirection))
+	{
+		MemoryContext caller = MemoryContextSwitchTo(memory);
+
+		CHECK_FOR_INTERRUPTS();
+		verify_take_event(verification, scan.slot);
+		MemoryContextSwitchTo(caller);
+		if (++count % VERIFY_ROWS == 0)
+			MemoryContextReset(memory);
+	}
+	es_scan_close(&scan);
+	MemoryContextDelete(memory);
+}
+
 static void
 verify_open_tables(Verification *verification)
 {
@@ -217,8 +243,6 @@ verify_open_tables(Verification *verification)
 		Oid table = has_ranges ? es_ranges_get(events, i).table : RelationGetRelid(events);
 
 		verification->tables[i] = relation_open(table, AccessShareLock);
-		if (has_ranges)
-			es_ranges_check_local(verification->tables[i]);
 		verification->entries_of[i] = es_entries_begin();
 	}
 }
@@ -232,7 +256,10 @@ verify_take_events(Verification *verification)
 	for (i = 0; i < verification->table_count; i++)
 	{
 		verification->entries = verification->entries_of[i];
-		verify_take_all(verification, verification->tables[i], verify_take_event);
+		if (es_ranges_is_remote(verification->tables[i]))
+			verify_take_remote(verification, verification->tables[i]);
+		else
+			verify_take_all(verification, verification->tables[i], verify_take_event);
 	}
 }
 
@@ -243,8 +270,10 @@ verify_indexes(Verification *verification)
 
 	for (i = 0; i < verification->table_count; i++)
 	{
-		es_entries_check(verification->entries_of[i], verification->tables[i],
-						 verification->findings);
+		/* A foreign table's indexes are the other server's. */
+		if (!es_ranges_is_remote(verification->tables[i]))
+			es_entries_check(verification->entries_of[i], verification->tables[i],
+							 verification->findings);
 		relation_close(verification->tables[i], NoLock);
 	}
 }

@@ -8,7 +8,8 @@
  * one counts, as long as nothing is missing in between.
  *
  * Memory: the current context.  Locks: AccessShare on removed events, streams
- * and indexes.  Calls: catalog, names, removed, scan, stream.
+ * and indexes.  Calls: catalog, names, removed, scan, stream,
+ * whereabouts.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +23,7 @@
 #include "base/scan.h"
 #include "base/stream.h"
 #include "read/beginning.h"
+#include "read/whereabouts.h"
 
 /* Whether it is this very event that was removed. */
 static bool
@@ -48,6 +50,7 @@ beginning_find(Relation events, const text *stream, Snapshot snapshot)
 
 	es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
+	es_whereabouts_narrow(&scan, stream, snapshot, ForwardScanDirection, 1);
 	es_scan_begin(&scan, snapshot);
 	if (es_scan_next(&scan, ForwardScanDirection))
 		version = DatumGetInt64(slot_getattr(scan.slot, Anum_events_version, &is_null));

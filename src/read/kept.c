@@ -114,6 +114,7 @@ kept_has_hidden(Relation events, const text *stream, int64 upto, Snapshot snapsh
 	es_scan_open(&all, events, ES_EVENTS_STREAM_VERSION);
 	es_scan_add_key(&all, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 	es_scan_add_key(&all, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	es_whereabouts_narrow(&all, stream, snapshot, ForwardScanDirection, 1);
 	es_scan_begin(&all, snapshot);
 	/* Each event of the one scan has to be the next of the other. */
 	while (!result && es_scan_next(&all, ForwardScanDirection))
@@ -163,7 +164,7 @@ kept_is_of_removed(Relation events, const text *stream, const EsKept *kept, Snap
 
 	if (!es_beginning_follows(events, stream, &kept->event, snapshot))
 		return false;
-	if (!es_policy_applies(events, GetUserId()))
+	if (!es_select_has_policies(events, GetUserId()))
 		return true;
 	kept_begin_events(&scan, events, stream, kept->event.version + 1, snapshot);
 	result = kept_next_is(&scan, kept->event.version + 1, &event);

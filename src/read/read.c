@@ -323,6 +323,7 @@ read_has_policies(int64 *version, const text *stream)
 		es_scan_open(&scan, events, ES_EVENTS_STREAM_VERSION);
 		es_scan_add_key(&scan, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(stream));
 		es_see_as(&scan, GetUserId(), BackwardScanDirection);
+		es_whereabouts_narrow(&scan, stream, GetActiveSnapshot(), BackwardScanDirection, 1);
 		es_scan_begin(&scan, GetActiveSnapshot());
 		if (es_scan_next(&scan, BackwardScanDirection))
 			*version = DatumGetInt64(slot_getattr(scan.slot, Anum_events_version, &is_null));

@@ -9,11 +9,11 @@
  * For plain SELECTs, bounds are policies, too: eventstore.guard_events switches
  * them and row security on as long as somebody is bound.  Where there
  * are no others, scans need not become SELECTs, as they do for policies
- * (base/policy.c): rows are passed over by their streams' names, and who is not
+ * (base/select.c): rows are passed over by their streams' names, and who is not
  * bound pays nothing.
  *
  * Memory: as scan.c.  Locks: AccessShare on the index of a position, and
- * policy.c's.  Calls: policy, rights, scan.
+ * select.c's.  Calls: rights, scan, select.
  *
  *-------------------------------------------------------------------------
  */
@@ -75,7 +75,7 @@ es_see_is_free(Relation events, Oid role)
 bool
 es_see_has_policies(Relation events, Oid role)
 {
-	return !see_has_own_policies_only(events) && es_policy_applies(events, role);
+	return !see_has_own_policies_only(events) && es_select_has_policies(events, role);
 }
 
 /* Whether there may be events that a role does not see.  Raises as es_see_has_policies does. */

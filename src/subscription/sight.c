@@ -10,7 +10,7 @@
  * Beside the scan of the events goes the same one with the policies, which has
  * to meet each event that is delivered.
  *
- * Memory: the current context.  Locks: AccessShare on the index, and policy.c's.
+ * Memory: the current context.  Locks: AccessShare on the index, and select.c's.
  * Calls: scan, see.
  *
  *-------------------------------------------------------------------------
