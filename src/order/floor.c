@@ -118,7 +118,8 @@ floor_pass_gap(int64 floor)
 		int number = es_ranges_find(events, floor + 1);
 
 		if (number < es_ranges_count(events))
-			floor = Max(floor, es_ranges_get(events, number).from - 1);
+			/* The first range has no lower bound. */
+			floor = Max(floor, Max(es_ranges_get(events, number).from, 1) - 1);
 	}
 	relation_close(events, NoLock);
 	return floor;
