@@ -95,9 +95,13 @@ attach_has_columns(Relation rel, Relation events)
 static void
 attach_check_table(Oid table, bool is_detached)
 {
-	Relation rel = relation_open(table, is_detached ? ShareRowExclusiveLock : AccessExclusiveLock);
+	Relation rel = try_relation_open(table,
+									 is_detached ? ShareRowExclusiveLock : AccessExclusiveLock);
 	Relation events = es_catalog_open(ES_EVENTS, AccessShareLock);
 
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", table)));
 	if (RelationGetForm(rel)->relkind != RELKIND_RELATION && !es_ranges_is_remote(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -207,12 +211,15 @@ attach_check_events(Oid table, const AttachPlace *place)
 	const char *name = es_ddl_table(table);
 	int64 number;
 
-	if (attach_ask(psprintf("SELECT e.position FROM ONLY %s e WHERE NOT EXISTS (SELECT FROM eventstore.removed_events r "
-							"WHERE r.position OPERATOR(pg_catalog.=) e.position AND r.id OPERATOR(pg_catalog.=) e.id AND r.digest OPERATOR(pg_catalog.=) "
-							"eventstore.event_digest(ROW(e.position, e.stream, e.category, e.version, e.id, e.type, e.data, "
-							"e.metadata, e.tags, e.recorded_at)::eventstore.event)) ORDER BY 1",
-							name),
-				   &number, 1))
+	if (attach_ask(
+			psprintf(
+				"SELECT e.position FROM ONLY %s e WHERE NOT EXISTS (SELECT FROM eventstore.removed_events r "
+				"WHERE r.position OPERATOR(pg_catalog.=) e.position AND r.id OPERATOR(pg_catalog.=) e.id AND r.digest OPERATOR(pg_catalog.=) "
+				"eventstore.event_digest(ROW(e.position, e.stream, e.category, e.version, e.id, e.type, e.data, "
+				"e.metadata, e.tags, e.recorded_at)::eventstore.event)) "
+				"OR e.category OPERATOR(pg_catalog.<>) pg_catalog.split_part(e.stream, '-', 1) ORDER BY 1",
+				name),
+			&number, 1))
 		attach_refuse(table,
 					  psprintf("The event at position %lld is not the one that was detached.",
 							   (long long) number),
@@ -276,11 +283,11 @@ attach_note_foreign(Oid table, const AttachPlace *place)
 static void
 attach_make_like(Oid table, const AttachPlace *place)
 {
-	if (place->is_detached)
-		return;
-	/* A dump may have been restored without them; a foreign table's are the other server's. */
+	/* A dump may have been restored without them, or somebody dropped them; a foreign table's are the other server's. */
 	if (!place->is_foreign)
 		es_make_indexes(table);
+	if (place->is_detached)
+		return;
 	es_ddl_protect(table);
 }
 

@@ -31,6 +31,7 @@ for my $name (q{ev'il}, q{back\\1slash}, q{per%s cent})
 	my $quoted = qq{"$name"};
 	sql($node, "ALTER TABLE eventstore.events_0 RENAME TO $quoted", 'names');
 	is(sql($node, 'SELECT count(*) FROM es_detach_events(1300)', 'names'), '1', "$name: it is detached");
+	sql($node, "ALTER TABLE eventstore.detached_events DETACH PARTITION eventstore.$quoted", 'names');
 	is(sql($node, 'SELECT partition, events FROM eventstore.archived_ranges', 'names'), "$name|1199", "$name: and noted");
 	sql($node, q{SELECT es_attach_events(format('eventstore.%I', partition)::regclass) FROM eventstore.archived_ranges}, 'names');
 	is(sqlstate($node, "DELETE FROM eventstore.$quoted", 'names'), 'SE007', "$name: it is protected again");
@@ -51,16 +52,18 @@ is(sqlstate($node, q{SET ROLE reader; SELECT count(*) FROM es_read_category('o')
 $store->('forced');
 sql($node, 'CREATE ROLE keeper');
 sql($node, q{
-	DO $$ DECLARE t regclass; BEGIN
-		FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'p') LOOP EXECUTE format('ALTER TABLE %s OWNER TO keeper', t); END LOOP;
-	END $$;
 	GRANT ALL ON SCHEMA eventstore TO keeper;
 	GRANT ALL ON ALL SEQUENCES IN SCHEMA eventstore TO keeper;
+	GRANT ALL ON ALL TABLES IN SCHEMA eventstore TO keeper;
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventstore TO keeper;
+	DO $$ DECLARE t regclass; BEGIN
+		FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'eventstore'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition LOOP EXECUTE format('ALTER TABLE %s OWNER TO keeper', t); END LOOP;
+	END $$;
 	CREATE POLICY few ON eventstore.events USING (stream = 'o-1');
 	ALTER TABLE eventstore.events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 	ALTER TABLE eventstore.events_0 FORCE ROW LEVEL SECURITY}, 'forced');
 is(sql($node, 'SELECT count(*) FROM es_detach_events(1300)', 'forced'), '1', 'row security that is forced: detached');
+sql($node, 'ALTER TABLE eventstore.detached_events DETACH PARTITION eventstore.events_0', 'forced');
 is(sql($node, 'SELECT events, (SELECT count(*) FROM eventstore.removed_events) FROM eventstore.archived_ranges', 'forced'), '1199|1199', 'all of its events are noted');
 sql($node, q{SELECT es_attach_events('eventstore.events_0')}, 'forced');
 $is_whole->('forced', 'row security that is forced');
@@ -72,6 +75,18 @@ sql($node, q{ALTER TABLE eventstore.events_0 SET LOGGED; SELECT es_attach_events
 $node->stop('immediate');
 $node->start;
 $is_whole->('names', 'after a crash');
+
+# A copy of one that is the owner's by now, with something changed that no digest has; an index that is missing; no table at all
+sql($node, q{
+	SELECT es_detach_events(1300);
+	ALTER TABLE eventstore.detached_events DETACH PARTITION eventstore.events_0;
+	UPDATE eventstore.events_0 SET category = 'x' WHERE position = 7}, 'names');
+is(sqlstate($node, q{SELECT es_attach_events('eventstore.events_0')}, 'names'), '55000', 'an event in another category is not what was detached');
+sql($node, q{UPDATE eventstore.events_0 SET category = 'o' WHERE position = 7; SELECT es_attach_events('eventstore.events_0')}, 'names');
+$is_whole->('names', 'as it was');
+sql($node, q{SELECT es_detach_events(1300); ALTER TABLE eventstore.events_0 DROP CONSTRAINT events_0_stream_version_key; SELECT es_attach_events('eventstore.events_0')}, 'names');
+$is_whole->('names', 'an index that is missing is made');
+is(sqlstate($node, 'SELECT es_attach_events(1)', 'names'), '42P01', 'no table has this OID');
 
 # Who has not done them yet
 my $warned = sub {
