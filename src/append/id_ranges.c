@@ -169,8 +169,7 @@ es_id_ranges_next(Relation events, const EsIdRanges *look, const pg_uuid_t *id, 
 bool
 es_id_ranges_is_above_detached(const pg_uuid_t *id)
 {
-	return highest_detached.count >= 0 &&
-		highest_detached.generation == es_catalog_generation() &&
+	return highest_detached.count >= 0 && highest_detached.generation == es_catalog_generation() &&
 		es_id_compare(id, &highest_detached.id) > 0;
 }
 

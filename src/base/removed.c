@@ -126,8 +126,7 @@ es_removed_find_listed(EsRemovedLook *look, const pg_uuid_t *id, Snapshot snapsh
 		removed->position = DatumGetInt64(slot->tts_values[Anum_removed_position - 1]);
 		removed->stream = DatumGetTextPCopy(slot->tts_values[Anum_removed_stream - 1]);
 		removed->version = DatumGetInt64(slot->tts_values[Anum_removed_version - 1]);
-		removed->recorded_at = DatumGetTimestampTz(
-			slot->tts_values[Anum_removed_recorded_at - 1]);
+		removed->recorded_at = DatumGetTimestampTz(slot->tts_values[Anum_removed_recorded_at - 1]);
 	}
 	es_scan_stop(&look->scan);
 	return is_found;
@@ -194,10 +193,10 @@ es_removed_close(EsRemovedLook *look)
 /* The first event that a scan comes to. */
 typedef struct RemovedQuestion
 {
-	EsRelation listed;	 /* the index of eventstore.removed_events to go by */
+	EsRelation listed;   /* the index of eventstore.removed_events to go by */
 	EsRelation detached; /* and of the ranges */
-	const text *stream;	 /* whose version; or NULL */
-	int64 number;		 /* version or position that is asked for; 0: the highest position */
+	const text *stream;  /* whose version; or NULL */
+	int64 number;        /* version or position that is asked for; 0: the highest position */
 } RemovedQuestion;
 
 /* The position of the event, 0: there is none. */
@@ -232,7 +231,8 @@ removed_ask(const RemovedQuestion *question, Snapshot snapshot)
 
 	es_removed_open(&look);
 	if (look.has_detached)
-		position = removed_scan(es_removed_get_detached(&look), question->detached, question, snapshot);
+		position = removed_scan(es_removed_get_detached(&look), question->detached, question,
+								snapshot);
 	if ((position == 0 || question->number == 0) && removed_is_any(&look))
 		position = Max(position, removed_scan(look.rel, question->listed, question, snapshot));
 	es_removed_close(&look);
@@ -264,7 +264,8 @@ es_removed_is_at(int64 position)
 bool
 es_removed_is_version(const text *stream, int64 version, Snapshot snapshot)
 {
-	RemovedQuestion question = {ES_REMOVED_STREAM_VERSION, ES_EVENTS_STREAM_VERSION, stream, version};
+	RemovedQuestion question = {ES_REMOVED_STREAM_VERSION, ES_EVENTS_STREAM_VERSION, stream,
+								version};
 
 	return version > 0 && removed_ask(&question, snapshot) > 0;
 }

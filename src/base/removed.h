@@ -20,8 +20,8 @@ typedef struct EsRemovedLook
 	bool is_any;  /* something may have been removed, ever; else not yet */
 	bool is_open; /* the scan */
 	EsScan scan;
-	bool has_detached; /* something is in eventstore.detached_events */
-	Relation detached; /* that; NULL: not opened yet */
+	bool has_detached;     /* something is in eventstore.detached_events */
+	Relation detached;     /* that; NULL: not opened yet */
 	bool is_detached_open; /* its scan */
 	EsScan detached_scan;
 } EsRemovedLook;

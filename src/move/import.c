@@ -101,15 +101,15 @@ import_digest_stored(const ImportCheck *check, int64 position, uint8 *digest)
 static bool
 import_is_on_record(int64 position, const uint8 *digest)
 {
-	static EsSql statement =
-		ES_SQL("SELECT FROM eventstore.removed_events r WHERE r.position = $1 AND r.digest = $2 "
-			   "UNION ALL "
-			   "SELECT FROM eventstore.detached_events d WHERE d.position = $1 AND $2 = "
-			   "eventstore.event_digest(ROW(d.position, d.stream, d.category, d.version, d.id, d.type, d.data, "
-			   "d.metadata, d.tags, d.recorded_at)::eventstore.event) "
-			   "UNION ALL "
-			   "SELECT FROM eventstore.redactions r WHERE r.position = $1 AND $2 IN (r.digest_before, r.digest_after)",
-			   INT8OID, BYTEAOID);
+	static EsSql statement = ES_SQL(
+		"SELECT FROM eventstore.removed_events r WHERE r.position = $1 AND r.digest = $2 "
+		"UNION ALL "
+		"SELECT FROM eventstore.detached_events d WHERE d.position = $1 AND $2 = "
+		"eventstore.event_digest(ROW(d.position, d.stream, d.category, d.version, d.id, d.type, d.data, "
+		"d.metadata, d.tags, d.recorded_at)::eventstore.event) "
+		"UNION ALL "
+		"SELECT FROM eventstore.redactions r WHERE r.position = $1 AND $2 IN (r.digest_before, r.digest_after)",
+		INT8OID, BYTEAOID);
 	bytea *value = palloc(VARHDRSZ + ES_DIGEST_BYTES);
 	Datum values[] = {Int64GetDatum(position), PointerGetDatum(value)};
 

@@ -101,6 +101,7 @@ es_closed_note(void)
 			closed_note(lfirst(cell));
 	}
 	if (ranges != NIL)
-		es_ddl_run("DELETE FROM eventstore.partition_ids p "
-				   "WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) p.partition)");
+		es_ddl_run(
+			"DELETE FROM eventstore.partition_ids p "
+			"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) p.partition)");
 }

@@ -86,8 +86,8 @@ es_gone_tell(const EsProjection *projection, int64 upto)
 {
 	static const GoneColumns detached = {ES_EVENTS_PKEY, Anum_events_type, Anum_events_stream,
 										 Anum_events_recorded_at};
-	static const GoneColumns removed = {ES_REMOVED_POSITION, Anum_removed_type,
-										Anum_removed_stream, Anum_removed_recorded_at};
+	static const GoneColumns removed = {ES_REMOVED_POSITION, Anum_removed_type, Anum_removed_stream,
+										Anum_removed_recorded_at};
 	int64 count = gone_count(projection, ES_DETACHED, &detached, upto) +
 		gone_count(projection, ES_REMOVED, &removed, upto);
 
