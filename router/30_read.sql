@@ -82,51 +82,56 @@ CREATE TYPE eventstore.feed_row AS
 	stream      text COLLATE "C",
 	category    text COLLATE "C",
 	version     bigint,
-	id          uuid,
+	id          bytea,
 	type        text COLLATE "C",
 	data        jsonb,
 	metadata    jsonb,
 	tags        text[] COLLATE "C",
-	recorded_at timestamptz
+	recorded_at bytea
 );
-COMMENT ON TYPE eventstore.feed_row IS 'An event of a feed, and the head of its cell before it was read; without an event: there is none.';
+COMMENT ON TYPE eventstore.feed_row IS 'An event of a feed, and the head of its cell before it was read; without an event: there is none. id and recorded_at are what uuid_send and timestamptz_send make of them.';
 
--- One element for each feed, in the cell that has it. The head is asked first: there is nothing but what is read up to there.
+-- One element for each feed, in the cell that has it. The head is asked first: there is nothing but what is read up to there. PL/Proxy has each
+-- value written and read as text, which takes longer for an id or a time than for all the rest, and for a time depends on settings: so
+-- these are sent as bytes.
 CREATE FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
-	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, pg_catalog.uuid_send(e.id) AS id, e.type, e.data, e.metadata, e.tags,
+		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a + 0 * h.n, $5::bigint, $6::text[], false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, $6::text[], false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) IS 'Events of feeds, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_events(int[], int[], bigint[], bigint[], bigint, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) IS 'Events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
-	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, pg_catalog.uuid_send(e.id) AS id, e.type, e.data, e.metadata, e.tags,
+		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a + 0 * h.n, $5::bigint, $6::text[], false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, $6::text[], false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) IS 'A category''s events of feeds, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_category(int[], int[], bigint[], bigint[], bigint, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) IS 'A category''s events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
-	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, e.id, e.type, e.data, e.metadata, e.tags, e.recorded_at
+	SELECT f.n AS feed, h.n AS head, e.position, e.stream, e.category, e.version, pg_catalog.uuid_send(e.id) AS id, e.type, e.data, e.metadata, e.tags,
+		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a + 0 * h.n, $5::bigint, false) r WHERE f.u IS NULL OR r.position <= f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) IS 'The events of feeds that match a query, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_query(int[], int[], bigint[], bigint[], bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) IS 'The events of feeds that match a query, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) FROM PUBLIC;
 
 -- What a reader reads: one of a category and a query, or neither.
 CREATE TYPE eventstore.filter AS
@@ -145,7 +150,7 @@ DECLARE
 	cells int[] := ARRAY(SELECT a.cell FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
 	feeds int[] := ARRAY(SELECT a.feed FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
 	afters bigint[] := ARRAY(SELECT a.after_position FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
-	uptos bigint[] := ARRAY(SELECT a.upto FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
+	uptos bigint[] := ARRAY(SELECT coalesce(a.upto, 9223372036854775807) FROM unnest(asked) WITH ORDINALITY a (feed, cell, after_position, upto, parent, n) ORDER BY a.n);
 BEGIN
 	IF cardinality(asked) = 0 THEN
 		RETURN;
@@ -203,132 +208,32 @@ COMMENT ON FUNCTION eventstore.collect_rows(eventstore.feeds[], eventstore.filte
 REVOKE ALL ON FUNCTION eventstore.collect_rows(eventstore.feeds[], eventstore.filter) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
--- Merging
+-- Merging: src/router/merge.c
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
--- In turn one event of each feed, so that none has to wait for another that always has some; but none of a feed that goes on where another
--- ends before that one has been delivered up to there.
-CREATE FUNCTION eventstore.merge(after jsonb, filter eventstore.filter)
-	RETURNS TABLE ("position" bigint, stream text, category text, version bigint, id uuid, type text, data jsonb, metadata jsonb, tags text[],
-				   recorded_at timestamptz, feed int, at jsonb)
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+CREATE FUNCTION eventstore.begin_read(after jsonb) RETURNS SETOF eventstore.feeds
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS
 $$
-#variable_conflict use_column
-DECLARE
-	vector jsonb := eventstore.check_vector(after);
-	feeds eventstore.feeds[];
-	asked eventstore.feeds[];
-	rows eventstore.feed_row[];
-	next int[] := '{}';       -- of each feed: its next row
-	last int[] := '{}';       -- ... and its last one
-	head bigint[] := '{}';    -- ... and up to where the rows are all there are
-	given bigint[] := '{}';   -- ... and the last position that was delivered
-	parent int[] := '{}';     -- ... and the number of the feed before it
-	found record;
-	one eventstore.feed_row;
-	n int;
-	count bigint := 0;
-	wanted bigint := coalesce(filter.max_count, 9223372036854775807);
-	was bigint;
 BEGIN
-	IF wanted < 0 THEN
-		RAISE invalid_parameter_value USING MESSAGE = 'max_count must not be negative';
-	END IF;
-	filter.max_count := wanted;
-	feeds := ARRAY(SELECT f FROM eventstore.find_feeds() f);
-	-- What is read to its end is not asked again.
-	asked := ARRAY(SELECT ROW (f.feed, f.cell, greatest(f.after_position, (vector ->> f.feed::text)::bigint), f.upto, f.parent)::eventstore.feeds
-				   FROM unnest(feeds) f WHERE f.upto IS NULL OR coalesce((vector ->> f.feed::text)::bigint, 0) < f.upto);
-	IF wanted = 0 THEN
-		RETURN;
-	END IF;
-	rows := ARRAY(SELECT r FROM eventstore.collect_rows(asked, filter) r ORDER BY r.feed, r.position);
-	FOR found IN SELECT f.feed, f.after_position, f.upto, f.parent, g.first, g.last, g.head, g.count, g.beyond
-				 FROM unnest(feeds) WITH ORDINALITY f (feed, cell, after_position, upto, parent, n)
-				 LEFT JOIN (SELECT r.feed, min(r.n) AS first, max(r.n) AS last, min(r.head) AS head, count(r.position) AS count, max(r.position) AS beyond
-							FROM unnest(rows) WITH ORDINALITY r (feed, head, position, stream, category, version, id, type, data, metadata, tags, recorded_at, n)
-							GROUP BY r.feed) g ON g.feed = f.feed
-				 ORDER BY f.n LOOP
-		next := next || coalesce(CASE WHEN found.count > 0 THEN found.first END, 0)::int;
-		last := last || coalesce(CASE WHEN found.count > 0 THEN found.last END, -1)::int;
-		was := greatest(found.after_position, (vector ->> found.feed::text)::bigint);
-		given := given || was;
-		head := head || CASE WHEN found.head IS NULL THEN was
-							 WHEN found.count >= wanted THEN found.beyond
-							 ELSE greatest(least(found.head, coalesce(found.upto, found.head)), was) END;
-		parent := parent || coalesce(array_position(ARRAY(SELECT f.feed FROM unnest(feeds) f), found.parent), 0);
-	END LOOP;
-	LOOP
-		was := count;
-		FOR n IN 1 .. cardinality(feeds) LOOP
-			CONTINUE WHEN next[n] > last[n];
-			IF parent[n] > 0 AND given[parent[n]] < feeds[n].after_position THEN
-				-- Its parent has nothing more up to there: it is passed. Or it has, and comes first.
-				CONTINUE WHEN head[parent[n]] < feeds[n].after_position
-						   OR next[parent[n]] <= last[parent[n]] AND rows[next[parent[n]]].position <= feeds[n].after_position;
-				given[parent[n]] := feeds[n].after_position;
-				vector := vector || jsonb_build_object(feeds[parent[n]].feed::text, given[parent[n]]);
-			END IF;
-			one := rows[next[n]];
-			given[n] := one.position;
-			vector := vector || jsonb_build_object(feeds[n].feed::text, given[n]);
-			"position" := one.position;
-			stream := one.stream;
-			category := one.category;
-			version := one.version;
-			id := one.id;
-			type := one.type;
-			data := one.data;
-			metadata := one.metadata;
-			tags := one.tags;
-			recorded_at := one.recorded_at;
-			feed := feeds[n].feed;
-			at := vector;
-			RETURN NEXT;
-			next[n] := next[n] + 1;
-			count := count + 1;
-			IF count >= wanted THEN
-				RETURN;
-			END IF;
-		END LOOP;
-		EXIT WHEN count = was;
-	END LOOP;
+	PERFORM eventstore.check_vector(after);
+	RETURN QUERY SELECT * FROM eventstore.find_feeds();
 END
 $$;
-COMMENT ON FUNCTION eventstore.merge(jsonb, eventstore.filter) IS 'The events after a vector, each with the vector to go on from.';
-REVOKE ALL ON FUNCTION eventstore.merge(jsonb, eventstore.filter) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.begin_read(jsonb) IS 'The feeds that a reader at a vector gets, those first that others go on from.';
+REVOKE ALL ON FUNCTION eventstore.begin_read(jsonb) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_read_all(after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
-$$
-	SELECT * FROM eventstore.merge($1, ROW ($2, $3, NULL, NULL))
-$$;
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_all';
 COMMENT ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) IS
 	'The events of all cells after a vector of positions, each once, each stream in version order; a row''s after is where to go on from.';
 REVOKE ALL ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.check_category(category text) RETURNS text
-	LANGUAGE plpgsql IMMUTABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
-$$
-BEGIN
-	IF category IS NULL THEN
-		RAISE null_value_not_allowed USING MESSAGE = 'category must not be null', HINT = 'es_read_all reads those of all.';
-	END IF;
-	RETURN category;
-END
-$$;
-COMMENT ON FUNCTION eventstore.check_category(text) IS 'The same; raises 22004 if it is null.';
-REVOKE ALL ON FUNCTION eventstore.check_category(text) FROM PUBLIC;
-
 CREATE FUNCTION @extschema@.es_read_category(category text, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
-$$
-	SELECT * FROM eventstore.merge($2, ROW ($3, $4, eventstore.check_category($1), NULL))
-$$;
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_category';
 COMMENT ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) IS
 	'The events of a category after a vector of positions, as es_read_all.';
 REVOKE ALL ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) FROM PUBLIC;
@@ -336,10 +241,7 @@ REVOKE ALL ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[])
 CREATE FUNCTION @extschema@.es_read_query(query jsonb, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
-	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS
-$$
-	SELECT * FROM eventstore.merge($2, ROW ($3, NULL, NULL, coalesce($1, 'null')))
-$$;
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_query';
 COMMENT ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) IS
 	'The events that match a query of types and tags, after a vector of positions, as es_read_all.';
 REVOKE ALL ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) FROM PUBLIC;
@@ -397,7 +299,8 @@ BEGIN
 			next_look := clock_timestamp() + interval '10 s';
 			-- History that is yet to be read is no matter of waiting; nor are cells that are down.
 			feeds := ARRAY(SELECT f FROM eventstore.find_feeds() f);
-			IF EXISTS (SELECT FROM eventstore.merge(vector, ROW (1, NULL, category, NULL))) THEN
+			IF category IS NULL AND EXISTS (SELECT FROM @extschema@.es_read_all(vector, 1))
+			   OR category IS NOT NULL AND EXISTS (SELECT FROM @extschema@.es_read_category(category, vector, 1)) THEN
 				RETURN @extschema@.es_head();
 			END IF;
 			down := eventstore.cells_down();

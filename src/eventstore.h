@@ -56,6 +56,7 @@
  *
  *	 router/			what extension eventstore_router cannot do in SQL
  *		block.c			whether a statement could still be rolled back
+ *		merge.c			readers across streams, over cells
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...
