@@ -62,6 +62,17 @@ CREATE FUNCTION @extschema@.es_no_stream() RETURNS bigint
 COMMENT ON FUNCTION @extschema@.es_no_stream() IS 'Expected version 0: the stream has no event.';
 REVOKE ALL ON FUNCTION @extschema@.es_no_stream() FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.es_partition(stream text, partitions bigint) RETURNS int
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'es_partition';
+COMMENT ON FUNCTION @extschema@.es_partition(text, bigint) IS 'The partition of a stream, from 0; the same on every machine, in every version.';
+REVOKE ALL ON FUNCTION @extschema@.es_partition(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_version() RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	RETURN (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'eventstore_router');
+COMMENT ON FUNCTION @extschema@.es_version() IS 'Version of the router; eventstore.cell_status has those of the cells.';
+REVOKE ALL ON FUNCTION @extschema@.es_version() FROM PUBLIC;
+
 -- The numbers of cells are the numbers of PL/Proxy's partitions, for ever: a session that knows an older map never takes one cell for another.
 CREATE TABLE eventstore.mapped_cells
 (
@@ -315,7 +326,7 @@ $$;
 COMMENT ON FUNCTION eventstore.count_change(bigint) IS 'The map is of another generation.';
 REVOKE ALL ON FUNCTION eventstore.count_change(bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_add_cell(cell int, feed int, slots int4multirange, connection text) RETURNS void
+CREATE FUNCTION @extschema@.es_add_cell(cell bigint, feed bigint, slots int4multirange, connection text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
@@ -341,14 +352,17 @@ BEGIN
 	PERFORM eventstore.learn_feeds();
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_add_cell(int, int, int4multirange, text) IS
+COMMENT ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) IS
 	'Puts a cell into the router''s map, or changes it there; a change makes a new generation of it.';
-REVOKE ALL ON FUNCTION @extschema@.es_add_cell(int, int, int4multirange, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_add_cell(bigint, bigint, int4multirange, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_drop_cell(cell int) RETURNS void
+CREATE FUNCTION @extschema@.es_drop_cell(cell bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
+	IF cell IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'cell must not be null';
+	END IF;
 	LOCK TABLE eventstore.mapped_cells IN SHARE ROW EXCLUSIVE MODE;
 	DELETE FROM eventstore.mapped_cells c WHERE c.cell = es_drop_cell.cell;
 	IF NOT FOUND THEN
@@ -359,8 +373,8 @@ BEGIN
 	PERFORM eventstore.learn_feeds();
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_drop_cell(int) IS 'Takes a cell from the router''s map, in a new generation of it.';
-REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(int) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_drop_cell(bigint) IS 'Takes a cell from the router''s map, in a new generation of it.';
+REVOKE ALL ON FUNCTION @extschema@.es_drop_cell(bigint) FROM PUBLIC;
 
 -- Who waits for a cell that takes a slot takes over no map by which none does: nobody else could tell this database another one until he is done.
 CREATE FUNCTION eventstore.refresh_map(wanted int) RETURNS boolean

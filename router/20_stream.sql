@@ -24,18 +24,67 @@ CALL eventstore.make_verb('es_last_event', 'stream text, type text DEFAULT NULL'
 	'The last event of a stream, or the last of one type; no row if there is none.');
 CALL eventstore.make_verb('es_stream_as_of', 'stream text, at timestamptz', 'SETOF eventstore.event', 'read',
 	'The events of a stream as it was at a time: those recorded at or before it.');
-CALL eventstore.make_verb('es_save_snapshot', 'stream text, version bigint, state jsonb, schema_version int DEFAULT 1', 'void', 'write',
+CALL eventstore.make_verb('es_save_snapshot', 'stream text, version bigint, state jsonb, schema_version bigint DEFAULT 1', 'void', 'write',
 	'Keeps the state of a stream at a version, unless a later one is kept already.');
-CALL eventstore.make_verb('es_snapshot', 'stream text, schema_version int DEFAULT 1', 'TABLE (version bigint, state jsonb, saved_at timestamptz)', 'read',
+CALL eventstore.make_verb('es_snapshot', 'stream text, schema_version bigint DEFAULT 1', 'TABLE (version bigint, state jsonb, saved_at timestamptz)', 'read',
 	'The latest snapshot of a stream; nulls if there is none that can be used.');
-CALL eventstore.make_verb('es_load', 'stream text, schema_version int DEFAULT 1', 'TABLE (version bigint, state jsonb, events eventstore.event[])', 'read',
+CALL eventstore.make_verb('es_load', 'stream text, schema_version bigint DEFAULT 1', 'TABLE (version bigint, state jsonb, events eventstore.event[])', 'read',
 	'The latest snapshot of a stream and the events after it; without a snapshot version 0, state null and all events.');
+CALL eventstore.make_verb('es_load_json', 'stream text, schema_version bigint DEFAULT 1', 'TABLE (version bigint, state jsonb, events jsonb)', 'read',
+	'As es_load, with the events as a JSON array of objects, whose keys are the columns of eventstore.events.');
 CALL eventstore.make_verb('es_fold', 'stream text, reducer text, initial jsonb DEFAULT ''{}'', at_version bigint DEFAULT NULL, at timestamptz DEFAULT NULL', 'jsonb', 'read',
-	'The state that a stream amounts to: reducer(state, event), a function in its cell, for each event from the first to at_version, at the time at.', '{"reducer": "regprocedure"}');
+	'The state that a stream amounts to: reducer(state, event), a function in its cell, for each event from the first to at_version, at the time at.');
 CALL eventstore.make_verb('es_truncate_stream', 'stream text, before_version bigint', 'bigint', 'write',
 	'Forgets the events of a stream before a version; returns how many are gone.');
 CALL eventstore.make_verb('es_delete_stream', 'stream text, expected_version bigint, tombstone boolean DEFAULT false', 'void', 'write',
 	'Forgets all events of a stream; an append goes on at its next version, or, with a tombstone, never.');
+
+-- Each cell has keys of its own, so what is protected goes to the cell that will have it, which the stream says; and is opened there.
+CREATE FUNCTION eventstore.es_protect(int, text, jsonb) RETURNS jsonb
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; RUN ON $1; SELECT @extschema@.es_protect($2::text, $3::jsonb);
+$$;
+COMMENT ON FUNCTION eventstore.es_protect(int, text, jsonb) IS 'Sends es_protect to a cell.';
+REVOKE ALL ON FUNCTION eventstore.es_protect(int, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_protect(stream text, subject text, value jsonb) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+$$
+DECLARE
+	cell int := eventstore.begin_call('es_protect', stream);
+BEGIN
+	RETURN eventstore.es_protect(cell, subject, value);
+EXCEPTION WHEN internal_error THEN
+	PERFORM eventstore.raise_unreachable(cell, SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_protect(text, text, jsonb) IS
+	'An envelope with the value, encrypted under the key that the subject has in the stream''s cell: to be put anywhere into data or metadata of the stream''s events.';
+REVOKE ALL ON FUNCTION @extschema@.es_protect(text, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION eventstore.es_reveal(int, jsonb) RETURNS jsonb
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; RUN ON $1; SELECT @extschema@.es_reveal($2::jsonb);
+$$;
+COMMENT ON FUNCTION eventstore.es_reveal(int, jsonb) IS 'Sends es_reveal to a cell.';
+REVOKE ALL ON FUNCTION eventstore.es_reveal(int, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_reveal(stream text, data jsonb) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+$$
+DECLARE
+	cell int := eventstore.find_cell(stream);
+BEGIN
+	RETURN eventstore.es_reveal(cell, data);
+EXCEPTION WHEN internal_error THEN
+	PERFORM eventstore.raise_unreachable(cell, SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.es_reveal(text, jsonb) IS
+	'The same, of an event of the stream, with every envelope in it opened by the stream''s cell; those of erased subjects become null.';
+REVOKE ALL ON FUNCTION @extschema@.es_reveal(text, jsonb) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- Several streams in one append
@@ -46,25 +95,26 @@ CREATE FUNCTION eventstore.common_stream(batch jsonb) RETURNS text
 	LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
-	home record;
-	other record;
+	home text;
+	home_cell int;
 	entry record;
 BEGIN
-	-- What is no batch has its error from a cell.
+	-- What is no batch has its error from a cell: any will do.
 	IF jsonb_typeof(batch) IS DISTINCT FROM 'array' THEN
-		RETURN '';
+		RETURN 'none';
 	END IF;
 	FOR entry IN SELECT e ->> 'stream' AS stream, eventstore.find_cell(e ->> 'stream') AS cell
 				 FROM jsonb_array_elements(batch) e WHERE jsonb_typeof(e) = 'object' AND e ->> 'stream' IS NOT NULL LOOP
 		IF home IS NULL THEN
-			home := entry;
-		ELSIF entry.cell <> home.cell THEN
+			home := entry.stream;
+			home_cell := entry.cell;
+		ELSIF entry.cell <> home_cell THEN
 			RAISE feature_not_supported USING MESSAGE = 'es_append_streams cannot append to streams of several cells',
-				DETAIL = format('Stream "%s" is in cell %s, stream "%s" in cell %s.', home.stream, home.cell, entry.stream, entry.cell),
+				DETAIL = format('Stream "%s" is in cell %s, stream "%s" in cell %s.', home, home_cell, entry.stream, entry.cell),
 				HINT = 'All events or none is a promise that one cell can keep: give the streams one tenant, as in "order-{acme}-1" and "stock-{acme}-2", or append to each by itself.';
 		END IF;
 	END LOOP;
-	RETURN coalesce(home.stream, '');
+	RETURN coalesce(home, 'none');
 END
 $$;
 COMMENT ON FUNCTION eventstore.common_stream(jsonb) IS 'A stream of a batch; raises 0A000 if they are not all in one cell.';
@@ -73,7 +123,7 @@ REVOKE ALL ON FUNCTION eventstore.common_stream(jsonb) FROM PUBLIC;
 CREATE FUNCTION eventstore.es_append_streams(cell int, batch jsonb) RETURNS TABLE (stream text, version bigint, "position" bigint)
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE ROWS 10 AS
 $$
-	CLUSTER 'eventstore'; RUN ON $1; SELECT * FROM @extschema@.es_append_streams($2::jsonb);
+	CLUSTER 'eventstore'; RUN ON $1; SELECT a.stream, a.version, a.position FROM @extschema@.es_append_streams($2::jsonb) a;
 $$;
 COMMENT ON FUNCTION eventstore.es_append_streams(int, jsonb) IS 'Sends es_append_streams to a cell.';
 REVOKE ALL ON FUNCTION eventstore.es_append_streams(int, jsonb) FROM PUBLIC;

@@ -17,10 +17,11 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'after is a JSON object of positions by feed, such as {"1": 4711, "2": 99}', HINT = '{} is the beginning.';
 	END IF;
 	SELECT e.key, e.value INTO wrong FROM jsonb_each(after) e
-	WHERE e.key !~ '^(0|[1-9]\d{0,3})$' OR jsonb_typeof(e.value) <> 'number' OR e.value::text !~ '^\d{1,18}$' LIMIT 1;
+	WHERE e.key !~ '^(0|[1-9][0-9]{0,3})$' OR length(e.key) = 4 AND e.key > '1023' OR jsonb_typeof(e.value) <> 'number' OR e.value::text !~ '^[0-9]{1,18}$' LIMIT 1;
 	IF FOUND THEN
-		RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no position of a feed', left(wrong.key, 100)),
-			DETAIL = 'Feeds are numbers from 0 to 1023, positions whole numbers from 0.';
+		RAISE invalid_parameter_value USING MESSAGE = format('"%s": %s is no position of a feed', left(wrong.key, 100), left(wrong.value::text, 100)),
+			DETAIL = 'Feeds are numbers from 0 to 1023, positions whole numbers from 0.',
+			HINT = 'A vector is the after of a row, es_head(), es_position_at(), or {}, the beginning.';
 	END IF;
 	RETURN after;
 END
@@ -34,6 +35,7 @@ $$
 DECLARE
 	unknown int;
 BEGIN
+	PERFORM eventstore.some_cells();
 	-- A cell that was down when it was put into the map has yet to say where its feed begins.
 	IF EXISTS (SELECT FROM eventstore.mapped_cells c WHERE NOT EXISTS (SELECT FROM eventstore.feeds f WHERE f.feed = c.feed)) THEN
 		PERFORM eventstore.learn_feeds();
@@ -46,6 +48,30 @@ END
 $$;
 COMMENT ON FUNCTION eventstore.find_feeds() IS 'The rows of eventstore.feeds, those first that others go on from.';
 REVOKE ALL ON FUNCTION eventstore.find_feeds() FROM PUBLIC;
+
+-- A vector may come from another router, which has heard of a cell before this one has.
+CREATE FUNCTION eventstore.check_feeds(after jsonb) RETURNS eventstore.feeds[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+	places constant int[] := ARRAY(SELECT k::int FROM jsonb_object_keys(eventstore.check_vector(after)) k);
+	feeds eventstore.feeds[] := ARRAY(SELECT f FROM eventstore.find_feeds() f);
+	unknown int[] := ARRAY(SELECT p FROM unnest(places) p EXCEPT SELECT f.feed FROM unnest(feeds) f);
+BEGIN
+	IF cardinality(unknown) > 0 AND @extschema@.es_refresh_map() THEN
+		feeds := ARRAY(SELECT f FROM eventstore.find_feeds() f);
+		unknown := ARRAY(SELECT p FROM unnest(places) p EXCEPT SELECT f.feed FROM unnest(feeds) f);
+	END IF;
+	IF cardinality(unknown) > 0 THEN
+		RAISE WARNING USING ERRCODE = '01000', MESSAGE = format('no cell here is known to have events of feed %s', array_to_string(unknown, ', ')),
+			DETAIL = 'The vector has a place in it, which stays as it is.',
+			HINT = 'Where its cell was dropped, take it out of the vector: vector - ''feed''. Else this router has yet to hear of the cell: es_adopt_map(), with the map of a cell that knows it.';
+	END IF;
+	RETURN feeds;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_feeds(jsonb) IS 'The rows of eventstore.feeds, those first that others go on from; warns of feeds of a vector that are not among them.';
+REVOKE ALL ON FUNCTION eventstore.check_feeds(jsonb) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.position_in_cell(cell int, after jsonb) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
@@ -94,7 +120,7 @@ COMMENT ON TYPE eventstore.feed_row IS 'An event of a feed, and the head of its 
 -- One element for each feed, in the cell that has it. The head is asked first: there is nothing but what is read up to there. PL/Proxy has each
 -- value written and read as text, which takes longer for an id or a time than for all the rest, and for a time depends on settings: so
 -- these are sent as bytes.
-CREATE FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) RETURNS SETOF eventstore.feed_row
+CREATE FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], boolean) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
@@ -102,12 +128,13 @@ $$
 		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, $6::text[], false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_all(f.a + 0 * h.n, $5::bigint, $6::text[], $7::boolean) r
+		WHERE CASE WHEN $7::boolean THEN r.position OPERATOR(pg_catalog.>) f.u ELSE r.position OPERATOR(pg_catalog.<=) f.u END) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) IS 'Events of feeds, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], boolean) IS 'Events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_events(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], boolean) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) RETURNS SETOF eventstore.feed_row
+CREATE FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text, boolean) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
@@ -115,12 +142,13 @@ $$
 		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, $6::text[], false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_category($7::text, f.a + 0 * h.n, $5::bigint, $6::text[], $8::boolean) r
+		WHERE CASE WHEN $8::boolean THEN r.position OPERATOR(pg_catalog.>) f.u ELSE r.position OPERATOR(pg_catalog.<=) f.u END) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) IS 'A category''s events of feeds, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text, boolean) IS 'A category''s events of feeds, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_category(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, text[], text, boolean) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) RETURNS SETOF eventstore.feed_row
+CREATE FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb, boolean) RETURNS SETOF eventstore.feed_row
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; SPLIT $1, $2, $3, $4; RUN ON $1;
@@ -128,10 +156,11 @@ $$
 		pg_catalog.timestamptz_send(e.recorded_at) AS recorded_at
 	FROM (SELECT @extschema@.es_head() AS n OFFSET 0) h
 	CROSS JOIN LATERAL unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[]) f(c, n, a, u)
-	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a OPERATOR(pg_catalog.+) (0 OPERATOR(pg_catalog.*) h.n), $5::bigint, false) r WHERE r.position OPERATOR(pg_catalog.<=) f.u) e ON true;
+	LEFT JOIN LATERAL (SELECT * FROM @extschema@.es_read_query($6::jsonb, f.a + 0 * h.n, $5::bigint, $7::boolean) r
+		WHERE CASE WHEN $7::boolean THEN r.position OPERATOR(pg_catalog.>) f.u ELSE r.position OPERATOR(pg_catalog.<=) f.u END) e ON true;
 $$;
-COMMENT ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) IS 'The events of feeds that match a query, from their cells.';
-REVOKE ALL ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb, boolean) IS 'The events of feeds that match a query, from their cells.';
+REVOKE ALL ON FUNCTION eventstore.ask_query(cells int[], feeds int[], afters bigint[], uptos bigint[], bigint, jsonb, boolean) FROM PUBLIC;
 
 -- What a reader reads: one of a category and a query, or neither.
 CREATE TYPE eventstore.filter AS
@@ -139,7 +168,8 @@ CREATE TYPE eventstore.filter AS
 	max_count bigint,
 	types     text[],
 	category  text,
-	query     jsonb
+	query     jsonb,
+	backward  boolean
 );
 COMMENT ON TYPE eventstore.filter IS 'Which events a reader is to get, and how many.';
 
@@ -155,11 +185,11 @@ BEGIN
 	IF cardinality(asked) = 0 THEN
 		RETURN;
 	ELSIF filter.query IS NOT NULL THEN
-		RETURN QUERY SELECT * FROM eventstore.ask_query(cells, feeds, afters, uptos, filter.max_count, filter.query);
+		RETURN QUERY SELECT * FROM eventstore.ask_query(cells, feeds, afters, uptos, filter.max_count, filter.query, filter.backward);
 	ELSIF filter.category IS NOT NULL THEN
-		RETURN QUERY SELECT * FROM eventstore.ask_category(cells, feeds, afters, uptos, filter.max_count, filter.types, filter.category);
+		RETURN QUERY SELECT * FROM eventstore.ask_category(cells, feeds, afters, uptos, filter.max_count, filter.types, filter.category, filter.backward);
 	ELSE
-		RETURN QUERY SELECT * FROM eventstore.ask_events(cells, feeds, afters, uptos, filter.max_count, filter.types);
+		RETURN QUERY SELECT * FROM eventstore.ask_events(cells, feeds, afters, uptos, filter.max_count, filter.types, filter.backward);
 	END IF;
 END
 $$;
@@ -179,7 +209,9 @@ BEGIN
 	BEGIN
 		RETURN QUERY SELECT * FROM eventstore.ask_feed_rows(together, filter);
 	EXCEPTION WHEN OTHERS THEN
-		IF NOT eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
+		IF eventstore.is_otherwise(SQLERRM) THEN
+			PERFORM eventstore.raise_unreachable(NULL, SQLERRM);
+		ELSIF NOT eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
 			RAISE;
 		END IF;
 		together := '{}';
@@ -215,36 +247,35 @@ CREATE FUNCTION eventstore.begin_read(after jsonb) RETURNS SETOF eventstore.feed
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-	PERFORM eventstore.check_vector(after);
-	RETURN QUERY SELECT * FROM eventstore.find_feeds();
+	RETURN QUERY SELECT * FROM unnest(eventstore.check_feeds(after));
 END
 $$;
 COMMENT ON FUNCTION eventstore.begin_read(jsonb) IS 'The feeds that a reader at a vector gets, those first that others go on from.';
 REVOKE ALL ON FUNCTION eventstore.begin_read(jsonb) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_read_all(after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
+CREATE FUNCTION @extschema@.es_read_all(after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL, backward boolean DEFAULT false,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_all';
-COMMENT ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) IS
-	'The events of all cells after a vector of positions, each once, each stream in version order; a row''s after is where to go on from.';
-REVOKE ALL ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[], boolean) IS
+	'The events of all cells after a vector of positions, each once, each stream in version order; a row''s after is where to go on from. Backward: those before it, {} being the heads.';
+REVOKE ALL ON FUNCTION @extschema@.es_read_all(jsonb, bigint, text[], boolean) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_read_category(category text, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL,
+CREATE FUNCTION @extschema@.es_read_category(category text, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, types text[] DEFAULT NULL, backward boolean DEFAULT false,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_category';
-COMMENT ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) IS
+COMMENT ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[], boolean) IS
 	'The events of a category after a vector of positions, as es_read_all.';
-REVOKE ALL ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_read_category(text, jsonb, bigint, text[], boolean) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_read_query(query jsonb, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000,
+CREATE FUNCTION @extschema@.es_read_query(query jsonb, after jsonb DEFAULT '{}', max_count bigint DEFAULT 1000, backward boolean DEFAULT false,
 	OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text, OUT data jsonb,
 	OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz, OUT feed int, OUT after jsonb) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'es_router_read_query';
-COMMENT ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) IS
+COMMENT ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint, boolean) IS
 	'The events that match a query of types and tags, after a vector of positions, as es_read_all.';
-REVOKE ALL ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_read_query(jsonb, jsonb, bigint, boolean) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- The head, and waiting for it
@@ -257,7 +288,7 @@ BEGIN
 	-- The head of a cell is that of its present feed; a feed that has ended has its end. Nothing is read.
 	RETURN (WITH feeds AS MATERIALIZED (SELECT * FROM eventstore.find_feeds()),
 				 heads AS MATERIALIZED (SELECT * FROM eventstore.collect_rows(ARRAY(SELECT f::eventstore.feeds FROM feeds f WHERE f.upto IS NULL),
-																			  ROW (0, NULL, NULL, NULL)))
+																			  ROW (0, NULL, NULL, NULL, false)))
 			SELECT coalesce(jsonb_object_agg(f.feed, coalesce(f.upto, greatest(h.head, f.after_position))), '{}')
 			FROM feeds f LEFT JOIN heads h ON h.feed = f.feed WHERE f.upto IS NOT NULL OR h.head IS NOT NULL);
 END
@@ -276,9 +307,23 @@ $$;
 COMMENT ON FUNCTION eventstore.ask_wait(int[], int[], bigint[], bigint, interval, text) IS 'Waits in cells for events after the positions given.';
 REVOKE ALL ON FUNCTION eventstore.ask_wait(int[], int[], bigint[], bigint, interval, text) FROM PUBLIC;
 
+CREATE FUNCTION eventstore.check_timeout(timeout interval) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+	IF timeout IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'timeout must not be null', HINT = '''0'' does not wait.';
+	ELSIF timeout < interval '0' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'timeout must not be negative', HINT = '''0'' does not wait.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION eventstore.check_timeout(interval) IS 'Raises unless one can wait so long.';
+REVOKE ALL ON FUNCTION eventstore.check_timeout(interval) FROM PUBLIC;
+
 -- PL/Proxy has an answer when all cells have answered, so the wait is cut into slices: news is as late as one of them at the most.
 CREATE FUNCTION @extschema@.es_wait(after jsonb, timeout interval DEFAULT '30 s', category text DEFAULT NULL) RETURNS jsonb
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres SET client_min_messages = warning AS
 $$
 DECLARE
 	vector jsonb := eventstore.check_vector(after);
@@ -289,9 +334,7 @@ DECLARE
 	down int[];
 	found jsonb;
 BEGIN
-	IF timeout IS NULL THEN
-		RAISE null_value_not_allowed USING MESSAGE = 'timeout must not be null';
-	END IF;
+	PERFORM eventstore.check_timeout(timeout);
 	LOOP
 		-- Readers append nothing, so no cell tells them that its map is newer.
 		IF clock_timestamp() >= next_look THEN
@@ -343,7 +386,7 @@ COMMENT ON FUNCTION eventstore.ask_position_at(int[], int[], timestamptz) IS 'Po
 REVOKE ALL ON FUNCTION eventstore.ask_position_at(int[], int[], timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_position_at(at timestamptz) RETURNS jsonb
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET datestyle = iso SET client_min_messages = warning AS
 $$
 BEGIN
 	RETURN (SELECT coalesce(jsonb_object_agg(f.feed, least(greatest(p.position, f.after_position), coalesce(f.upto, p.position))), '{}')

@@ -4,14 +4,14 @@
 -- Subscriptions
 -- ---------------------------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION eventstore.create_subscription(cell int, name text, category text, types text[], bigint, int, int, interval, text, text) RETURNS text
+CREATE FUNCTION eventstore.create_subscription(cell int, name text, category text, types text[], bigint, bigint, bigint, interval, text, text) RETURNS text
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
 	CLUSTER 'eventstore'; RUN ON $1;
 	SELECT @extschema@.es_create_subscription($2::text, $3::text, $4::text[], $5::bigint, $6::bigint, $7::bigint, $8::interval, $9::text, $10::text)::text;
 $$;
-COMMENT ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, int, int, interval, text, text) IS 'Sends es_create_subscription to a cell.';
-REVOKE ALL ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, int, int, interval, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, bigint, bigint, interval, text, text) IS 'Sends es_create_subscription to a cell.';
+REVOKE ALL ON FUNCTION eventstore.create_subscription(int, text, text, text[], bigint, bigint, bigint, interval, text, text) FROM PUBLIC;
 
 -- In a cell that was split off, a group begins when it has done in the old one what both cells have.
 CREATE TABLE eventstore.groups_to_open
@@ -45,15 +45,15 @@ REVOKE ALL ON FUNCTION eventstore.ask_checkpoint(int, text) FROM PUBLIC;
 
 CALL eventstore.make_verb('es_drop_subscription', 'name text', 'void', 'drop',
 	'Removes a subscription from all cells, with its checkpoints and its parked events.', before => E'\n\tPERFORM eventstore.forget_group($1);');
-CALL eventstore.make_verb('es_alter_subscription', 'name text, partitions int DEFAULT NULL, park_policy text DEFAULT NULL, max_retries int DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL, types text[] DEFAULT NULL', 'void', 'all',
-	'Changes a subscription in all cells: its partitions, its settings, which events it sees from its checkpoints on; null = leave as it is.', rest => 'NULL::text');
+CALL eventstore.make_verb('es_alter_subscription', 'name text, partitions bigint DEFAULT NULL, park_policy text DEFAULT NULL, max_retries bigint DEFAULT NULL, lease interval DEFAULT NULL, category text DEFAULT NULL, types text[] DEFAULT NULL, tenant text DEFAULT NULL', 'void', 'all',
+	'Changes a subscription in all cells: its partitions, its settings, which events it sees from its checkpoints on; null = leave as it is.');
 CALL eventstore.make_verb('es_pause_subscription', 'name text', 'void', 'all',
 	'Stops delivering a subscription''s events in all cells, until es_resume_subscription.');
 CALL eventstore.make_verb('es_resume_subscription', 'name text', 'void', 'all',
 	'Goes on delivering the events of a subscription that is paused, in all cells.');
 CALL eventstore.make_verb('es_release', 'subscription text, consumer text DEFAULT NULL', 'int', 'all',
 	'A consumer leaves, and its partitions are free at once in all cells; returns how many it had.');
-CALL eventstore.make_verb('es_replay_parked', 'subscription text, max_count int DEFAULT NULL', 'int', 'all',
+CALL eventstore.make_verb('es_replay_parked', 'subscription text, max_count bigint DEFAULT NULL', 'int', 'all',
 	'Has parked events delivered again, the lowest positions of each cell first, at most so many in each; returns how many.');
 CALL eventstore.make_verb('es_replay_parked', 'subscription text, id uuid', 'int', 'all',
 	'Has one parked event delivered again; returns 1, or 0 if it is parked in no cell.');
@@ -67,6 +67,8 @@ BEGIN
 		RETURN greatest(eventstore.position_in_cell(cell, after), (SELECT f.after_position FROM eventstore.find_feeds() f WHERE f.cell = start_in_cell.cell AND f.upto IS NULL));
 	ELSIF after_position = -1 THEN
 		RETURN -1;
+	ELSIF after_position IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'after_position must not be null', HINT = '0 is the beginning, -1 is now.';
 	ELSIF after_position = 0 THEN
 		RETURN (SELECT f.after_position FROM eventstore.find_feeds() f WHERE f.cell = start_in_cell.cell AND f.upto IS NULL);
 	END IF;
@@ -130,20 +132,24 @@ COMMENT ON FUNCTION eventstore.is_waiting(text) IS 'Whether a group has to wait 
 REVOKE ALL ON FUNCTION eventstore.is_waiting(text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_create_subscription(name text, category text DEFAULT NULL, types text[] DEFAULT NULL, after_position bigint DEFAULT 0,
-												   partitions int DEFAULT 64, max_retries int DEFAULT 10, lease interval DEFAULT '30 s',
+												   partitions bigint DEFAULT 64, max_retries bigint DEFAULT 10, lease interval DEFAULT '30 s',
 												   park_policy text DEFAULT 'pass', tenant text DEFAULT NULL, after jsonb DEFAULT NULL) RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS
 $$
 DECLARE
 	cell int;
+	failed int;
 	start bigint;
 	done int[] := '{}';
 BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_create_subscription');
 	END IF;
+	IF after IS NOT NULL THEN
+		PERFORM eventstore.check_feeds(after);
+	END IF;
 	PERFORM eventstore.forget_group(name);
-	FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
 		BEGIN
 			start := eventstore.start_in_cell(cell, after_position, after);
 			PERFORM eventstore.create_subscription(cell, name, category, types, start, partitions, max_retries, lease, park_policy, tenant);
@@ -152,17 +158,21 @@ BEGIN
 				PERFORM eventstore.es_pause_subscription(cell, name);
 			END IF;
 		EXCEPTION WHEN OTHERS THEN
+			failed := cell;
 			FOREACH cell IN ARRAY done LOOP
 				PERFORM eventstore.es_drop_subscription(cell, name);
 			END LOOP;
+			IF SQLSTATE = 'XX000' THEN
+				PERFORM eventstore.raise_unreachable(failed, SQLERRM);
+			END IF;
 			RAISE;
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text, jsonb) IS
+COMMENT ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text, jsonb) IS
 	'Makes a subscription in all cells or in none: from the beginning (0), from now on (-1), or after a vector of positions.';
-REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, int, int, interval, text, text, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_create_subscription(text, text, text[], bigint, bigint, bigint, interval, text, text, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.reset_subscription(cell int, name text, bigint) RETURNS text
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
@@ -183,7 +193,10 @@ BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_reset_subscription');
 	END IF;
-	FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+	IF after IS NOT NULL THEN
+		PERFORM eventstore.check_feeds(after);
+	END IF;
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
 		BEGIN
 			start := eventstore.start_in_cell(cell, after_position, after);
 			IF eventstore.put_off_group(cell, name, start, after) THEN
@@ -202,18 +215,20 @@ COMMENT ON FUNCTION @extschema@.es_reset_subscription(text, bigint, jsonb) IS
 	'Puts a subscription in all cells where it would be had it just been made: at the beginning (0), now (-1), or after a vector of positions.';
 REVOKE ALL ON FUNCTION @extschema@.es_reset_subscription(text, bigint, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.fetch(cell int, subscription text, consumer text, int)
+CREATE FUNCTION eventstore.fetch(cell int, subscription text, consumer text, bigint)
 	RETURNS TABLE ("position" bigint, stream text, category text, version bigint, id uuid, type text, data jsonb, metadata jsonb, tags text[], recorded_at timestamptz,
 				   partition int, token bigint, attempt int)
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
 $$
-	CLUSTER 'eventstore'; RUN ON $1; SELECT * FROM @extschema@.es_fetch($2::text, $3::text, $4::bigint, '0'::interval);
+	CLUSTER 'eventstore'; RUN ON $1;
+	SELECT f.position, f.stream, f.category, f.version, f.id, f.type, f.data, f.metadata, f.tags, f.recorded_at, f.partition, f.token, f.attempt
+	FROM @extschema@.es_fetch($2::text, $3::text, $4::bigint, '0'::interval) f;
 $$;
-COMMENT ON FUNCTION eventstore.fetch(int, text, text, int) IS 'Sends es_fetch to a cell, which does not wait.';
-REVOKE ALL ON FUNCTION eventstore.fetch(int, text, text, int) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.fetch(int, text, text, bigint) IS 'Sends es_fetch to a cell, which does not wait.';
+REVOKE ALL ON FUNCTION eventstore.fetch(int, text, text, bigint) FROM PUBLIC;
 
 -- One cell after the other, as what one has delivered must not be lost where another fails; the next call begins with the next one.
-CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count int DEFAULT 100, wait interval DEFAULT '0',
+CREATE FUNCTION @extschema@.es_fetch(subscription text, consumer text DEFAULT NULL, max_count bigint DEFAULT 100, wait interval DEFAULT '0',
 									 OUT "position" bigint, OUT stream text, OUT category text, OUT version bigint, OUT id uuid, OUT type text,
 									 OUT data jsonb, OUT metadata jsonb, OUT tags text[], OUT recorded_at timestamptz,
 									 OUT partition int, OUT token bigint, OUT attempt int, OUT cell int) RETURNS SETOF record
@@ -225,15 +240,24 @@ DECLARE
 	gives_up timestamptz := clock_timestamp() + wait;
 	slice interval := least(coalesce(nullif(current_setting('eventstore_router.wait_slice', true), ''), '100 ms')::interval, wait);
 	turn int := coalesce(nullif(current_setting('eventstore_router.turn', true), ''), '0')::int;
-	cells int[] := eventstore.all_cells();
-	left_over int := max_count;
+	cells int[];
+	left_over bigint := max_count;
 	delivered record;
 	heads jsonb;
 	i int;
+	lacking int[] := '{}';    -- cells that have not the subscription
 BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_fetch');
 	END IF;
+	IF wait IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'wait must not be null', HINT = '''0'' does not wait.';
+	ELSIF wait < interval '0' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'wait must not be negative', HINT = '''0'' does not wait.';
+	ELSIF max_count IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'max_count must not be null';
+	END IF;
+	cells := eventstore.some_cells();
 	LOOP
 		IF eventstore.is_waiting(subscription) THEN
 			PERFORM eventstore.open_group(subscription);
@@ -263,6 +287,8 @@ BEGIN
 				-- What another cell has delivered is not thrown away.
 				IF eventstore.is_unreachable(SQLSTATE, SQLERRM) THEN
 					PERFORM eventstore.warn_unreachable(cell, SQLERRM);
+				ELSIF SQLSTATE = '42704' AND cardinality(lacking) + 1 < cardinality(cells) THEN
+					lacking := lacking || cell; -- it may have come later
 				ELSIF left_over < max_count THEN
 					RAISE WARNING USING MESSAGE = SQLERRM, ERRCODE = SQLSTATE;
 				ELSE
@@ -271,6 +297,12 @@ BEGIN
 			END;
 			EXIT WHEN left_over <= 0;
 		END LOOP;
+		IF cardinality(lacking) > 0 THEN
+			RAISE WARNING USING MESSAGE = format('subscription "%s" does not exist in cell %s', subscription, array_to_string(lacking, ', ')),
+				HINT = 'Nothing is delivered of what is there. A cell that was added later needs it: es_create_subscription there.';
+			cells := ARRAY(SELECT c FROM unnest(cells) WITH ORDINALITY u (c, n) WHERE c <> ALL (lacking) ORDER BY n);
+			lacking := '{}';
+		END IF;
 		turn := (turn + 1) % greatest(cardinality(cells), 1);
 		PERFORM set_config('eventstore_router.turn', turn::text, false);
 		EXIT WHEN left_over < max_count OR wait <= interval '0' OR clock_timestamp() >= gives_up;
@@ -279,9 +311,9 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_fetch(text, text, int, interval) IS
+COMMENT ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) IS
 	'The next events of a consumer''s partitions in all cells, each with the cell and the token to acknowledge it by; waits for some if it is told to.';
-REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, int, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_fetch(text, text, bigint, interval) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.ack(cell int, subscription text, token bigint, bigint) RETURNS text
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
@@ -291,7 +323,7 @@ $$;
 COMMENT ON FUNCTION eventstore.ack(int, text, bigint, bigint) IS 'Sends es_ack to a cell.';
 REVOKE ALL ON FUNCTION eventstore.ack(int, text, bigint, bigint) FROM PUBLIC;
 
-CREATE FUNCTION eventstore.begin_in_cell(verb text, cell int) RETURNS void
+CREATE FUNCTION eventstore.begin_in_cell(verb text, cell bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
@@ -305,24 +337,24 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION eventstore.begin_in_cell(text, int) IS 'Raises unless a verb can be sent to a cell.';
-REVOKE ALL ON FUNCTION eventstore.begin_in_cell(text, int) FROM PUBLIC;
+COMMENT ON FUNCTION eventstore.begin_in_cell(text, bigint) IS 'Raises unless a verb can be sent to a cell.';
+REVOKE ALL ON FUNCTION eventstore.begin_in_cell(text, bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_ack(cell int, subscription text, token bigint, "position" bigint) RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+CREATE FUNCTION @extschema@.es_ack(cell bigint, subscription text, token bigint, "position" bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS
 $$
 BEGIN
 	PERFORM eventstore.begin_in_cell('es_ack', cell);
 	BEGIN
-		PERFORM eventstore.ack(cell, subscription, token, "position");
+		PERFORM eventstore.ack(cell::int, subscription, token, "position");
 	EXCEPTION WHEN internal_error THEN
-		PERFORM eventstore.raise_unreachable(cell, SQLERRM);
+		PERFORM eventstore.raise_unreachable(cell::int, SQLERRM);
 	END;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_ack(int, text, bigint, bigint) IS
+COMMENT ON FUNCTION @extschema@.es_ack(bigint, text, bigint, bigint) IS
 	'Done with everything that a cell has delivered under a token up to a position.';
-REVOKE ALL ON FUNCTION @extschema@.es_ack(int, text, bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_ack(bigint, text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION eventstore.nack(cell int, subscription text, token bigint, bigint, text, text, interval) RETURNS text
 	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
@@ -332,22 +364,22 @@ $$;
 COMMENT ON FUNCTION eventstore.nack(int, text, bigint, bigint, text, text, interval) IS 'Sends es_nack to a cell.';
 REVOKE ALL ON FUNCTION eventstore.nack(int, text, bigint, bigint, text, text, interval) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_nack(cell int, subscription text, token bigint, "position" bigint, reason text, action text DEFAULT 'retry',
+CREATE FUNCTION @extschema@.es_nack(cell bigint, subscription text, token bigint, "position" bigint, reason text, action text DEFAULT 'retry',
 									delay interval DEFAULT '0') RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres SET client_min_messages = warning AS
 $$
 BEGIN
 	PERFORM eventstore.begin_in_cell('es_nack', cell);
 	BEGIN
-		PERFORM eventstore.nack(cell, subscription, token, "position", reason, action, delay);
+		PERFORM eventstore.nack(cell::int, subscription, token, "position", reason, action, delay);
 	EXCEPTION WHEN internal_error THEN
-		PERFORM eventstore.raise_unreachable(cell, SQLERRM);
+		PERFORM eventstore.raise_unreachable(cell::int, SQLERRM);
 	END;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_nack(int, text, bigint, bigint, text, text, interval) IS
+COMMENT ON FUNCTION @extschema@.es_nack(bigint, text, bigint, bigint, text, text, interval) IS
 	'One event of a cell could not be worked on: have it delivered again (retry), put aside (park), or leave it (skip).';
-REVOKE ALL ON FUNCTION @extschema@.es_nack(int, text, bigint, bigint, text, text, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_nack(bigint, text, bigint, bigint, text, text, interval) FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- Projections
@@ -358,12 +390,14 @@ CALL eventstore.make_verb('es_create_projection', 'name text, query text, mode t
 	'Makes a projection in all cells or in none: each keeps its read tables by its own events.', '{"tables": "regclass[]", "lookups": "regclass[]"}',
 	undo => 'eventstore.es_drop_projection(cell, $1, true)');
 CALL eventstore.make_verb('es_create_state_projection', 'name text, reducer text, initial jsonb DEFAULT ''{}'', mode text DEFAULT ''inline'', categories text[] DEFAULT NULL, types text[] DEFAULT NULL', 'void', 'create',
-	'Makes a projection in all cells or in none that keeps the state of each stream: reducer(state, event) for one event after the other.', '{"reducer": "regprocedure"}',
+	'Makes a projection in all cells or in none that keeps the state of each stream: reducer(state, event) for one event after the other.',
 	undo => 'eventstore.es_drop_projection(cell, $1, true)');
 CALL eventstore.make_verb('es_drop_projection', 'name text, drop_table boolean DEFAULT false', 'void', 'drop',
 	'Drops a projection in all cells, and its declared table if asked to.');
 CALL eventstore.make_verb('es_rename_projection', 'name text, new_name text', 'void', 'all',
 	'Gives a projection another name in all cells, and its declared table with it.');
+CALL eventstore.make_verb('es_reassign_projection', 'name text, owner text', 'void', 'all',
+	'Makes another role the owner of a projection in all cells, and of its declared table.');
 CALL eventstore.make_verb('es_replace_projection', 'name text, query text, categories text[] DEFAULT NULL, types text[] DEFAULT NULL, tables text[] DEFAULT NULL, lookups text[] DEFAULT NULL', 'bigint', 'all',
 	'Gives a projection another query in all cells; returns to how many events it was applied.', '{"tables": "regclass[]", "lookups": "regclass[]"}');
 CALL eventstore.make_verb('es_rebuild_projection', 'name text', 'bigint', 'all',
@@ -403,14 +437,15 @@ COMMENT ON FUNCTION eventstore.wait_projection(int, text, bigint, interval) IS '
 REVOKE ALL ON FUNCTION eventstore.wait_projection(int, text, bigint, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_wait_projection(name text, after jsonb, timeout interval DEFAULT '30 s') RETURNS boolean
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS
 $$
 DECLARE
 	gives_up timestamptz := clock_timestamp() + timeout;
 	cell int;
 BEGIN
+	PERFORM eventstore.check_timeout(timeout);
 	after := eventstore.check_vector(after);
-	FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
 		IF NOT eventstore.wait_projection(cell, name, eventstore.position_in_cell(cell, after), greatest(gives_up - clock_timestamp(), interval '0')) THEN
 			RETURN false;
 		END IF;
@@ -425,11 +460,12 @@ COMMENT ON FUNCTION @extschema@.es_wait_projection(text, jsonb, interval) IS
 REVOKE ALL ON FUNCTION @extschema@.es_wait_projection(text, jsonb, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.es_wait_projection(name text, "position" bigint, timeout interval DEFAULT '30 s') RETURNS boolean
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS
 $$
 DECLARE
 	cell int := (SELECT f.cell FROM eventstore.find_feeds() f WHERE f.feed = "position" % 1024);
 BEGIN
+	PERFORM eventstore.check_timeout(timeout);
 	IF "position" IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'position must not be null';
 	ELSIF cell IS NULL THEN
@@ -453,30 +489,61 @@ $$;
 COMMENT ON FUNCTION eventstore.skip_event(int, text, bigint, text) IS 'Sends es_skip_event to a cell.';
 REVOKE ALL ON FUNCTION eventstore.skip_event(int, text, bigint, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_skip_event(cell int, name text, "position" bigint, reason text DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.es_skip_event(cell bigint, name text, "position" bigint, reason text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
 	PERFORM eventstore.begin_in_cell('es_skip_event', cell);
 	BEGIN
-		PERFORM eventstore.skip_event(cell, name, "position", reason);
+		PERFORM eventstore.skip_event(cell::int, name, "position", reason);
 	EXCEPTION WHEN internal_error THEN
-		PERFORM eventstore.raise_unreachable(cell, SQLERRM);
+		PERFORM eventstore.raise_unreachable(cell::int, SQLERRM);
 	END;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_skip_event(int, text, bigint, text) IS
+COMMENT ON FUNCTION @extschema@.es_skip_event(bigint, text, bigint, text) IS
 	'Leaves an event out of a projection in a cell; one that has stopped there goes on.';
-REVOKE ALL ON FUNCTION @extschema@.es_skip_event(int, text, bigint, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.es_skip_event(bigint, text, bigint, text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.es_assert_version(stream text, expected_version bigint) RETURNS bigint
+-- ---------------------------------------------------------------------------------------------------------------------------------
+-- Seals
+-- ---------------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION eventstore.es_seal(int) RETURNS bigint
+	LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS
+$$
+	CLUSTER 'eventstore'; RUN ON $1; SELECT @extschema@.es_seal(NULL::bigint) WHERE $1::int IS NOT NULL;
+$$;
+COMMENT ON FUNCTION eventstore.es_seal(int) IS 'Sends es_seal to a cell.';
+REVOKE ALL ON FUNCTION eventstore.es_seal(int) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_seal() RETURNS jsonb
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS
 $$
+DECLARE
+	cell int;
+	done int[] := '{}';
+	sealed bigint;
+	result jsonb := '{}';
 BEGIN
-	RAISE feature_not_supported USING MESSAGE = 'es_assert_version cannot hold over a router',
-		DETAIL = 'What it checks holds until commit, and PL/Proxy commits each call in its cell when it returns.',
-		HINT = 'es_append_streams checks the versions of all its streams; or do it in the cell itself.';
+	IF eventstore.is_in_block() THEN
+		PERFORM eventstore.refuse_in_block('es_seal');
+	END IF;
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
+		BEGIN
+			sealed := eventstore.es_seal(cell);
+			done := done || cell;
+			IF sealed IS NOT NULL THEN
+				result := result || jsonb_build_object((SELECT f.feed::text FROM eventstore.find_feeds() f WHERE f.cell = done[cardinality(done)] AND f.upto IS NULL), sealed);
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			PERFORM eventstore.tell_done('es_seal', cell, done, SQLSTATE, SQLERRM);
+			RAISE;
+		END;
+	END LOOP;
+	RETURN result;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.es_assert_version(text, bigint) IS 'Raises 0A000: on a router it could hold for no longer than the call.';
-REVOKE ALL ON FUNCTION @extschema@.es_assert_version(text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.es_seal() IS
+	'Seals history in all cells, each up to its head; returns up to where, by the feed of each cell that had something new.';
+REVOKE ALL ON FUNCTION @extschema@.es_seal() FROM PUBLIC;

@@ -80,6 +80,13 @@ CREATE VIEW eventstore.health AS
 COMMENT ON VIEW eventstore.health IS 'The checks of each cell, and whether it can be reached; the columns are those of the cells'' view.';
 REVOKE ALL ON TABLE eventstore.health FROM PUBLIC;
 
+SELECT eventstore.make_gather('verify_seals', 'seal bigint, detail text', '(SELECT v.seal, v.detail FROM @extschema@.es_verify_seals() v)');
+CREATE FUNCTION @extschema@.es_verify_seals(OUT cell int, OUT seal bigint, OUT detail text) RETURNS SETOF record
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+	BEGIN ATOMIC SELECT * FROM eventstore.all_verify_seals(); END;
+COMMENT ON FUNCTION @extschema@.es_verify_seals() IS 'What of the sealed history of a cell is not what it was. No row: it is; a WARNING names a cell that was not asked.';
+REVOKE ALL ON FUNCTION @extschema@.es_verify_seals() FROM PUBLIC;
+
 -- ---------------------------------------------------------------------------------------------------------------------------------
 -- Read tables
 -- ---------------------------------------------------------------------------------------------------------------------------------
@@ -118,7 +125,7 @@ CREATE FUNCTION @extschema@.es_create_view(name text, relation text, merge jsonb
 $$
 #variable_conflict use_variable
 DECLARE
-	cell int := (eventstore.all_cells())[1];
+	cell int := (eventstore.some_cells())[1];
 	source text := 'view_' || pg_catalog.md5(name);
 	columns text[];
 	types text[];
@@ -127,8 +134,8 @@ DECLARE
 	counts text;
 	wrong text;
 BEGIN
-	IF cell IS NULL THEN
-		RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no cell yet', HINT = 'es_add_cell puts one into the map.';
+	IF name IS NULL OR relation IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'name and relation must not be null';
 	END IF;
 	SELECT pg_catalog.array_agg(c.name ORDER BY c.n), pg_catalog.array_agg(c.type ORDER BY c.n) INTO columns, types
 	FROM eventstore.ask_columns(cell, relation) WITH ORDINALITY c (name, type, n);
@@ -166,7 +173,7 @@ BEGIN
 		RETURN format('%2$s(%1$I) AS %1$I', name, how);
 	ELSIF how IN ('bool_and', 'bool_or') THEN
 		RETURN format('%2$s(%1$I) AS %1$I', name, how);
-	ELSIF how ~ '^avg\(.+\)$' THEN
+	ELSIF how ~ '^avg[(].+[)]$' THEN
 		-- Each cell's average counts as many times as it has values.
 		RETURN format('sum(%1$I * %2$I) FILTER (WHERE %1$I IS NOT NULL) / nullif(sum(%2$I) FILTER (WHERE %1$I IS NOT NULL), 0) AS %1$I', name, substr(how, 5, length(how) - 5));
 	END IF;
@@ -181,6 +188,9 @@ CREATE FUNCTION @extschema@.es_drop_view(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS
 $$
 BEGIN
+	IF name IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'name must not be null';
+	END IF;
 	EXECUTE pg_catalog.format('DROP VIEW %s', name);
 	EXECUTE pg_catalog.format('DROP FUNCTION eventstore.%I(), eventstore.%I(int[])', 'all_view_' || pg_catalog.md5(name), 'ask_view_' || pg_catalog.md5(name));
 END

@@ -30,7 +30,7 @@ REVOKE ALL ON FUNCTION eventstore.ask_levels(int, text) FROM PUBLIC;
 -- What only admins may call: it changes the map, or makes objects here.
 CREATE FUNCTION eventstore.is_for_admins(name text) RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'let_in', 'keep_out', 'shut_out', 'ask_levels', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group');
+	RETURN name IN ('es_add_cell', 'es_drop_cell', 'es_adopt_map', 'es_grant', 'es_revoke', 'es_create_view', 'es_drop_view', 'let_in', 'keep_out', 'shut_out', 'ask_levels', 'make_gather', 'count_change', 'ask_map', 'ask_feeds', 'ask_checkpoint', 'put_off_group', 'forget_group', 'find_cell_status', 'check_one_cell', 'ask_version', 'ask_member', 'sent_verbs');
 COMMENT ON FUNCTION eventstore.is_for_admins(text) IS 'Whether only admins may call a function.';
 REVOKE ALL ON FUNCTION eventstore.is_for_admins(text) FROM PUBLIC;
 
@@ -43,6 +43,10 @@ DECLARE
 BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA eventstore, plproxy, @extschema@ TO %s', role);
 	EXECUTE format('GRANT SELECT ON eventstore.cells, eventstore.subscription_status, eventstore.parked, eventstore.projection_status, eventstore.inflight, eventstore.health TO %s', role);
+	EXECUTE format('GRANT SELECT ON eventstore.differences TO %s', role);
+	IF is_admin THEN
+		EXECUTE format('GRANT SELECT ON eventstore.cell_status TO %s', role);
+	END IF;
 	FOR function IN SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 					JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'eventstore_router'
 					WHERE is_admin OR NOT eventstore.is_for_admins(p.proname) LOOP
@@ -64,6 +68,7 @@ BEGIN
 					WHERE eventstore.is_for_admins(p.proname) LOOP
 		EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', function, role);
 	END LOOP;
+	EXECUTE format('REVOKE SELECT ON eventstore.cell_status FROM %s', role);
 END
 $$;
 COMMENT ON FUNCTION eventstore.keep_out(regrole) IS 'Takes from a role what only admins may call.';
@@ -100,7 +105,7 @@ BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_grant');
 	END IF;
-	FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
 		BEGIN
 			PERFORM eventstore.es_grant(cell, role::text, level, category, tenant);
 			done := done || cell;
@@ -128,7 +133,7 @@ BEGIN
 	IF eventstore.is_in_block() THEN
 		PERFORM eventstore.refuse_in_block('es_revoke');
 	END IF;
-	FOREACH cell IN ARRAY eventstore.all_cells() LOOP
+	FOREACH cell IN ARRAY eventstore.some_cells() LOOP
 		BEGIN
 			PERFORM eventstore.es_revoke(cell, role::text, level, category, tenant);
 			done := done || cell;
@@ -156,4 +161,16 @@ COMMENT ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) IS
 	'Takes from a role what es_grant gave it, in all cells; a role that has nothing left in any of them may call the router no more.';
 REVOKE ALL ON FUNCTION @extschema@.es_revoke(regrole, text, text, text) FROM PUBLIC;
 
-DROP PROCEDURE eventstore.make_verb(text, text, text, text, text, jsonb, text, text, text);
+CREATE FUNCTION @extschema@.es_grant(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE RETURN @extschema@.es_grant(role::regrole, level, category, tenant);
+COMMENT ON FUNCTION @extschema@.es_grant(text, text, text, text) IS 'Lets a role, which is given by its name, read, append, reveal or administer in all cells.';
+REVOKE ALL ON FUNCTION @extschema@.es_grant(text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.es_revoke(role text, level text, category text DEFAULT NULL, tenant text DEFAULT NULL) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE RETURN @extschema@.es_revoke(role::regrole, level, category, tenant);
+COMMENT ON FUNCTION @extschema@.es_revoke(text, text, text, text) IS 'Takes from a role, which is given by its name, what es_grant gave it in all cells.';
+REVOKE ALL ON FUNCTION @extschema@.es_revoke(text, text, text, text) FROM PUBLIC;
+
+DROP PROCEDURE eventstore.make_verb(text, text, text, text, text, jsonb, text, text);
+DROP PROCEDURE eventstore.make_form(text, text, text, jsonb, text, text);
+DROP PROCEDURE eventstore.make_refusal(text, text, text, text, text);

@@ -57,6 +57,7 @@
  *	 router/			what extension eventstore_router cannot do in SQL
  *		block.c			whether a statement could still be rolled back
  *		merge.c			readers across streams, over cells
+ *		vector.c		a position of each feed
  *
  *	 read/				what is asked of the store
  *		read.c			es_read, es_read_all, es_head ...

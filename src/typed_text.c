@@ -105,3 +105,8 @@ TYPED_TEXT_FORM(es_set_retention_text, es_set_retention, [1] = interval_in);
 TYPED_TEXT_FORM(es_redact_text, es_redact, [0] = uuid_in);
 TYPED_TEXT_FORM(es_protect_text, es_protect, [1] = jsonb_in);
 TYPED_TEXT_FORM(es_reveal_text, es_reveal, [0] = jsonb_in);
+
+/* Those of extension eventstore_router, of its verbs that are in C. */
+TYPED_TEXT_FORM(es_router_read_all_text, es_router_read_all, [0] = jsonb_in);
+TYPED_TEXT_FORM(es_router_read_category_text, es_router_read_category, [1] = jsonb_in);
+TYPED_TEXT_FORM(es_router_read_query_text, es_router_read_query, [0] = jsonb_in, [1] = jsonb_in);

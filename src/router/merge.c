@@ -11,19 +11,22 @@
  * with each goes the vector to go on from.
  *
  * A feed that goes on where another one ended, as that of a cell that was split
- * off, is asked only once that one is read up to there.
+ * off, is asked only once that one is read up to there.  Backward it is the other
+ * way round: what stands before is asked for once the feed that went on is read.
  *
  * In C, as in PL/pgSQL each row of a merge costs three times as much as all that
  * PL/Proxy does for it.  Which feeds there are, and what happens to a cell that
  * cannot be reached, is said in SQL: eventstore.begin_read, .collect_rows.
  *
  * Memory: what a round of asking brings, and a row, have contexts of their own,
- * inside SPI's; the tuplestore is the query's.  Locks: none.  Calls: arguments.
+ * inside SPI's; the tuplestore is the query's.  Locks: none.  Calls: arguments,
+ * vector.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -35,12 +38,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/arguments.h"
 #include "base/catalog.h"
+#include "base/compat.h"
+#include "router/vector.h"
 
 PG_FUNCTION_INFO_V1(es_router_read_all);
 PG_FUNCTION_INFO_V1(es_router_read_category);
@@ -62,15 +66,16 @@ typedef struct MergeFeed
 {
 	int32 feed;
 	int32 cell;
-	int parent;    /* the feed that it goes on from: which one of them; -1: none */
-	int64 begins;  /* its events are those after this position */
-	int64 upto;    /* ... up to this one */
-	int64 given;   /* the last position that was returned, or passed */
-	int64 known;   /* there is nothing up to here that was not returned */
-	bool is_done;  /* there is nothing more to ask for */
-	uint64 next;   /* its rows of this round: the next one */
-	uint64 end;    /* ... and the one after the last */
-	Numeric place; /* what the vector has, once it is not what came */
+	int parent;   /* the feed that it goes on from: which one of them; -1: none */
+	int64 begins; /* its events are those after this position */
+	int64 upto;   /* ... up to this one */
+	int64 given; /* the last position that was returned, or passed; backward: before which to go on */
+	int64 known; /* there is nothing up to here that was not returned; backward: nothing after here */
+	int64 bound;  /* backward: what comes after this position is asked for in this round */
+	bool is_done; /* there is nothing more to ask for */
+	bool is_down; /* its cell was not reached */
+	uint64 next;  /* its rows of this round: the next one */
+	uint64 end;   /* ... and the one after the last */
 } MergeFeed;
 
 typedef struct Merge
@@ -78,12 +83,11 @@ typedef struct Merge
 	ReturnSetInfo *result;
 	MergeFeed *feeds;
 	int feed_count;
-	JsonbPair *places; /* the vector, in the order that jsonb keeps keys in */
-	int place_count;
+	EsVector vector;
 	int64 wanted; /* so many rows more */
+	bool is_backward;
 	Datum filter[3];
 	char filter_nulls[3]; /* types, category, query, as SPI marks nulls */
-	MemoryContext memory;
 	MemoryContext row_memory;
 } Merge;
 
@@ -105,97 +109,29 @@ merge_number(HeapTuple row, int column, int64 if_null)
 }
 
 /* ----------------------------------------------------------------------
- * The vector
- * ----------------------------------------------------------------------
- */
-
-static int
-merge_compare_places(const void *left, const void *right)
-{
-	const JsonbValue *a = &((const JsonbPair *) left)->key;
-	const JsonbValue *b = &((const JsonbPair *) right)->key;
-
-	if (a->val.string.len != b->val.string.len)
-		return a->val.string.len < b->val.string.len ? -1 : 1;
-	return memcmp(a->val.string.val, b->val.string.val, a->val.string.len);
-}
-
-/* Where a feed stands in the vector; -1: it does not. */
-static int
-merge_find_place(const Merge *merge, const MergeFeed *feed)
-{
-	char key[12];
-	int length = snprintf(key, sizeof(key), "%d", feed->feed);
-	int i;
-
-	for (i = 0; i < merge->place_count; i++)
-		if (merge->places[i].key.val.string.len == length &&
-			memcmp(merge->places[i].key.val.string.val, key, length) == 0)
-			return i;
-	return -1;
-}
-
-/* Takes the vector apart: check_vector has seen that it is numbers by feed. */
-static void
-merge_read_vector(Merge *merge, Jsonb *vector)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&vector->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-
-	merge->places = palloc((JsonContainerSize(&vector->root) + merge->feed_count) *
-						   sizeof(JsonbPair));
-	merge->place_count = 0;
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			merge->places[merge->place_count].key = value;
-		else if (token == WJB_VALUE)
-			merge->places[merge->place_count++].value = value;
-	}
-}
-
-/* Puts what was given of a feed into the vector. */
-static void
-merge_set_place(Merge *merge, MergeFeed *feed)
-{
-	MemoryContext outside = MemoryContextSwitchTo(merge->memory);
-	int place = merge_find_place(merge, feed);
-
-	if (feed->place != NULL)
-		pfree(feed->place);
-	feed->place = int64_to_numeric(feed->given);
-	if (place < 0)
-	{
-		JsonbPair *pair = &merge->places[merge->place_count++];
-
-		pair->key.type = jbvString;
-		pair->key.val.string.val = psprintf("%d", feed->feed);
-		pair->key.val.string.len = (int) strlen(pair->key.val.string.val);
-		pair->value.type = jbvNumeric;
-		pair->value.val.numeric = feed->place;
-		qsort(merge->places, merge->place_count, sizeof(JsonbPair), merge_compare_places);
-	}
-	else
-		merge->places[place].value.val.numeric = feed->place;
-	MemoryContextSwitchTo(outside);
-}
-
-static Datum
-merge_get_vector(const Merge *merge)
-{
-	JsonbValue object;
-
-	object.type = jbvObject;
-	object.val.object.nPairs = merge->place_count;
-	object.val.object.pairs = merge->places;
-	return JsonbPGetDatum(JsonbValueToJsonb(&object));
-}
-
-/* ----------------------------------------------------------------------
  * The feeds
  * ----------------------------------------------------------------------
  */
+
+/* Where the reader stands in a feed: as the vector has it, or where it begins, or ends. */
+static void
+merge_find_begin(const Merge *merge, MergeFeed *feed)
+{
+	int64 position = 0;
+	bool has_place = es_vector_find(&merge->vector, feed->feed, &position);
+
+	if (merge->is_backward)
+	{
+		feed->given = has_place ? position : PG_INT64_MAX;
+		if (feed->upto < PG_INT64_MAX)
+			feed->given = Min(feed->given, feed->upto + 1);
+		feed->known = PG_INT64_MAX;
+		return;
+	}
+	feed->given = feed->known = Max(feed->begins, position);
+	/* What is read to its end is not asked again. */
+	feed->is_done = feed->given >= feed->upto;
+}
 
 /* Which feeds there are, those first that others go on from, and where the reader stands in each. */
 static void
@@ -209,32 +145,21 @@ merge_find_feeds(Merge *merge, Datum after)
 			  1, &type, &after, NULL);
 	merge->feed_count = (int) SPI_processed;
 	merge->feeds = palloc0(merge->feed_count * sizeof(MergeFeed));
-	merge_read_vector(merge, DatumGetJsonbP(after));
+	es_vector_read(&merge->vector, DatumGetJsonbP(after), merge->feed_count);
 	for (i = 0; i < merge->feed_count; i++)
 	{
 		MergeFeed *feed = &merge->feeds[i];
 		HeapTuple row = SPI_tuptable->vals[i];
 		int64 parent = merge_number(row, 5, -1);
-		int place;
-
 		feed->feed = (int32) merge_number(row, 1, 0);
 		feed->cell = (int32) merge_number(row, 2, 0);
-		feed->begins = feed->given = merge_number(row, 3, 0);
+		feed->begins = merge_number(row, 3, 0);
 		feed->upto = merge_number(row, 4, PG_INT64_MAX);
 		feed->parent = -1;
 		for (j = 0; j < merge->feed_count; j++)
 			if (merge->feeds[j].feed == parent && j < i)
 				feed->parent = j;
-		place = merge_find_place(merge, feed);
-		if (place >= 0)
-			feed->given = Max(feed->given,
-							  DatumGetInt64(
-								  DirectFunctionCall1(numeric_int8,
-													  NumericGetDatum(
-														  merge->places[place].value.val.numeric))));
-		feed->known = feed->given;
-		/* What is read to its end is not asked again. */
-		feed->is_done = feed->given >= feed->upto;
+		merge_find_begin(merge, feed);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -251,6 +176,47 @@ merge_is_open(const Merge *merge, const MergeFeed *feed)
 	return parent->given >= feed->begins || parent->known >= feed->begins;
 }
 
+/*
+ * Backward: down to where a feed may be read before those that went on from it
+ * are read to their beginnings.
+ */
+static int64
+merge_find_bound(const Merge *merge, int which)
+{
+	int64 bound = merge->feeds[which].begins;
+	int i;
+
+	for (i = 0; i < merge->feed_count; i++)
+		if (merge->feeds[i].parent == which && !merge->feeds[i].is_done)
+			bound = Max(bound, merge->feeds[i].begins);
+	return bound;
+}
+
+/* The feeds that may have more; returns how many. */
+static int
+merge_choose(Merge *merge, MergeFeed **asked)
+{
+	int count = 0;
+	int i;
+
+	for (i = 0; !merge->is_backward && i < merge->feed_count; i++)
+		if (!merge->feeds[i].is_done && merge_is_open(merge, &merge->feeds[i]))
+			asked[count++] = &merge->feeds[i];
+	/* Those first that went on from others: that they are done lets the others be read further. */
+	for (i = merge->feed_count - 1; merge->is_backward && i >= 0; i--)
+	{
+		MergeFeed *feed = &merge->feeds[i];
+		bool is_read;
+
+		feed->bound = merge_find_bound(merge, i);
+		is_read = feed->known <= feed->bound || feed->given <= feed->bound + 1;
+		feed->is_done = is_read && feed->bound == feed->begins;
+		if (!is_read && !feed->is_down)
+			asked[count++] = feed;
+	}
+	return count;
+}
+
 /* ----------------------------------------------------------------------
  * A round: asking, and returning what came
  * ----------------------------------------------------------------------
@@ -260,8 +226,8 @@ merge_is_open(const Merge *merge, const MergeFeed *feed)
 static void
 merge_ask(const Merge *merge, MergeFeed **asked, int count, int64 limit)
 {
-	Oid types[] = {INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-				   INT8OID,      TEXTARRAYOID, TEXTOID,      JSONBOID};
+	Oid types[] = {INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8OID,
+				   TEXTARRAYOID, TEXTOID,      JSONBOID,     BOOLOID};
 	char nulls[] = {' ',
 					' ',
 					' ',
@@ -269,17 +235,21 @@ merge_ask(const Merge *merge, MergeFeed **asked, int count, int64 limit)
 					' ',
 					merge->filter_nulls[0],
 					merge->filter_nulls[1],
-					merge->filter_nulls[2]};
+					merge->filter_nulls[2],
+					' '};
 	Datum *columns = palloc(4 * count * sizeof(Datum));
-	Datum values[8];
+	Datum values[9];
 	int i;
 
 	for (i = 0; i < count; i++)
 	{
 		columns[i] = Int32GetDatum(asked[i]->feed);
 		columns[count + i] = Int32GetDatum(asked[i]->cell);
-		columns[2 * count + i] = Int64GetDatum(asked[i]->given);
-		columns[3 * count + i] = Int64GetDatum(asked[i]->upto);
+		/* Backward from 0 is from the head. */
+		columns[2 * count + i] = Int64GetDatum(asked[i]->given == PG_INT64_MAX ? 0
+																			   : asked[i]->given);
+		columns[3 * count + i] = Int64GetDatum(merge->is_backward ? asked[i]->bound
+																  : asked[i]->upto);
 	}
 	for (i = 0; i < 2; i++)
 		values[i] = PointerGetDatum(construct_array(columns + i * count, count, INT4OID,
@@ -290,9 +260,10 @@ merge_ask(const Merge *merge, MergeFeed **asked, int count, int64 limit)
 													TYPALIGN_DOUBLE));
 	values[4] = Int64GetDatum(limit);
 	memcpy(values + 5, merge->filter, sizeof(merge->filter));
+	values[8] = BoolGetDatum(merge->is_backward);
 	merge_run("SELECT r.* FROM eventstore.collect_rows("
 			  "ARRAY(SELECT ROW (f.feed, f.cell, f.given, f.upto, NULL)::eventstore.feeds "
-			  "FROM unnest($1, $2, $3, $4) f(feed, cell, given, upto)), ROW ($5, $6, $7, $8)) r",
+			  "FROM unnest($1, $2, $3, $4) f(feed, cell, given, upto)), ROW ($5, $6, $7, $8, $9)) r",
 			  lengthof(types), types, values, nulls);
 }
 
@@ -304,13 +275,34 @@ merge_row_feed(uint64 row)
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
+/* What is known of a feed by an answer, with the head of its cell, that has all there is to be had, or not. */
+static void
+merge_note_end(Merge *merge, MergeFeed *feed, int64 head, bool is_all)
+{
+	if (!merge->is_backward)
+	{
+		feed->is_done = is_all;
+		if (is_all)
+			feed->known = Max(feed->known, Min(head, feed->upto));
+		return;
+	}
+	if (is_all)
+		feed->known = feed->bound;
+	if (feed->given == PG_INT64_MAX)
+	{
+		/* It began at the head as it was then: what comes meanwhile is not for those who go on from here. */
+		feed->given = head + 1;
+		es_vector_set(&merge->vector, feed->feed, feed->given);
+	}
+}
+
 /*
  * Which rows are those of each feed, and what is known by them.  A feed's are
  * side by side, and have one without an event where there is none; no row at
  * all: its cell was not reached.
  */
 static void
-merge_sort_out(MergeFeed **asked, int count, int64 limit)
+merge_sort_out(Merge *merge, MergeFeed **asked, int count, int64 limit)
 {
 	uint64 n = 0;
 	int i;
@@ -336,13 +328,11 @@ merge_sort_out(MergeFeed **asked, int count, int64 limit)
 							 ROW_EVENT + Anum_events_position, &is_null);
 		feed->next = is_null ? n : from;
 		feed->end = n;
-		feed->is_done = (int64) (feed->end - feed->next) < limit;
-		if (feed->is_done)
-			feed->known = Max(feed->known, Min(head, feed->upto));
+		merge_note_end(merge, feed, head, (int64) (feed->end - feed->next) < limit);
 	}
 	for (i = 0; i < count; i++)
 		if (asked[i]->end == 0)
-			asked[i]->is_done = true;
+			asked[i]->is_done = asked[i]->is_down = true;
 }
 
 /* What *_send has made of a value: so many bytes. */
@@ -381,21 +371,22 @@ merge_return(Merge *merge, MergeFeed *feed)
 	if (nulls[Anum_events_position - 1] || nulls[Anum_events_id - 1] ||
 		nulls[Anum_events_recorded_at - 1])
 		elog(ERROR, "a cell has sent a row without an event");
-	if (feed->parent >= 0 && merge->feeds[feed->parent].given < feed->begins)
+	if (!merge->is_backward && feed->parent >= 0 && merge->feeds[feed->parent].given < feed->begins)
 	{
 		/* It has nothing more up to there: it is passed. */
 		merge->feeds[feed->parent].given = feed->begins;
-		merge_set_place(merge, &merge->feeds[feed->parent]);
+		es_vector_set(&merge->vector, merge->feeds[feed->parent].feed, feed->begins);
 	}
 	feed->given = DatumGetInt64(values[Anum_events_position - 1]);
-	feed->known = Max(feed->known, feed->given);
-	merge_set_place(merge, feed);
+	if (!merge->is_backward)
+		feed->known = Max(feed->known, feed->given);
+	es_vector_set(&merge->vector, feed->feed, feed->given);
 	outside = MemoryContextSwitchTo(merge->row_memory);
 	values[Anum_events_id - 1] = UUIDPGetDatum(
 		(pg_uuid_t *) merge_get_sent(values[Anum_events_id - 1], UUID_LEN));
 	values[Anum_events_recorded_at - 1] = merge_get_time(values[Anum_events_recorded_at - 1]);
 	values[Natts_event] = Int32GetDatum(feed->feed);
-	values[Natts_event + 1] = merge_get_vector(merge);
+	values[Natts_event + 1] = es_vector_get(&merge->vector);
 	nulls[Natts_event] = nulls[Natts_event + 1] = false;
 	tuplestore_putvalues(merge->result->setResult, merge->result->setDesc, values, nulls);
 	MemoryContextSwitchTo(outside);
@@ -409,18 +400,15 @@ merge_round(Merge *merge)
 {
 	MergeFeed **asked = palloc(merge->feed_count * sizeof(MergeFeed *));
 	bool has_more = true;
+	int count = merge_choose(merge, asked);
 	int64 limit;
-	int count = 0;
 	int i;
 
-	for (i = 0; i < merge->feed_count; i++)
-		if (!merge->feeds[i].is_done && merge_is_open(merge, &merge->feeds[i]))
-			asked[count++] = &merge->feeds[i];
 	if (count == 0)
 		return false;
 	limit = Min(merge->wanted / count + (merge->wanted % count != 0), MERGE_ROUND);
 	merge_ask(merge, asked, count, limit);
-	merge_sort_out(asked, count, limit);
+	merge_sort_out(merge, asked, count, limit);
 	while (has_more)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -438,17 +426,18 @@ merge_round(Merge *merge)
 }
 
 /*
- * Reads after a vector, which is an argument, at most as many events as another
- * one says: those that the filter lets pass.
+ * Reads after a vector, or backward before it, which is an argument, at most as
+ * many events as another one says: those that the filter lets pass.
  */
 static Datum
-merge_read(FunctionCallInfo fcinfo, Merge *merge, int after, int max_count)
+merge_read(FunctionCallInfo fcinfo, Merge *merge, int after, int max_count, int backward)
 {
 	MemoryContext outside;
 	MemoryContext round_memory;
 	bool has_more = true;
 
 	merge->wanted = es_arguments_get_max_count(fcinfo, max_count);
+	merge->is_backward = es_arguments_get_direction(fcinfo, backward) == BackwardScanDirection;
 	if (PG_ARGISNULL(after))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -457,7 +446,6 @@ merge_read(FunctionCallInfo fcinfo, Merge *merge, int after, int max_count)
 	InitMaterializedSRF(fcinfo, 0);
 	merge->result = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPI_connect();
-	merge->memory = CurrentMemoryContext;
 	merge_find_feeds(merge, PG_GETARG_DATUM(after));
 	merge->row_memory = AllocSetContextCreate(CurrentMemoryContext, "es_router row",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -488,17 +476,17 @@ enum
 	MERGE_QUERY
 };
 
-/* es_read_all(after jsonb, max_count bigint, types text[]) → rows of an event, its feed, and the vector after it */
+/* es_read_all(after jsonb, max_count bigint, types text[], backward boolean) → rows of an event, its feed, and the vector after it */
 Datum
 es_router_read_all(PG_FUNCTION_ARGS)
 {
 	Merge merge = {.filter_nulls = {'n', 'n', 'n'}};
 
 	merge_set_filter(fcinfo, &merge, MERGE_TYPES, 2);
-	return merge_read(fcinfo, &merge, 0, 1);
+	return merge_read(fcinfo, &merge, 0, 1, 3);
 }
 
-/* es_read_category(category text, after jsonb, max_count bigint, types text[]) → the same */
+/* es_read_category(category text, after jsonb, max_count bigint, types text[], backward boolean) → the same */
 Datum
 es_router_read_category(PG_FUNCTION_ARGS)
 {
@@ -507,10 +495,10 @@ es_router_read_category(PG_FUNCTION_ARGS)
 	es_arguments_check_not_null(fcinfo, 0, "category");
 	merge_set_filter(fcinfo, &merge, MERGE_CATEGORY, 0);
 	merge_set_filter(fcinfo, &merge, MERGE_TYPES, 3);
-	return merge_read(fcinfo, &merge, 1, 2);
+	return merge_read(fcinfo, &merge, 1, 2, 4);
 }
 
-/* es_read_query(query jsonb, after jsonb, max_count bigint) → the same */
+/* es_read_query(query jsonb, after jsonb, max_count bigint, backward boolean) → the same */
 Datum
 es_router_read_query(PG_FUNCTION_ARGS)
 {
@@ -518,5 +506,5 @@ es_router_read_query(PG_FUNCTION_ARGS)
 
 	es_arguments_check_not_null(fcinfo, 0, "query");
 	merge_set_filter(fcinfo, &merge, MERGE_QUERY, 0);
-	return merge_read(fcinfo, &merge, 1, 2);
+	return merge_read(fcinfo, &merge, 1, 2, 3);
 }

@@ -183,6 +183,10 @@ is($router->(qq{SELECT ('$reader->{after}'::jsonb -> '2') = ('$before'::jsonb ->
 is($refused->(q{SELECT es_append(s, -1, 'Alone', '{}') FROM (SELECT 'alone-' || n AS s FROM generate_series(1, 99) n) a WHERE es_slot(s) >= 512 LIMIT 1}), '08006', 'an append there fails as a connection does');
 ($out, $err) = $told->(q{SELECT DISTINCT cell FROM eventstore.projection_status});
 is($out, '1', 'views show what there is');
+is($refused->($_), '08006', "so does $_") for q{SELECT es_create_subscription('down')}, q{SELECT es_create_projection('down', 'SELECT stream, count(*) AS n FROM events GROUP BY stream')}, q{SELECT count(*) FROM es_export()},
+	q{SELECT es_position_at('2000-01-01')}, q{SELECT es_seal()};
+is($router->(q{SELECT string_agg(concat_ws(' ', cell, status), ', ' ORDER BY cell) FROM eventstore.cell_status WHERE status = 'critical'}), '2 critical', 'the status of cells says it');
+is(sql($one, q{SELECT (SELECT count(*) FROM eventstore.subscriptions WHERE name = 'down') + (SELECT count(*) FROM eventstore.projections WHERE name = 'down')}), 0, 'what is to be in all cells is in none');
 $two->start;
 read_on($one, $reader);
 complete($reader, 'a cell was down', $one, $one, $two);

@@ -133,6 +133,23 @@ for ($old, $new)
 	is(sql($_, q{SELECT count(*) FROM es_verify_projection('by_stream')}), 0, 'a projection in ' . $_->name . ' is right by its own events');
 }
 
+# Backward: each event once, each stream from its last event down, whatever feed it is in, page by page as at once.
+my $order = q{SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE version <> coalesce(above, top) - CASE WHEN above IS NULL THEN 0 ELSE 1 END)
+	FROM (SELECT *, lag(version) OVER (PARTITION BY stream ORDER BY n) AS above, max(version) OVER (PARTITION BY stream) AS top FROM page) p};
+my $all = $router->(q{SELECT count(*) FROM es_read_all('{}', NULL)});
+is($router->("WITH page AS (SELECT *, row_number() OVER () AS n FROM es_read_all('{}', NULL, backward => true)) $order"), "$all|$all|0", 'backward, at once');
+is($router->(qq{CREATE TEMP TABLE page (n bigserial, stream text, version bigint, id uuid, after jsonb);
+	DO \$\$DECLARE place jsonb := '{}'; count int; BEGIN
+		LOOP
+			INSERT INTO page (stream, version, id, after) SELECT stream, version, id, after FROM es_read_all(place, 83, backward => true);
+			GET DIAGNOSTICS count = ROW_COUNT;
+			EXIT WHEN count = 0;
+			place := (SELECT p.after FROM page p ORDER BY n DESC LIMIT 1);
+		END LOOP;
+	END\$\$; $order}), "$all|$all|0", 'backward, page by page');
+is($router->(q{SELECT count(*), count(DISTINCT e ->> 'id'), count(*) FILTER (WHERE (e ->> 'version')::bigint <> before + 1)
+	FROM (SELECT e, coalesce(lag((e ->> 'version')::bigint) OVER (PARTITION BY e ->> 'stream' ORDER BY n), 0) AS before FROM es_export('{}') WITH ORDINALITY x (e, n)) x}), "$all|$all|0", 'an export has each event once, each stream in order');
+
 # A group that is made after the split: the new cell waits for what the old one delivers.
 %done = ();
 $router->(q{SELECT es_create_subscription('later')});

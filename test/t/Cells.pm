@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Store;
 use Test::More;
 
-our @EXPORT = qw(have_plproxy new_cell new_router where adopt read_on complete);
+our @EXPORT = qw(have_plproxy new_cell new_router new_cells_and_router stream_in where adopt read_on complete);
 
 # Whether the router can be made here.
 sub have_plproxy
@@ -51,6 +51,25 @@ sub new_router
 	sql($node, 'CREATE EXTENSION plproxy; CREATE EXTENSION eventstore_router', 'router');
 	adopt($cell, $node, 'router');
 	return;
+}
+
+# A server with two cells, databases postgres and two, and their router, database router: where machines do not matter.
+sub new_cells_and_router
+{
+	my $node = new_node('cells');
+	sql($node, 'CREATE DATABASE two');
+	sql($node, "CREATE EXTENSION eventstore; SELECT es_set_cell(2, 2, '{[512,1024)}')", 'two');
+	sql($node, "SELECT es_set_cell(1, 1, '{[0,512)}'); SELECT es_add_cell(1, 1, '{[0,512)}', '" . where($node) . "'); SELECT es_add_cell(2, 2, '{[512,1024)}', '" . where($node, 'two') . "')");
+	adopt($node, $node, 'two');
+	new_router($node, $node);
+	return $node;
+}
+
+# What a stream's name may end in to be in the first cell of these (0), or in the second (1): a tenant of that half of the slots.
+sub stream_in
+{
+	my ($half) = @_;
+	return $half == 0 ? '{t1}' : '{t5}';
 }
 
 # Reads through a router from where the reader has come, a hash with after and seen, so many events at a time, up to where there is nothing
