@@ -230,8 +230,8 @@ es_switch_row_security(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raise 42501 where the owner of eventstore.events could not make partitions: else
- * an append would be the first to tell.
+ * Raise 42501 where the owner of eventstore.events could not make partitions, or
+ * write down what is known of them: else an append would be the first to tell.
  */
 static void
 access_check_owner(Oid owner)
@@ -240,7 +240,11 @@ access_check_owner(Oid owner)
 		"SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'eventstore' AND NOT ("
 		"pg_catalog.has_schema_privilege($1, n.oid, 'USAGE') AND pg_catalog.has_schema_privilege($1, n.oid, 'CREATE') AND "
 		"(SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege($1, t.tgfoid, 'EXECUTE')) FROM pg_catalog.pg_trigger t "
-		"WHERE t.tgrelid OPERATOR(pg_catalog.=) $2 AND NOT t.tgisinternal))",
+		"WHERE t.tgrelid OPERATOR(pg_catalog.=) $2 AND NOT t.tgisinternal) AND "
+		"(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege($1, c.oid, p)) FROM pg_catalog.pg_class c, "
+		"pg_catalog.unnest('{SELECT,INSERT,UPDATE,DELETE}'::pg_catalog.text[]) p "
+		"WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid AND c.relkind OPERATOR(pg_catalog.=) 'r' AND "
+		"c.relname OPERATOR(pg_catalog.=) ANY ('{partitioning,partition_ids,archived_ranges,removed_events}')))",
 		OIDOID, OIDOID);
 	Datum values[] = {ObjectIdGetDatum(owner), ObjectIdGetDatum(es_catalog_oid(ES_EVENTS))};
 
@@ -250,7 +254,7 @@ access_check_owner(Oid owner)
 				 errmsg("role \"%s\" cannot own \"%s.events\", which is partitioned",
 						GetUserNameFromId(owner, false), ES_SCHEMA),
 				 errdetail("It may not make partitions, as the owner has to."),
-				 errhint("GRANT it USAGE and CREATE on schema \"%s\", and EXECUTE on all functions in it, first.",
+				 errhint("GRANT it USAGE and CREATE on schema \"%s\", all on the tables in it, and EXECUTE on its functions, first.",
 						 ES_SCHEMA)));
 }
 

@@ -58,10 +58,14 @@ my $owners = "SELECT DISTINCT r.rolname FROM pg_class c JOIN pg_roles r ON r.oid
 sql($node, 'CREATE ROLE keeper; CREATE ROLE other SUPERUSER');
 is($code->('ALTER TABLE eventstore.events OWNER TO keeper'), '42501', 'who could make no partitions becomes no owner');
 is($ask->($owners), 'postgres', 'and none is');
-sql($node, 'GRANT USAGE, CREATE ON SCHEMA eventstore TO keeper; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventstore TO keeper; ALTER TABLE eventstore.events OWNER TO keeper');
+sql($node, 'GRANT USAGE, CREATE ON SCHEMA eventstore TO keeper; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventstore TO keeper');
+is($code->('ALTER TABLE eventstore.events OWNER TO keeper'), '42501', 'nor who could write down nothing of them');
+sql($node, 'GRANT ALL ON ALL TABLES IN SCHEMA eventstore TO keeper; ALTER TABLE eventstore.events OWNER TO keeper');
 is($ask->($owners), 'keeper', 'another owner is that of the partitions');
+my $noted = $ask->('SELECT count(*) FROM eventstore.partition_ids');
 sql($node, q{SELECT es_append('a-1', -1, 'A', '{}') FROM generate_series(1, 50) i});
 is($ask->($owners), 'keeper', 'and of those that are made');
+becomes($node, "SELECT count(*) > $noted FROM eventstore.partition_ids", 't', 'and what is known of those that are closed is written down by it');
 sql($node, 'ALTER TABLE eventstore.events_0 OWNER TO other');
 is($ask->($owners), 'keeper', 'a partition has no owner of its own');
 sql($node, 'REASSIGN OWNED BY keeper TO other');
