@@ -277,7 +277,7 @@ CREATE FUNCTION eventstore.check_connection(connection text) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-	IF connection COLLATE "C" ~* '(password|secret|client_key)\s*=' OR connection COLLATE "C" ~* '^\s*postgres(ql)?://[^/?]*:[^/?]*@' THEN
+	IF connection COLLATE "C" ~* '(password|secret|client_key)[[:space:]]*=' OR connection COLLATE "C" ~* '^[[:space:]]*postgres(ql)?://[^/?]*:[^/?]*@' THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'connection must not have a password',
 			DETAIL = 'Whoever may call the router can read it.',
 			HINT = 'Say passfile=... or service=..., and put the password into that file on this server.';

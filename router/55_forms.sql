@@ -74,7 +74,7 @@ CALL eventstore.make_form('es_adopt_map', 'map text', 'boolean', '{"map": "jsonb
 
 CREATE FUNCTION @extschema@.es_replay_parked(subscription text, max_count_or_id text) RETURNS int
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	RETURN CASE WHEN max_count_or_id OPERATOR(pg_catalog.~) '^\s*[-+]?[0-9]+\s*$' THEN @extschema@.es_replay_parked(subscription, max_count_or_id::bigint)
+	RETURN CASE WHEN max_count_or_id OPERATOR(pg_catalog.~) '^[[:space:]]*[-+]?[0-9]+[[:space:]]*$' THEN @extschema@.es_replay_parked(subscription, max_count_or_id::bigint)
 		   ELSE @extschema@.es_replay_parked(subscription, max_count_or_id::uuid) END;
 COMMENT ON FUNCTION @extschema@.es_replay_parked(text, text) IS
 	'Has parked events delivered again: so many of each cell, or the one of an id, given as text.';

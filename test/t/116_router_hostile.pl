@@ -189,4 +189,10 @@ is(sqlstate($node, "SELECT $_", 'bare'), '55000', "without a cell: $_") for q{es
 is(sqlstate($node, "SELECT $_", 'bare'), 'SE009', "without a cell: $_") for q{es_append('a', 0, 'x', '{}')}, q{es_read('a')}, q{es_protect('a', 'b', '1'::jsonb)};
 is_sound($node, 'cell 1');
 
+# Strings in which a backslash means something: it stands in none of the router's own.
+is($router->(q{SELECT f.oid::regprocedure FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'eventstore_router' JOIN pg_proc f ON f.oid = d.objid
+	JOIN pg_language l ON l.oid = f.prolang WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND l.lanname IN ('sql', 'plpgsql', 'plproxy') AND strpos(f.prosrc, '\\') > 0}), '', 'no function has a backslash in it');
+($rows, $err) = $told->(q{SET standard_conforming_strings = off; SELECT count(*) > 0 FROM es_read_all(); SELECT es_append('scs-1', 0, 'T', '{}'); SELECT count(*) FROM es_read('scs-1'); SELECT count(*) > 0 FROM eventstore.subscription_status});
+is("$rows$err", "t\n1\n1\nt", 'and it works where it does');
+
 done_testing();
