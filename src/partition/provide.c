@@ -48,6 +48,9 @@
  */
 #define PROVIDE_LOCK_TIMEOUT "1s"
 
+/* Of two that wait for each other, who makes ranges is to give way, to DROP EXTENSION for one: it is done again. */
+#define PROVIDE_DEADLOCK_TIMEOUT "10ms"
+
 /* How many times a process is asked for, and for how long none may be to be had before the next. */
 #define PROVIDE_TRIES    100
 #define PROVIDE_PAUSE_MS 50
@@ -89,6 +92,7 @@ es_provide_main(Datum position)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	SetConfigOption("lock_timeout", PROVIDE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("deadlock_timeout", PROVIDE_DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_SESSION);
@@ -158,6 +162,14 @@ es_provide_is_due(void)
 	return is_due;
 }
 
+/* For the transaction. */
+static void
+provide_set(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+							 false);
+}
+
 /* A transaction of the worker's; who has the lock on ranges does it in its place. */
 static void
 provide_run(void (*work)(void))
@@ -165,8 +177,8 @@ provide_run(void (*work)(void))
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) set_config_option("lock_timeout", PROVIDE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
+	provide_set("lock_timeout", PROVIDE_LOCK_TIMEOUT);
+	provide_set("deadlock_timeout", PROVIDE_DEADLOCK_TIMEOUT);
 	if (es_catalog_is_installed() && es_make_try_lock())
 		work();
 	PopActiveSnapshot();

@@ -60,4 +60,12 @@ $node->restart;
 is(sqlstate($node, sprintf $many, 'f-1', 1000), '53400', 'without a worker and a process the append says so');
 is($ask->('SELECT * FROM es_verify()'), '', 'all is sound');
 
+# Who drops the store while partitions are made does not give way to who makes them.
+my $dropped = new_server('dropped', $in_one_table, 'max_worker_processes = 20');
+for my $round (1 .. 10)
+{
+	is(sqlstate($dropped, 'CREATE EXTENSION eventstore; SELECT es_partition_events(10); ' . join('; ', (q{SELECT es_append('a-1', -1, 'A', '{}') FROM generate_series(1, 7)}) x 10) . '; DROP EXTENSION eventstore'),
+		'', "made, filled and dropped, $round");
+}
+
 done_testing();
