@@ -65,6 +65,8 @@ is($ask->($owners), 'keeper', 'another owner is that of the partitions');
 my $noted = $ask->('SELECT count(*) FROM eventstore.partition_ids');
 sql($node, q{SELECT es_append('a-1', -1, 'A', '{}') FROM generate_series(1, 50) i});
 is($ask->($owners), 'keeper', 'and of those that are made');
+# What is closed is written down when the next one is made.
+sql($node, q{SELECT es_append('a-1', -1, 'A', '{}') FROM generate_series(1, 50) i});
 becomes($node, "SELECT count(*) > $noted FROM eventstore.partition_ids", 't', 'and what is known of those that are closed is written down by it');
 sql($node, 'ALTER TABLE eventstore.events_0 OWNER TO other');
 is($ask->($owners), 'keeper', 'a partition has no owner of its own');
