@@ -49,11 +49,11 @@ recorder_flush(EsDirect *direct, TupleTableSlot **slots, int slot_count, MemoryC
 		MemoryContextReset(context);
 }
 
-/* upto: the table takes positions below. */
+/* event_count: at least one; upto: the table takes positions below. */
 static void
 recorder_insert_directly(EsDirect *direct, EsRows *rows, int event_count, int64 upto)
 {
-	int slot_limit = Min(event_count, ES_ROWS_BATCH);
+	int slot_limit = Max(Min(event_count, ES_ROWS_BATCH), 1);
 	int slot_count = 0;
 	TupleTableSlot *slots[ES_ROWS_BATCH];
 	TupleDesc desc = RelationGetDescr(direct->table);

@@ -174,9 +174,12 @@ SELECT count(*) FROM es_read('b-1');
 SELECT es_append('b-1', -1, 'Odd', '{"n": 0}') AS appends;
 SELECT count(*) FROM es_read('b-1');
 RESET ROLE;
--- The table's owner, unless row security is forced on him
+-- The table's owner, unless row security is forced on him; of partitions, too
+GRANT USAGE, CREATE ON SCHEMA eventstore TO regress_es_rls_owner;
+GRANT ALL ON ALL TABLES IN SCHEMA eventstore TO regress_es_rls_owner;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventstore TO regress_es_rls_owner;
 ALTER TABLE eventstore.events OWNER TO regress_es_rls_owner;
-GRANT USAGE ON SCHEMA public, eventstore TO regress_es_rls_owner;
+GRANT USAGE ON SCHEMA public TO regress_es_rls_owner;
 GRANT EXECUTE ON FUNCTION es_read_all(bigint, bigint, text[], boolean) TO regress_es_rls_owner;
 SET ROLE regress_es_rls_owner;
 SELECT (SELECT count(*) FROM es_read_all()) AS by_function, (SELECT count(*) FROM eventstore.events) AS by_table;
