@@ -328,17 +328,18 @@ es_definition_skip(const EsProjection *projection, int64 position, const char *r
 		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position = $2", &values);
 }
 
-/* A projection has been applied to what it had missed, up to a position. */
+/* A projection has been applied to what it had missed after a position, and up to another. */
 void
-es_definition_forget_missed(const char *name, int64 upto)
+es_definition_forget_missed(const char *name, int64 after, int64 upto)
 {
 	DefinitionValues values = {0};
 
 	definition_keep_error(name);
 	definition_add_text(&values, name);
+	definition_add_int8(&values, after);
 	definition_add_int8(&values, upto);
 	(void) definition_execute(
-		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position <= $2",
+		"DELETE FROM eventstore.projection_missed WHERE projection = $1 AND position > $2 AND position <= $3",
 		&values);
 }
 

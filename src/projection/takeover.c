@@ -36,8 +36,13 @@ typedef struct Takeover
 	EsApplier *applier;
 	int64 position; /* the projection's own */
 	int64 events_applied;
+	int64 missed_after; /* it has gone back to here */
 } Takeover;
 
+/*
+ * What it has missed is asked for anew: an append that was in flight when it
+ * stopped may have stopped it further down.
+ */
 static void
 takeover_begin(Takeover *takeover)
 {
@@ -45,10 +50,21 @@ takeover_begin(Takeover *takeover)
 
 	takeover->position = projection->position;
 	takeover->events_applied = projection->events_applied;
+	projection->first_missed = es_omission_first(ES_OMISSION_MISSED, projection->name);
 	if (projection->first_missed == 0)
 		return;
 	projection->missed_upto = projection->notes_missed ? PG_INT64_MAX : projection->position;
-	projection->position = projection->first_missed - 1;
+	projection->position = takeover->missed_after = projection->first_missed - 1;
+}
+
+/* Whether there is something to apply it to; appends have applied what it has not missed. */
+static bool
+takeover_is_due(const Takeover *takeover, int64 upto)
+{
+	const EsProjection *projection = takeover->projection;
+
+	return (projection->first_missed != 0 || !projection->notes_missed) &&
+		projection->position < upto;
 }
 
 /*
@@ -62,7 +78,7 @@ takeover_end(Takeover *takeover)
 
 	if (projection->first_missed == 0)
 		return;
-	es_definition_forget_missed(projection->name, projection->position);
+	es_definition_forget_missed(projection->name, takeover->missed_after, projection->position);
 	projection->position = Max(projection->position, takeover->position);
 	projection->missed_upto = 0;
 	if (!projection->notes_missed)
@@ -115,10 +131,13 @@ es_takeover_start(EsProjection *projection, EsApplier *applier)
 				 errdetail("Appends apply them, and its events come by logical replication."),
 				 errhint("Make projection \"%s\" an async one.", projection->name)));
 	takeover_begin(&takeover);
-	if (!takeover_advance(&takeover, es_order_head(NULL)))
+	last = es_order_head(NULL);
+	if (takeover_is_due(&takeover, last) && !takeover_advance(&takeover, last))
 		return;
+	takeover_end(&takeover);
 	last = es_barrier_raise();
-	while (projection->position < last)
+	takeover_begin(&takeover);
+	while (takeover_is_due(&takeover, last))
 	{
 		if (++rounds > ES_APPLY_MAX_DEPTH)
 			ereport(ERROR,

@@ -228,7 +228,7 @@ rebuild_save(const EsReplay *replay, EsProjection *projection)
 	es_definition_save(projection, NULL);
 	if (projection->is_stale)
 		es_stale_forget(projection->name);
-	es_definition_forget_missed(projection->name, PG_INT64_MAX);
+	es_definition_forget_missed(projection->name, 0, PG_INT64_MAX);
 	foreach (cell, replay->projection.skipped)
 	{
 		const EsProjectionError *skipped = lfirst(cell);
