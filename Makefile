@@ -136,7 +136,8 @@ $(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
 # The install script is its parts in the order of their numbers; psql must not run it by itself.
 eventstore--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) eventstore.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
-$(ROUTER_built): $(sort $(wildcard router/[0-9][0-9]_*.sql)) router/eventstore_router.control
+# The router's, too, with the types that both have after its first part, which makes the schema.
+$(ROUTER_built): router/00_map.sql sql/79_text_types.sql $(sort $(wildcard router/[1-9][0-9]_*.sql)) router/eventstore_router.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION eventstore_router" to load this file. \quit' | cat - $(filter %.sql,$^) > $@
 
 .PHONY: cells demo demo-stop test test-partitioned test-majors test-upgrade test-assert first-contact stress lint format pictures bench deb dist docs

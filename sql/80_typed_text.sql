@@ -8,43 +8,11 @@
 -- A second form must not spoil what works without a cast. Where there are several, PostgreSQL takes a literal or parameter without a
 -- type as text if a form takes text there. That does for JSON, ids and names, which are read as the literal would be. Drivers that ask for the
 -- types of parameters (asyncpg, pgx, postgres.js) would then be told to send text where they have objects of their own for intervals and
--- times; so what takes those as text takes types of their own, which are text of another category: in that, interval and timestamptz are
+-- times; so what takes those as text takes types of their own (79_text_types.sql), which are text of another category: in that, interval and timestamptz are
 -- preferred, so that a parameter without a type is one of these, and only text is text.
 --
 -- What comes before the argument that makes the difference has no default here: two forms that are called alike could not be told apart.
 -- So a named argument in the middle, given as text, needs a cast. docs/clients.md says what users have to know.
-
-CREATE TYPE eventstore.interval_text;
-CREATE FUNCTION eventstore.interval_text_in(cstring) RETURNS eventstore.interval_text
-	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
-COMMENT ON FUNCTION eventstore.interval_text_in(cstring) IS 'Input function of eventstore.interval_text.';
-REVOKE ALL ON FUNCTION eventstore.interval_text_in(cstring) FROM PUBLIC;
-CREATE FUNCTION eventstore.interval_text_out(eventstore.interval_text) RETURNS cstring
-	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
-COMMENT ON FUNCTION eventstore.interval_text_out(eventstore.interval_text) IS 'Output function of eventstore.interval_text.';
-REVOKE ALL ON FUNCTION eventstore.interval_text_out(eventstore.interval_text) FROM PUBLIC;
-CREATE TYPE eventstore.interval_text (INPUT = eventstore.interval_text_in, OUTPUT = eventstore.interval_text_out, LIKE = text, CATEGORY = 'T');
-COMMENT ON TYPE eventstore.interval_text IS 'An interval that is given as text: what functions take, and no column has.';
-CREATE CAST (text AS eventstore.interval_text) WITHOUT FUNCTION AS IMPLICIT;
-COMMENT ON CAST (text AS eventstore.interval_text) IS 'A text where a function takes an interval as text.';
-CREATE CAST (varchar AS eventstore.interval_text) WITHOUT FUNCTION AS IMPLICIT;
-COMMENT ON CAST (varchar AS eventstore.interval_text) IS 'A varchar where a function takes an interval as text.';
-
-CREATE TYPE eventstore.timestamptz_text;
-CREATE FUNCTION eventstore.timestamptz_text_in(cstring) RETURNS eventstore.timestamptz_text
-	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
-COMMENT ON FUNCTION eventstore.timestamptz_text_in(cstring) IS 'Input function of eventstore.timestamptz_text.';
-REVOKE ALL ON FUNCTION eventstore.timestamptz_text_in(cstring) FROM PUBLIC;
-CREATE FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) RETURNS cstring
-	LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
-COMMENT ON FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) IS 'Output function of eventstore.timestamptz_text.';
-REVOKE ALL ON FUNCTION eventstore.timestamptz_text_out(eventstore.timestamptz_text) FROM PUBLIC;
-CREATE TYPE eventstore.timestamptz_text (INPUT = eventstore.timestamptz_text_in, OUTPUT = eventstore.timestamptz_text_out, LIKE = text, CATEGORY = 'D');
-COMMENT ON TYPE eventstore.timestamptz_text IS 'A time that is given as text: what functions take, and no column has.';
-CREATE CAST (text AS eventstore.timestamptz_text) WITHOUT FUNCTION AS IMPLICIT;
-COMMENT ON CAST (text AS eventstore.timestamptz_text) IS 'A text where a function takes a time as text.';
-CREATE CAST (varchar AS eventstore.timestamptz_text) WITHOUT FUNCTION AS IMPLICIT;
-COMMENT ON CAST (varchar AS eventstore.timestamptz_text) IS 'A varchar where a function takes a time as text.';
 
 CREATE FUNCTION @extschema@.es_append(stream text, expected_version bigint, events text) RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'es_append_text';

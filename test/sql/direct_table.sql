@@ -5,47 +5,12 @@ DROP EXTENSION IF EXISTS eventstore;
 CREATE EXTENSION eventstore;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 RESET client_min_messages;
-CREATE SCHEMA test_direct_table;
-SET search_path = test_direct_table, public;
+CREATE SCHEMA test_direct;
+SET search_path = test_direct, public;
 
 CREATE TABLE log (line text);
 CREATE SEQUENCE goods;
-CREATE FUNCTION log_table() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN INSERT INTO test_direct_table.log SELECT concat_ws(' ', TG_WHEN, TG_LEVEL, string_agg(type, '+')) FROM new_table; RETURN NULL; END $$;
-
--- One event, then two: what was logged.
-CREATE FUNCTION logged() RETURNS text LANGUAGE plpgsql AS
-$$
-DECLARE
-	lines text;
-BEGIN
-	DELETE FROM test_direct_table.log;
-	PERFORM public.es_append('direct_table-1', -1, 'X', '{}');
-	PERFORM public.es_append('direct_table-1', -1, '[{"type": "Y"}, {"type": "Z"}]');
-	SELECT string_agg(line, ', ') FROM test_direct_table.log INTO lines;
-	RETURN lines;
-END
-$$;
--- How one event fails, and a batch whose second event is the same.
-CREATE FUNCTION refused(event jsonb) RETURNS text LANGUAGE plpgsql AS
-$$
-DECLARE
-	events jsonb;
-	states text;
-BEGIN
-	FOREACH events IN ARRAY ARRAY[event, jsonb_build_array(jsonb_build_object('type', 'Good ' || nextval('test_direct_table.goods'), 'metadata', '{}'::jsonb, 'tags', '[]'::jsonb), event)]
-	LOOP
-		BEGIN
-			PERFORM public.es_append('direct_table-2', -1, events);
-			states := concat_ws(' ', states, 'stored');
-		EXCEPTION
-			WHEN OTHERS THEN
-				states := concat_ws(' ', states, SQLSTATE);
-		END;
-	END LOOP;
-	RETURN states;
-END
-$$;
+\i test/direct.sql
 SELECT plan(8);
 
 CREATE TRIGGER t AFTER INSERT ON eventstore.events REFERENCING NEW TABLE AS new_table FOR EACH ROW EXECUTE FUNCTION log_table();
@@ -72,5 +37,5 @@ ALTER TABLE eventstore.events DROP CONSTRAINT unlike;
 
 SELECT finish();
 SET client_min_messages = warning;
-DROP SCHEMA test_direct_table CASCADE;
+DROP SCHEMA test_direct CASCADE;
 DROP EXTENSION eventstore;

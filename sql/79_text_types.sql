@@ -1,4 +1,5 @@
--- Typed text: the types of arguments that drivers send as text, as in a store (sql/80_typed_text.sql there says why they are what they are).
+-- The types of arguments that drivers send as text where an interval or a time is wanted: why they are what they are is told in
+-- 80_typed_text.sql. The router's script has this part, too.
 
 CREATE TYPE eventstore.interval_text;
 CREATE FUNCTION eventstore.interval_text_in(cstring) RETURNS eventstore.interval_text
